@@ -1,0 +1,93 @@
+# What this project is run with. `make` alone lists the targets; each says what to do next.
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 5000
+PYTEST_ARGS ?= -n 2 --dist loadfile
+LOCK_ARGS ?=
+# CUDA=1 installs TensorFlow's CUDA libraries as well (Linux, some 3 GB more).
+CUDA ?=
+
+LOCK := requirements$(if $(CUDA),-cuda).lock
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed-from-$(LOCK)
+DATA_FOUND := $(VENV)/.data-found-in
+STORE := mlruns/mlflow.db
+# Twice quiet: errors only.
+PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
+# The header that uv writes names this command rather than its own with all options.
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal \
+	--python-version 3.11 --fork-strategy fewest --generate-hashes --group build $(LOCK_ARGS)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help setup ready smoke sweep test lint ui bench lock clean-venv
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: ready ## create .venv, install what is locked, get and verify the data (CUDA=1: for GPUs)
+	@echo "ready: $(VENV), data in $$(cat $(DATA_FOUND)). Next: make smoke"
+
+smoke: ready ## a sweep of a minute on a part of the real data
+	$(BIN)/python -m fmnist_sweep +sweep=smoke
+	@echo "Next: make ui, or make sweep"
+
+sweep: ready ## the main job: search CNNs on the whole of Fashion-MNIST
+	$(BIN)/python -m fmnist_sweep +sweep=cnn
+	@echo "Next: make ui"
+
+test: ready ## the whole test suite (PYTEST_ARGS='-k split' for a part)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@echo "Next: make lint"
+
+lint: $(INSTALLED) ## formatter check, linter, type checker
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	@echo "Next: make test"
+
+ui: $(INSTALLED) ## browse the results in MLflow's UI, on this machine only (PORT=5000)
+	@test -f $(STORE) || { \
+	  echo "make ui: $(STORE) is not there yet; 'make smoke' or 'make sweep' writes it" >&2; \
+	  exit 2; }
+	@echo "MLflow's UI: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
+	@$(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT) --workers 2 \
+	  --backend-store-uri sqlite:///$(STORE) --default-artifact-root "$(CURDIR)/mlruns/artifacts"
+
+bench: ready ## every benchmark, one after the other
+	@for file in benchmarks/*.py; do \
+	  test -e "$$file" || { echo "benchmarks/ holds no benchmark yet"; exit 0; }; \
+	  echo "$(BIN)/python $$file"; \
+	  $(BIN)/python "$$file" || exit 1; \
+	done
+
+lock: $(INSTALLED) ## write the locks anew from pyproject.toml (LOCK_ARGS=--upgrade: newest)
+	$(COMPILE) pyproject.toml --extra dev -o requirements.lock
+	$(COMPILE) pyproject.toml --extra dev --extra cuda -c requirements.lock -o requirements-cuda.lock
+	$(COMPILE) -c requirements.lock -o requirements-build.lock
+	@echo "Next: make test"
+
+clean-venv: ## remove .venv
+	rm -rf $(VENV)
+	@echo "Next: make setup"
+
+ready: $(INSTALLED)
+	@test -e "$$(cat $(DATA_FOUND) 2>/dev/null)" \
+	  || $(BIN)/python -m fmnist_sweep.data.setup --found-in $(DATA_FOUND)
+
+# The build tools come first, from a lock of their own, so that what has to be built here (this
+# package, and OmegaConf's antlr4 runtime, published as source only) is built with them: pip's
+# isolated builds would fetch build tools without hashes.
+$(INSTALLED): pyproject.toml $(LOCK) requirements-build.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
+	  echo "make setup: PYTHON=$(PYTHON) is $$($(PYTHON) --version 2>&1 || true);" \
+	    "needed: Python 3.11, 3.12 or 3.13 (make setup PYTHON=python3.12)" >&2; \
+	  exit 2; }
+	@echo "$(VENV): installing what $(LOCK) pins (some 2 GB; takes minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) --require-hashes -r requirements-build.lock
+	@$(PIP_INSTALL) --require-hashes --no-build-isolation -r $(LOCK)
+	@$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
+	@touch $@

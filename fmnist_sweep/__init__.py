@@ -1,0 +1,49 @@
+"""Hyperparameter sweeps of configurable CNNs that resume, agree with their tracker and reproduce.
+
+What is listed in `__all__` is the Python interface. Each name is imported when it is first used,
+so that importing the package loads neither TensorFlow nor NumPy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fmnist_sweep.data import balanced_test_split, load_dataset
+    from fmnist_sweep.model.builder import build_cnn
+    from fmnist_sweep.model.wrapper import FashionMNISTCNN
+    from fmnist_sweep.search.api import load_sweep, run_sweep
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FashionMNISTCNN",
+    "__version__",
+    "balanced_test_split",
+    "build_cnn",
+    "load_dataset",
+    "load_sweep",
+    "run_sweep",
+]
+
+_HOME = {
+    "FashionMNISTCNN": "fmnist_sweep.model.wrapper",
+    "balanced_test_split": "fmnist_sweep.data",
+    "build_cnn": "fmnist_sweep.model.builder",
+    "load_dataset": "fmnist_sweep.data",
+    "load_sweep": "fmnist_sweep.search.api",
+    "run_sweep": "fmnist_sweep.search.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

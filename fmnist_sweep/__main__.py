@@ -1,0 +1,7 @@
+"""`python -m fmnist_sweep`."""
+
+import sys
+
+from fmnist_sweep.app import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""Configs: composed by Hydra, validated by pydantic, refused in one line."""

@@ -1,0 +1,292 @@
+"""From a command line to validated configs. Hydra is touched here and nowhere else."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from fmnist_sweep import environment
+from fmnist_sweep.config.composing_errors import bad_syntax, missing_choice, refused
+from fmnist_sweep.config.datafiles import (
+    DATA_GROUPS,
+    data_file_names,
+    find_data_file,
+    read_data_file,
+)
+from fmnist_sweep.config.load import load_config
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.shipped import shipped_conf_dir
+from fmnist_sweep.errors import ConfigError
+
+_PRIMARY = "config"
+_VERSION_BASE = "1.3"
+
+
+@dataclass(frozen=True)
+class Composition:
+    """How a config came about.
+
+    `selected`: which files of sweep, best and baseline were chosen, as {"sweep": "cnn"}.
+    `overrides`: those of the command line, as typed, Hydra's own left out.
+    `overridden_keys`: the dotted keys that they set to values (choices of files left out).
+    """
+
+    selected: Mapping[str, str]
+    overrides: tuple[str, ...]
+    overridden_keys: tuple[str, ...]
+
+
+Task = Callable[[Config, Composition], None]
+
+
+def run_main(task: Task, argv: Sequence[str]) -> None:
+    """Compose what a command line asks for, and call `task` with it.
+
+    With `-m` once for each combination of values, one after another, up to the first error.
+    Every config is validated before the first call. Hydra's flags that only show something
+    (`--help`, `--cfg job`, `--info`, tab completion) call nothing.
+
+    Raises:
+        ConfigError: what was typed, or a file that it selects, cannot be used.
+        SystemExit: a flag of Hydra's that ends the program.
+    """
+    jobs = [(load_config(raw), _composition(about)) for raw, about in _compose_jobs(argv)]
+    for number, (config, composition) in enumerate(jobs, start=1):
+        if len(jobs) > 1:
+            sys.stdout.write(f"[{number}/{len(jobs)}] {' '.join(composition.overrides)}\n")
+            sys.stdout.flush()
+        task(config, composition)
+
+
+def compose_config(overrides: Sequence[str] = ()) -> Config:
+    """Return the config that the command line would have with those overrides.
+
+    Raises:
+        ConfigError: as on the command line.
+    """
+    return compose(overrides)[0]
+
+
+def compose(overrides: Sequence[str] = ()) -> tuple[Config, Composition]:
+    """Return that config, and how it came about.
+
+    Raises:
+        ConfigError: as on the command line.
+    """
+    with _readable_errors(overrides), _user_files(), _multirun_dir(), _fresh_hydra():
+        folder = str(shipped_conf_dir())
+        with hydra.initialize_config_dir(folder, version_base=_VERSION_BASE):
+            raw = hydra.compose(_PRIMARY, list(overrides), return_hydra_config=True)
+        about = raw.hydra
+        with open_dict(raw):
+            del raw["hydra"]
+        return load_config(raw), _composition(about)
+
+
+def _compose_jobs(argv: Sequence[str]) -> list[tuple[DictConfig, DictConfig]]:
+    """Let Hydra read the command line; return what each job's config is, and Hydra's own.
+
+    Hydra only composes: it has returned before the first job begins, so that its way with
+    errors, and the folder that it wants for -m, are no concern of a job's.
+    """
+    jobs: list[tuple[DictConfig, DictConfig]] = []
+
+    def collect(raw: DictConfig) -> None:
+        about = HydraConfig.get()
+        assert isinstance(about, DictConfig)
+        _refuse_plugins(about)
+        jobs.append((raw, about))
+
+    program = hydra.main(
+        version_base=_VERSION_BASE, config_path=str(shipped_conf_dir()), config_name=_PRIMARY
+    )(collect)
+    OmegaConf.clear_resolver("oc.env")
+    said = io.StringIO()
+    with ExitStack() as during:
+        during.enter_context(_readable_errors(argv))
+        during.enter_context(_user_files())
+        during.enter_context(_multirun_dir())
+        during.enter_context(_command_line(argv))
+        during.enter_context(environment.hydra_raises())
+        try:
+            with redirect_stderr(said):
+                program()
+        except SystemExit as exit_:
+            if exit_.code:  # the argument parser's reason stands after its lines on usage
+                reason = said.getvalue().strip().rpartition("error: ")[2]
+                raise ConfigError(f"{reason}; see --help and --hydra-help") from exit_
+            raise
+    sys.stderr.write(said.getvalue())
+    return jobs
+
+
+def _refuse_plugins(about: DictConfig) -> None:
+    # Another launcher or sweeper would wait for results that the composing does not give.
+    for part in ("launcher", "sweeper"):
+        name = about.runtime.choices[f"hydra/{part}"]
+        if name != "basic":
+            raise ConfigError(f"hydra/{part}={name}: must be basic")
+
+
+def _composition(about: DictConfig) -> Composition:
+    overrides = [str(override) for override in about.overrides.task]
+    choices = {str(group): name for group, name in about.runtime.choices.items()}
+    overridden: dict[str, None] = {}
+    for override in OverridesParser.create().parse_overrides(overrides):
+        key, value = override.key_or_group, override.value()
+        # `sweep` is a group and a block: a block's values come in braces.
+        chooses = key in choices and not isinstance(value, dict)
+        if not (chooses or override.is_delete()):
+            overridden |= dict.fromkeys(_leaves(key, value))
+    return Composition(
+        selected={group: str(choices[group]) for group in DATA_GROUPS if choices.get(group)},
+        overrides=tuple(overrides),
+        overridden_keys=tuple(overridden),
+    )
+
+
+def _leaves(key: str, value: Any) -> Iterator[str]:
+    if isinstance(value, dict) and value:
+        for inner, below in value.items():
+            yield from _leaves(f"{key}.{inner}", below)
+    else:
+        yield key
+
+
+# --- the user's files -------------------------------------------------------------------------
+
+
+class UserFiles(ConfigSource):
+    """`experiments/` of the working directory: its three groups of data files, nothing else."""
+
+    @staticmethod
+    def scheme() -> str:
+        """Return the scheme of its address in Hydra's search path."""
+        return "experiments"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Read a data file; it is held to what data may say before Hydra sees it."""
+        path = find_data_file(Path(self.path), config_path)
+        assert path is not None, config_path
+        return ConfigResult(
+            provider=self.provider,
+            path=self.full_path(),
+            config=read_data_file(path),
+            header={"package": "_global_"},
+        )
+
+    def is_group(self, config_path: str) -> bool:
+        """Whether that is one of the three groups; they are known where they are empty too."""
+        return config_path in ("", *DATA_GROUPS)
+
+    def is_config(self, config_path: str) -> bool:
+        """Whether that is a data file."""
+        return find_data_file(Path(self.path), config_path) is not None
+
+    def available(self) -> bool:
+        """Whether Hydra need not warn: a folder that is not there holds no files, that is all."""
+        return True
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """Return the groups, or the names in one of them."""
+        if config_path == "":
+            return [] if results_filter is ObjectType.CONFIG else list(DATA_GROUPS)
+        if results_filter is ObjectType.GROUP:
+            return []
+        return data_file_names(Path(self.path), config_path)
+
+
+class UserFilesPlugin(SearchPathPlugin):
+    """Puts the user's files before the shipped ones: a name that both have is then noticed."""
+
+    folder: Path | None = None
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add the folder, while this package is composing."""
+        if self.folder is not None:
+            search_path.prepend("experiments", f"experiments://{self.folder}", anchor="main")
+
+
+@contextmanager
+def _user_files() -> Iterator[None]:
+    """Make `experiments/` part of the search path, for this package's own composing only."""
+    for plugin in (UserFiles, UserFilesPlugin):
+        Plugins.instance().register(plugin)
+    UserFilesPlugin.folder = Path.cwd() / "experiments"
+    try:
+        yield
+    finally:
+        UserFilesPlugin.folder = None
+
+
+# --- Hydra's surroundings ---------------------------------------------------------------------
+
+
+@contextmanager
+def _multirun_dir() -> Iterator[None]:
+    """Give Hydra a folder for the file that -m must write, made only where it is asked for."""
+    with ExitStack() as made:
+
+        def make() -> str:
+            return made.enter_context(tempfile.TemporaryDirectory(prefix="fmnist_sweep-"))
+
+        OmegaConf.register_new_resolver(
+            "fmnist_sweep.multirun_dir", make, replace=True, use_cache=True
+        )
+        try:
+            yield
+        finally:
+            OmegaConf.clear_resolver("fmnist_sweep.multirun_dir")
+
+
+@contextmanager
+def _fresh_hydra() -> Iterator[None]:
+    """Put aside the Hydra of a caller that is a Hydra program itself: there is one a process."""
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = before
+
+
+@contextmanager
+def _command_line(argv: Sequence[str]) -> Iterator[None]:
+    before = sys.argv
+    sys.argv = [before[0], *argv]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+@contextmanager
+def _readable_errors(overrides: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
+    except MissingConfigException as error:
+        line = missing_choice(error.missing_cfg_file or str(error), error.options or ())
+        raise ConfigError(line) from error
+    except OverrideParseException as error:
+        raise ConfigError(bad_syntax(error.override, error.message)) from error
+    except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
+        raise ConfigError(refused(error, overrides)) from error

@@ -1,0 +1,147 @@
+"""The user's own files, `experiments/<group>/<name>.yaml`: data, held to what data may say.
+
+Such files are passed from hand to hand, and Hydra would act on more than values in them: a
+`hydra` key can name code to run before the program's first line. So what is read here is refused
+unless it is plain config.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]  # OmegaConf's parser; has no types
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fmnist_sweep.config.load import first_line
+from fmnist_sweep.config.shipped import shipped_conf_dir
+from fmnist_sweep.errors import ConfigError
+
+DATA_GROUPS = ("sweep", "best", "baseline")
+OVERRIDABLE = ("data", "split", "model", "train", "tuner", "executor", "tracking")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PACKAGE = re.compile(r"^\s*#\s*@package\s+(.*?)\s*$", re.MULTILINE)
+
+
+def find_data_file(folder: Path, choice: str) -> Path | None:
+    """Return the file that a choice such as `sweep/mine` stands for, or None where there is none.
+
+    None too for a choice of another group.
+
+    Raises:
+        ConfigError: a name that is a path, that leads out of its folder, or that a shipped
+            file has.
+    """
+    if ".." in Path(choice).parts:
+        raise ConfigError(f"{_as_typed(choice)}: must be a name, not a path")
+    group, _, name = choice.removesuffix(".yaml").partition("/")
+    if group not in DATA_GROUPS or not name:
+        return None
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{_as_typed(choice)}: must be a name of letters, digits, '.', '_' and '-', not a path"
+        )
+    path = folder / group / f"{name}.yaml"
+    if not path.is_file():
+        return None
+    if not path.resolve().is_relative_to((folder / group).resolve()):
+        raise ConfigError(f"{_told(path)}: is a link that leads out of its folder")
+    if (shipped_conf_dir() / group / path.name).is_file():
+        raise ConfigError(f"{_told(path)}: a shipped {group} has that name; rename the file")
+    return path
+
+
+def data_file_names(folder: Path, group: str) -> list[str]:
+    """Return the names that can be chosen in a group, sorted."""
+    return sorted(
+        path.stem for path in (folder / group).glob("*.yaml") if _NAME.fullmatch(path.stem)
+    )
+
+
+def read_data_file(path: Path) -> DictConfig:
+    """Read one file, and refuse it unless it is data.
+
+    Raises:
+        ConfigError: no valid YAML; a key `hydra`, or one such as `_target_`, at any depth; a
+            `defaults` entry that does more than choose from a shipped group; a `# @package`
+            other than `_global_`; an interpolation other than a reference to another key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        config = OmegaConf.create(text)
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{_told(path)}{line}: {error.problem}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{_told(path)}: {first_line(error)}") from error
+    if not isinstance(config, DictConfig):
+        raise ConfigError(f"{_told(path)}: must hold keys and values, not a list")
+    for package in _PACKAGE.findall(text):
+        if package != "_global_":
+            raise ConfigError(
+                f"{_told(path)}: '# @package {package}' is not allowed; only _global_ is"
+            )
+    content = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(content, dict)
+    _check_defaults(content.pop("defaults", []), path)
+    for key, value in _walk(content):
+        _check_key(key, path)
+        _check_value(key, value, path)
+    return config
+
+
+def _check_defaults(defaults: Any, path: Path) -> None:
+    if not isinstance(defaults, list):
+        raise ConfigError(f"{_told(path)}: defaults must be a list")
+    for entry in defaults:
+        if entry == "_self_":
+            continue
+        if isinstance(entry, dict) and len(entry) == 1:
+            [(key, name)] = entry.items()
+            is_ours = str(key) in [f"override /{group}" for group in OVERRIDABLE]
+            if is_ours and isinstance(name, str) and _NAME.fullmatch(name):
+                continue
+            if is_ours and isinstance(name, bool):
+                raise ConfigError(f"{_told(path)}: defaults: {key}: put the name in quotes")
+        raise ConfigError(
+            f"{_told(path)}: defaults: {entry} is not allowed; only _self_ and "
+            f"'override /GROUP: NAME' are, GROUP one of {', '.join(OVERRIDABLE)}"
+        )
+
+
+def _walk(node: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each key's dotted path and its value, at every depth."""
+    if isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            below = f"{at}.{key}" if at else str(key)
+            yield below, value
+            yield from _walk(value, below)
+
+
+def _check_key(key: str, path: Path) -> None:
+    for part in key.split("."):
+        if part == "hydra" or re.fullmatch(r"_.*_", part):
+            raise ConfigError(f"{_told(path)}: {key}: a key '{part}' is not allowed in this file")
+
+
+def _check_value(key: str, value: Any, path: Path) -> None:
+    # A resolver's name may itself be an interpolation, so what stands before a colon is not
+    # looked at: a reference needs none.
+    if isinstance(value, str) and "${" in value and ":" in value.partition("${")[2]:
+        raise ConfigError(
+            f"{_told(path)}: {key}: '{value}' is not allowed; "
+            "only a reference such as ${train.epochs} is"
+        )
+
+
+def _as_typed(choice: str) -> str:
+    group, _, name = choice.partition("/")
+    return f"{group}={name}"
+
+
+def _told(path: Path) -> str:
+    """Return the path as the user knows it, from the working directory where that can be."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,44 @@
+"""From a composed config to a validated one."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from pydantic import ValidationError
+
+from fmnist_sweep.config.messages import one_line
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.errors import ConfigError
+
+
+def load_config(raw: DictConfig) -> Config:
+    """Resolve references and validate.
+
+    In a sweep `sweep.objective` becomes `train.monitor` too, so that "best" means one thing.
+
+    Raises:
+        ConfigError: a reference that leads nowhere, a value that is still to be given (`???`),
+            or anything that the schema refuses.
+    """
+    try:
+        plain = OmegaConf.to_container(raw, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key}: missing; write {error.full_key}=...") from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {first_line(error)}") from error
+    given = cast(dict[str, Any], plain)
+    try:
+        config = Config.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(one_line(error, given)) from error
+    if config.is_sweep:
+        train = config.train.model_copy(update={"monitor": config.sweep.objective})
+        config = config.model_copy(update={"train": train})
+    return config
+
+
+def first_line(error: BaseException | str) -> str:
+    """Return the first line of a message whose further lines are for debugging."""
+    return str(error).strip().partition("\n")[0].strip()

@@ -1,0 +1,172 @@
+"""The `model` part of a config: conv/pool blocks, fully connected layers, head."""
+
+from __future__ import annotations
+
+import copy
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    model_validator,
+)
+
+# The names that Keras 3 knows; a test compares them with Keras's own. They are listed here so
+# that a config is validated without importing Keras. Left out: `glu` halves the channels, and
+# `threshold` needs two arguments, so that its name alone builds nothing.
+Activation = Literal[
+    "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu",
+    "hard_swish", "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish",
+    "relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink", "softmax", "softplus", "softsign",
+    "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus", "swish", "tanh", "tanh_shrink",
+]  # fmt: skip
+BiasInitializerName = Literal[
+    "constant", "ones", "random_normal", "random_uniform", "truncated_normal", "zeros"
+]
+# Those that scale with the fan-in and fan-out, or need a matrix, cannot draw biases.
+InitializerName = Literal[
+    "constant", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal",
+    "lecun_uniform", "ones", "orthogonal", "random_normal", "random_uniform",
+    "truncated_normal", "zeros",
+]  # fmt: skip
+INITIALIZER_ARGUMENTS = {
+    "random_normal": {"stddev"},
+    "truncated_normal": {"stddev"},
+    "random_uniform": {"limit"},
+    "constant": {"value"},
+}
+
+
+class Strict(BaseModel):
+    """A frozen part of a config that refuses unknown keys, converted types, inf and nan."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+SizePair = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
+Size = PositiveInt | SizePair
+"""A number of pixels, or [height, width]."""
+
+
+class _Initializer(Strict):
+    """How weights are drawn at the start; in YAML a name, or a name with its argument."""
+
+    name: str
+    stddev: Annotated[float, Field(gt=0.0)] | None = None
+    limit: Annotated[float, Field(gt=0.0)] | None = None
+    value: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _only_its_own_arguments(self) -> Self:
+        takes = INITIALIZER_ARGUMENTS.get(self.name, set())
+        for key in ("stddev", "limit", "value"):
+            if getattr(self, key) is not None and key not in takes:
+                raise ValueError(f"{self.name} takes no {key}")
+        return self
+
+
+class WeightInitializer(_Initializer):
+    """How a kernel is drawn."""
+
+    name: InitializerName
+
+
+class BiasInitializer(_Initializer):
+    """How a bias is drawn."""
+
+    name: BiasInitializerName
+
+
+class ConvBlock(Strict):
+    """Pad, convolve, normalise, activate, pool, drop: one block, in that order."""
+
+    channels: PositiveInt
+    filter: Size
+    stride: Size
+    pad: Annotated[int, Field(ge=0)] | Literal["same", "valid"]
+    bias: bool
+    batch_norm: bool
+    batch_norm_momentum: Rate
+    batch_norm_position: Literal["before_activation", "after_activation"]
+    activation: Activation
+    pool: Size
+    pool_type: Literal["max", "average"]
+    pool_stride: Size | None
+    pool_pad: Literal["same", "valid"]
+    dropout: Rate
+    weight_init: WeightInitializer
+    bias_init: BiasInitializer
+
+
+class FcLayer(Strict):
+    """Normalise, drop, multiply, activate: one fully connected layer."""
+
+    neurons: PositiveInt
+    bias: bool
+    batch_norm: bool
+    batch_norm_momentum: Rate
+    dropout: Rate
+    dropout_position: Literal["before", "after"]
+    activation: Activation
+    weight_init: WeightInitializer
+    bias_init: BiasInitializer
+
+
+class Head(Strict):
+    """From feature maps to a vector (`pool`), and the last, softmax layer."""
+
+    pool: Literal["flatten", "average", "max"]
+    batch_norm: bool
+    batch_norm_momentum: Rate
+    dropout: Rate
+    weight_init: WeightInitializer
+    bias_init: BiasInitializer
+
+
+class ModelConfig(Strict):
+    """A CNN: any number of conv/pool blocks and of fully connected layers, 0 included.
+
+    A block or layer that names only some keys takes the others from `conv_defaults`
+    or `fc_defaults`.
+    """
+
+    conv_defaults: ConvBlock
+    fc_defaults: FcLayer
+    conv_blocks: list[ConvBlock]
+    fc_layers: list[FcLayer]
+    head: Head
+
+    _given: dict[str, Any] = PrivateAttr()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _fill_from_defaults(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(given, dict):
+            return validate(given)
+        filled = dict(given)
+        for blocks, defaults in (("conv_blocks", "conv_defaults"), ("fc_layers", "fc_defaults")):
+            if isinstance(given.get(blocks), list) and isinstance(given.get(defaults), dict):
+                filled[blocks] = [
+                    {**given[defaults], **block} if isinstance(block, dict) else block
+                    for block in given[blocks]
+                ]
+        model = validate(filled)
+        model._given = copy.deepcopy(given)
+        return model
+
+    def as_given(self) -> dict[str, Any]:
+        """Return the config as it was written, blocks short of what the defaults give them.
+
+        An override of `conv_defaults` or `fc_defaults` reaches the blocks only this way.
+        """
+        return copy.deepcopy(self._given)

@@ -1,0 +1,317 @@
+"""The whole config, strict: an unknown key, a wrong type or a value out of range is refused.
+
+Every default lives in `conf/`; the fields below carry none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from fmnist_sweep.config.model_schema import ModelConfig, PositiveInt, Rate, Strict
+
+Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+SweepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+VALIDATION_METRICS = ("val_accuracy", "val_loss")
+
+
+# --- data and split ---------------------------------------------------------------------------
+
+
+class FashionMnistData(Strict):
+    """The real Fashion-MNIST; `limit` keeps that many training images, each class equally often."""
+
+    source: Literal["fashion_mnist"]
+    dir: str | None
+    limit: PositiveInt | None
+
+
+class CsvData(Strict):
+    """Kaggle's layout: `label,pixel1..pixel784`; the second file is the official test set."""
+
+    source: Literal["csv"]
+    train_file: str
+    val_file: str | None
+    image_size: Annotated[list[PositiveInt], Field(min_length=2, max_length=3)]
+    class_names: list[str] | None
+    limit: PositiveInt | None
+
+
+class NpzData(Strict):
+    """A user's own arrays `x_train`, `y_train` and, where they exist, `x_test`, `y_test`."""
+
+    source: Literal["npz"]
+    file: str
+    class_names: list[str] | None
+    limit: PositiveInt | None
+
+
+class SyntheticData(Strict):
+    """Ten drawn garment shapes, made in memory: for tests and demonstrations."""
+
+    source: Literal["synthetic"]
+    train_size: PositiveInt
+    test_size: Annotated[int, Field(ge=0)]
+    image_size: Annotated[int, Field(ge=8, le=128)]
+    noise: NonNegative
+    seed: Seed
+    limit: PositiveInt | None
+
+
+DataConfig = Annotated[
+    FashionMnistData | CsvData | NpzData | SyntheticData, Field(discriminator="source")
+]
+
+
+class BalancedSplit(Strict):
+    """Balanced validation and test sets drawn from the training images; the rest trains.
+
+    A size below 1 is a fraction of the training images.
+    """
+
+    scheme: Literal["balanced"]
+    validation: PositiveInt | Fraction
+    test: PositiveInt | Fraction
+    seed: Seed
+
+
+class WrapperSplit(Strict):
+    """The FashionMNISTCNN article's own: a balanced test set from the training images, the
+    official test images validate."""
+
+    scheme: Literal["wrapper"]
+    test: PositiveInt
+    seed: Seed
+
+
+class HeldOut(Strict):
+    """The part of the training images that validates."""
+
+    fraction: Fraction
+    take: Literal["first", "last"]
+
+
+class OfficialSplit(Strict):
+    """As most published results: the official test images are the test set."""
+
+    scheme: Literal["official"]
+    validation: HeldOut | None
+
+
+SplitConfig = Annotated[BalancedSplit | WrapperSplit | OfficialSplit, Field(discriminator="scheme")]
+
+
+# --- training ---------------------------------------------------------------------------------
+
+
+class OptimizerConfig(Strict):
+    """`momentum` and `nesterov` belong to sgd (and `momentum` to rmsprop); others ignore them,
+    so that a space may switch between optimizers."""
+
+    name: Literal["adam", "adamw", "sgd", "rmsprop"]
+    learning_rate: Positive
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)]
+    nesterov: bool
+    weight_decay: NonNegative
+    clip_norm: Positive | None
+
+
+class ScheduleConfig(Strict):
+    """Learning rate over the steps. `final_fraction`: what is left of the rate at the end of a
+    cosine; `factor` every `every_epochs`: step (at once) and exponential (smoothly)."""
+
+    name: Literal["constant", "cosine", "step", "exponential"]
+    warmup_epochs: NonNegative
+    final_fraction: Annotated[float, Field(ge=0.0, le=1.0)]
+    every_epochs: Positive
+    factor: Annotated[float, Field(gt=0.0, le=1.0)]
+
+    @model_validator(mode="after")
+    def _only_cosine_warms_up(self) -> Self:
+        if self.warmup_epochs > 0 and self.name != "cosine":
+            raise ValueError(
+                f"warmup_epochs={self.warmup_epochs:g} with name={self.name}: only a cosine "
+                "schedule warms up; allowed here: 0"
+            )
+        return self
+
+
+class EarlyStopping(Strict):
+    """Ends a training when `train.monitor` has not improved for `patience` epochs; null: never."""
+
+    patience: PositiveInt | None
+    min_delta: NonNegative
+
+
+class Objective(Strict):
+    """Which metric decides, and which way is better."""
+
+    metric: str
+    direction: Literal["max", "min"]
+
+    def better(self, score: float, than: float | None) -> bool:
+        """Whether `score` beats `than` (None: nothing to beat yet)."""
+        if than is None:
+            return True
+        return score > than if self.direction == "max" else score < than
+
+
+class TrainConfig(Strict):
+    """One training. `epochs` is the horizon of the learning-rate schedule; a training whose
+    budget is in steps has `steps` and `epochs: null`; `stop_epoch` ends it sooner, on the same
+    schedule. `threads: null` becomes the number of cores when a run begins."""
+
+    epochs: PositiveInt | None
+    steps: PositiveInt | None
+    stop_epoch: PositiveInt | None
+    batch_size: PositiveInt
+    seed: Seed
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    loss: Literal["sparse_categorical_crossentropy", "categorical_crossentropy"]
+    label_smoothing: Rate
+    early_stopping: EarlyStopping
+    monitor: Objective
+    precision: Literal["float32", "mixed_bfloat16"]
+    threads: PositiveInt | None
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(
+                f"epochs={_yaml(self.epochs)} and steps={_yaml(self.steps)}: a budget is one of "
+                "the two; set the other to null"
+            )
+        if self.epochs is not None and self.stop_epoch is not None:
+            if self.stop_epoch > self.epochs:
+                raise ValueError(f"stop_epoch={self.stop_epoch} is beyond epochs={self.epochs}")
+        return self
+
+
+# --- search -----------------------------------------------------------------------------------
+
+
+class RandomTuner(Strict):
+    name: Literal["random"]
+    seed: Seed
+
+
+class GridTuner(Strict):
+    name: Literal["grid"]
+    seed: Seed
+
+
+class BayesianTuner(Strict):
+    """`initial_points` random trials come before the surrogate's own; `alpha` is the noise that
+    it assumes in scores, `beta` its taste for the unknown (Keras Tuner's meanings)."""
+
+    name: Literal["bayesian"]
+    seed: Seed
+    initial_points: PositiveInt
+    alpha: Positive
+    beta: NonNegative
+
+
+class HyperbandTuner(Strict):
+    """`factor` fewer trials and as many times the epochs from rung to rung, up to `train.epochs`
+    (Li et al. 2018, arXiv 1603.06560); `iterations: null` repeats until a budget is used up."""
+
+    name: Literal["hyperband"]
+    seed: Seed
+    factor: Annotated[int, Field(ge=2)]
+    iterations: PositiveInt | None
+
+
+TunerConfig = Annotated[
+    RandomTuner | GridTuner | BayesianTuner | HyperbandTuner, Field(discriminator="name")
+]
+
+
+class Confirm(Strict):
+    """Retrain the `top` trials with `seeds` fresh seeds each before the official test."""
+
+    top: PositiveInt
+    seeds: Annotated[int, Field(ge=2)]
+
+
+class SweepConfig(Strict):
+    """A search: its budgets (whichever comes first), what it optimises, what it refuses."""
+
+    name: SweepName | None
+    max_trials: PositiveInt | None
+    max_epochs_total: PositiveInt | None
+    max_minutes: Positive | None
+    objective: Objective
+    start_with: list[dict[str, Any]]
+    confirm: Confirm | None
+    max_failure_rate: Annotated[float, Field(ge=0.0, le=1.0)]
+    max_parameters: PositiveInt | None
+    max_mflops: Positive | None
+
+    @model_validator(mode="after")
+    def _a_validation_metric(self) -> Self:
+        if self.objective.metric not in VALIDATION_METRICS:
+            raise ValueError(
+                f"objective.metric={self.objective.metric} is no validation metric; "
+                f"allowed: {', '.join(VALIDATION_METRICS)}"
+            )
+        return self
+
+
+class ExecutorConfig(Strict):
+    """Where rungs run."""
+
+    name: Literal["inline"]
+
+
+class TrackingConfig(Strict):
+    """MLflow. `uri: null` means MLFLOW_TRACKING_URI where it is set, else the local store."""
+
+    enabled: bool
+    uri: str | None
+    experiment: str | None
+    tags: dict[str, str]
+    note: str | None
+
+
+class RunConfig(Strict):
+    """What one training needs: a trial, a baseline and a reproduction are all one of these."""
+
+    data: DataConfig
+    split: SplitConfig
+    model: ModelConfig
+    train: TrainConfig
+
+    def as_given(self) -> dict[str, Any]:
+        """Return data, split, model and train as plain values, `model` as it was written."""
+        parts = self.model_dump(include={"data", "split", "train"})
+        return {**parts, "model": self.model.as_given()}
+
+
+class Config(RunConfig):
+    """The whole config of the program. A `space` (or `variants`) makes it a sweep."""
+
+    tuner: TunerConfig
+    executor: ExecutorConfig
+    tracking: TrackingConfig
+    sweep: SweepConfig
+    space: dict[str, Any] | None
+    variants: dict[str, dict[str, Any]] | None
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether this config asks for a search rather than for one training."""
+        return bool(self.space) or bool(self.variants)
+
+    @property
+    def run(self) -> RunConfig:
+        """The part that one training needs."""
+        return RunConfig.model_validate(RunConfig.as_given(self))
+
+
+def _yaml(value: Any) -> str:
+    return "null" if value is None else str(value)

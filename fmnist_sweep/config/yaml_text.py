@@ -1,0 +1,49 @@
+"""Configs as YAML text that OmegaConf reads back to the same values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+
+from fmnist_sweep.config.schema import RunConfig
+
+_ON_ONE_LINE = 5
+"""The most keys that a mapping has on one line."""
+
+
+def config_yaml(config: RunConfig) -> str:
+    """Return data, split, model and train; a block says what its defaults do not."""
+    return to_yaml(config.as_given())
+
+
+def to_yaml(values: dict[str, Any]) -> str:
+    """Return YAML in the order of the keys; short lists and mappings stay on their line.
+
+    Numbers are written so that YAML 1.1 readers take them for numbers too (`1.0e-05`).
+    """
+    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, width=100)
+    assert OmegaConf.to_container(OmegaConf.create(text)) == values, "YAML that reads otherwise"
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes short lists and mappings of plain values on one line, as conf/ does."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:
+        return super().represent_sequence(tag, sequence, flow_style=_is_flat(sequence))
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> Any:
+        pairs = mapping.items() if isinstance(mapping, dict) else mapping
+        one_line = len(pairs) <= _ON_ONE_LINE and _is_flat(value for _, value in pairs)
+        return super().represent_mapping(tag, mapping, flow_style=one_line)
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        """Indent the items of a list below its key."""
+        super().increase_indent(flow, indentless=False)
+
+
+def _is_flat(values: Iterable[Any]) -> bool:
+    return not any(isinstance(value, dict | list) for value in values)

@@ -1,0 +1,60 @@
+"""Images and labels, as every later stage gets them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+FASHION_MNIST_CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training images and, where they exist, an official test set.
+
+    `images` and `official_images`: uint8, (n, height, width, channels), pixels 0..255;
+    `labels` and `official_labels`: int64, (n,), 0..classes-1.
+    `name` is short (`fashion-mnist`), `source` says where it was read from.
+    `synthetic` marks drawn data, whose runs must not be taken for the real thing.
+    """
+
+    name: str
+    source: str
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    official_images: NDArray[np.uint8] | None
+    official_labels: NDArray[np.int64] | None
+    class_names: tuple[str, ...]
+    synthetic: bool = False
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        height, width, channels = self.images.shape[1:]
+        return (height, width, channels)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 over shape and content of all four arrays, in hex."""
+        digest = hashlib.sha256()
+        for array in (self.images, self.labels, self.official_images, self.official_labels):
+            if array is None:
+                digest.update(b"none;")
+                continue
+            # Little-endian, so that a digest is the same on every machine.
+            portable = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+            digest.update(f"{portable.dtype.str}{portable.shape};".encode())
+            digest.update(portable.data)
+        return digest.hexdigest()

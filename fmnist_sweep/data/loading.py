@@ -1,0 +1,67 @@
+"""From a `data` config to a dataset."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fmnist_sweep.config.schema import CsvData, DataConfig, FashionMnistData, NpzData
+from fmnist_sweep.data.dataset import Dataset
+from fmnist_sweep.environment import data_dir_from_environment
+from fmnist_sweep.errors import ConfigError
+
+
+def load_dataset(config: DataConfig) -> Dataset:
+    """Read, check and, where `config.limit` is set, shorten the images that a config names.
+
+    Raises DataError where a file is missing, altered or malformed, ConfigError where the limit
+    does not fit the data.
+    """
+    dataset = _read(config)
+    return dataset if config.limit is None else first_of_each_class(dataset, config.limit)
+
+
+def _read(config: DataConfig) -> Dataset:
+    if isinstance(config, FashionMnistData):
+        from fmnist_sweep.data.fashion_mnist import load_fashion_mnist
+
+        folder = config.dir if config.dir is not None else data_dir_from_environment()
+        return load_fashion_mnist(None if folder is None else Path(folder))
+    if isinstance(config, CsvData):
+        from fmnist_sweep.data.csv_data import load_csv
+
+        return load_csv(config)
+    if isinstance(config, NpzData):
+        from fmnist_sweep.data.npz_data import load_npz
+
+        return load_npz(config)
+    from fmnist_sweep.data.synthetic import draw_dataset
+
+    return draw_dataset(config)
+
+
+def first_of_each_class(dataset: Dataset, limit: int) -> Dataset:
+    """Keep the first `limit // classes` training images of each class, in their order.
+
+    The official test set stays whole. Raises ConfigError where `limit` does not divide by the
+    classes or a class has too few images.
+    """
+    share, rest = divmod(limit, dataset.classes)
+    if rest:
+        raise ConfigError(
+            f"data.limit={limit} does not divide by the {dataset.classes} classes; "
+            f"allowed: multiples of {dataset.classes}"
+        )
+    chosen = []
+    for label, name in enumerate(dataset.class_names):
+        members = np.flatnonzero(dataset.labels == label)
+        if len(members) < share:
+            raise ConfigError(
+                f"data.limit={limit} takes {share} training images of each class, "
+                f"but class {name} has {len(members)}"
+            )
+        chosen.append(members[:share])
+    kept = np.sort(np.concatenate(chosen))
+    return replace(dataset, images=dataset.images[kept], labels=dataset.labels[kept])

@@ -1,0 +1,77 @@
+"""A user's own arrays, from an .npz file or from memory."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_sweep.config.schema import NpzData
+from fmnist_sweep.data.arrays import LabelledImages, make_dataset
+from fmnist_sweep.data.dataset import Dataset
+from fmnist_sweep.errors import DataError
+
+NAMES = ("x_train", "y_train", "x_test", "y_test")
+
+
+def load_npz(config: NpzData) -> Dataset:
+    """Read `x_train`, `y_train` and, where they exist, `x_test`, `y_test` from an .npz file.
+
+    Raises DataError where the file or an array of it is missing or malformed.
+    """
+    path = Path(config.file).expanduser()
+    return dataset_from_arrays(
+        _read(path), config.class_names, name=path.stem, source=str(config.file)
+    )
+
+
+def dataset_from_arrays(
+    arrays: Mapping[str, NDArray[Any]],
+    class_names: Sequence[str] | None = None,
+    *,
+    name: str = "arrays",
+    source: str = "memory",
+) -> Dataset:
+    """Check arrays under the names `x_train`, `y_train` and, optionally, `x_test`, `y_test`.
+
+    Images: integers in 0..255, (n, height, width) or (n, height, width, channels); labels:
+    integers in 0..classes-1, (n,). Without `class_names` the classes are "0", "1", ….
+    Raises DataError, naming the array, for what does not fit.
+    """
+    for needed in ("x_train", "y_train"):
+        if needed not in arrays:
+            raise DataError(
+                f"{source} has no array {needed}; it has: {', '.join(sorted(arrays)) or 'none'}"
+            )
+    if ("x_test" in arrays) != ("y_test" in arrays):
+        there, missing = ("x_test", "y_test") if "x_test" in arrays else ("y_test", "x_test")
+        raise DataError(f"{source} has {there} but no {missing}; allowed: both or neither")
+
+    def labelled(part: str) -> LabelledImages:
+        x, y = f"x_{part}", f"y_{part}"
+        return LabelledImages(arrays[x], arrays[y], f"{source}: {x}", f"{source}: {y}")
+
+    official = labelled("test") if "x_test" in arrays else None
+    return make_dataset(name, source, labelled("train"), official, class_names)
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        # Pickles run code on loading: arrays of objects are refused.
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise DataError(
+                f"{path} is one bare array; allowed: an .npz file with x_train, y_train"
+            )
+        with loaded as archive:
+            return {name: archive[name] for name in NAMES if name in archive}
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist (data.file)") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} is no readable .npz file of plain arrays: {reason}") from error

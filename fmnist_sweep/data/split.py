@@ -1,0 +1,255 @@
+"""Index arrays that divide a dataset: a function of labels, scheme, sizes and seed alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_sweep.config.schema import BalancedSplit, OfficialSplit, SplitConfig, WrapperSplit
+from fmnist_sweep.data.dataset import Dataset
+from fmnist_sweep.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Pool: TypeAlias = Literal["train", "official"]
+"""Which images an index array points into: a dataset's training or its official test images."""
+Indices: TypeAlias = NDArray[np.int64]
+LabelledSet: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.int64]]
+"""Images, uint8 (n, height, width, channels), and labels, int64 (n,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which images train, validate and test; no image is in two of the sets.
+
+    `train` points into the training images, the others into the pool named beside them.
+    """
+
+    scheme: str
+    train: Indices
+    validation: Indices | None
+    test: Indices
+    validation_pool: Pool = "train"
+    test_pool: Pool = "train"
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 over the index arrays and their pools, in hex; the scheme's name is no part."""
+        digest = hashlib.sha256()
+        for pool, indices in (
+            ("train", self.train),
+            (self.validation_pool, self.validation),
+            (self.test_pool, self.test),
+        ):
+            if indices is None:
+                digest.update(b"none;")
+                continue
+            digest.update(f"{pool}{len(indices)};".encode())
+            digest.update(indices.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def train_set(self, dataset: Dataset) -> LabelledSet:
+        """Return the images and labels that train."""
+        return _take(dataset, "train", self.train)
+
+    def validation_set(self, dataset: Dataset) -> LabelledSet | None:
+        """Return the images and labels that validate, or None where nothing does."""
+        if self.validation is None:
+            return None
+        return _take(dataset, self.validation_pool, self.validation)
+
+    def test_set(self, dataset: Dataset) -> LabelledSet:
+        """Return the images and labels that every trial is measured on."""
+        return _take(dataset, self.test_pool, self.test)
+
+    def official_set(self, dataset: Dataset) -> LabelledSet | None:
+        """Return the official test set; None where there is none or the split uses it."""
+        used = self.test_pool == "official" or (
+            self.validation is not None and self.validation_pool == "official"
+        )
+        if used or dataset.official_images is None or dataset.official_labels is None:
+            return None
+        return dataset.official_images, dataset.official_labels
+
+
+def make_split(config: SplitConfig, dataset: Dataset) -> Split:
+    """Divide a dataset as a `split` config says.
+
+    Raises ConfigError, naming the key, where a size does not divide by the classes, a class
+    cannot give it or nothing is left to train on; DataError where an official test set is needed
+    and the dataset has none.
+    """
+    if isinstance(config, BalancedSplit):
+        return _balanced(config, dataset)
+    if isinstance(config, WrapperSplit):
+        return _wrapper(config, dataset)
+    return _official(config, dataset)
+
+
+def balanced_test_split(
+    df: pd.DataFrame, size: int = 10000, seed: int = 27
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Draw a balanced test set from a table with a `label` column: `(train_df, test_df)`.
+
+    Classes come in order of first appearance; of each, `size // classes` rows are drawn without
+    replacement by NumPy's legacy generator seeded with `seed`; NumPy's global generator is left
+    alone. The test frame, in the order drawn, gets a fresh index; the train frame keeps its own.
+    Raises DataError where the column is missing, has gaps or the index repeats itself, ConfigError
+    where `size` does not divide by the classes or a class cannot give its share.
+    """
+    import pandas as pd
+
+    if "label" not in df.columns:
+        raise DataError(f"the frame has no column label; it has: {', '.join(map(str, df.columns))}")
+    if not df.index.is_unique:
+        twice = df.index[df.index.duplicated()][0]
+        raise DataError(f"the frame's index holds {twice} more than once; allowed: unique values")
+    codes, classes = pd.factorize(df["label"])
+    if (codes < 0).any():
+        raise DataError(f"the label in row {int(np.argmax(codes < 0))} (from 0) is missing")
+    groups = [(str(name), np.flatnonzero(codes == code)) for code, name in enumerate(classes)]
+    chosen = _draw_balanced(groups, size, seed, key="size")
+    rest = np.delete(np.arange(len(df)), chosen)
+    return df.iloc[rest], df.iloc[chosen].reset_index(drop=True)
+
+
+def _balanced(config: BalancedSplit, dataset: Dataset) -> Split:
+    test_size = _size("split.test", config.test, dataset)
+    validation_size = _size("split.validation", config.validation, dataset)
+    test_share = _share("split.test", test_size, dataset.classes)
+    validation_share = _share("split.validation", validation_size, dataset.classes)
+    random = np.random.RandomState(config.seed)
+    test, validation = [], []
+    for label, name in enumerate(dataset.class_names):
+        members = np.flatnonzero(dataset.labels == label)
+        _refuse_too_few("split.test", test_size, test_share, name, len(members))
+        left = len(members) - test_share
+        _refuse_too_few("split.validation", validation_size, validation_share, name, left)
+        # The test set is the front of a shuffle: it stays the same whatever else is drawn.
+        drawn = random.permutation(members)
+        test.append(drawn[:test_share])
+        validation.append(drawn[test_share : test_share + validation_share])
+    test_indices, validation_indices = (
+        np.sort(np.concatenate(drawn)) for drawn in (test, validation)
+    )
+    train = _rest(
+        dataset,
+        np.concatenate([test_indices, validation_indices]),
+        used_up_by=f"split.test={test_size} and split.validation={validation_size}",
+    )
+    return Split("balanced", train, validation_indices, test_indices)
+
+
+def _wrapper(config: WrapperSplit, dataset: Dataset) -> Split:
+    official = _official_count(dataset, "wrapper", "validate")
+    groups = [
+        (name, np.flatnonzero(dataset.labels == label))
+        for label, name in enumerate(dataset.class_names)
+    ]
+    # In order of first appearance; a class that has no image goes last, to be refused by name.
+    groups.sort(key=lambda group: group[1][0] if len(group[1]) else len(dataset.labels))
+    test = _draw_balanced(groups, config.test, config.seed, key="split.test")
+    train = _rest(dataset, test, used_up_by=f"split.test={config.test}")
+    return Split("wrapper", train, np.arange(official), test, validation_pool="official")
+
+
+def _official(config: OfficialSplit, dataset: Dataset) -> Split:
+    test = np.arange(_official_count(dataset, "official", "test"))
+    indices = np.arange(len(dataset.labels))
+    if config.validation is None:
+        return Split("official", indices, None, test, test_pool="official")
+    held_out = _part(config.validation.fraction, len(indices))
+    if held_out == 0:
+        raise ConfigError(
+            f"split.validation.fraction={config.validation.fraction} of {len(indices)} training "
+            f"images is none; allowed: at least {1 / len(indices):.2g}"
+        )
+    if config.validation.take == "first":
+        validation, train = indices[:held_out], indices[held_out:]
+    else:
+        train, validation = np.split(indices, [len(indices) - held_out])
+    return Split("official", train, validation, test, test_pool="official")
+
+
+def _draw_balanced(
+    groups: Sequence[tuple[str, Indices]], size: int, seed: int, key: str
+) -> Indices:
+    """The article's procedure, over each class's name and rows, in order of first appearance."""
+    share = _share(key, size, len(groups))
+    # The same stream as the global generator after np.random.seed, which stays untouched.
+    random = np.random.RandomState(seed)
+    chosen = []
+    for name, members in groups:
+        _refuse_too_few(key, size, share, name, len(members))
+        chosen.append(random.choice(members, share, replace=False))
+    return np.concatenate(chosen)
+
+
+def _size(key: str, given: float, dataset: Dataset) -> int:
+    if isinstance(given, int):
+        return given
+    total, classes = len(dataset.labels), dataset.classes
+    size = _part(given, total) // classes * classes
+    if size == 0:
+        raise ConfigError(
+            f"{key}={given} of {total} training images is less than one for each of the "
+            f"{classes} classes; allowed: at least {classes / total:.2g}"
+        )
+    return size
+
+
+def _part(fraction: float, total: int) -> int:
+    # In decimals, as the user wrote it: 0.29 * 100 is 28.999… in binary.
+    return int(Decimal(str(fraction)) * total)
+
+
+def _share(key: str, size: int, classes: int) -> int:
+    if classes == 0 or size < 1 or size % classes:
+        raise ConfigError(
+            f"{key}={size} does not divide by the {classes} classes; "
+            f"allowed: positive multiples of {classes}"
+        )
+    return size // classes
+
+
+def _refuse_too_few(key: str, size: int, share: int, name: str, available: int) -> None:
+    if share > available:
+        raise ConfigError(
+            f"{key}={size} takes {share} images of each class, "
+            f"but class {name} has {available} to give"
+        )
+
+
+def _rest(dataset: Dataset, taken: Indices, used_up_by: str) -> Indices:
+    rest = np.delete(np.arange(len(dataset.labels)), taken)
+    if len(rest) == 0:
+        raise ConfigError(
+            f"{used_up_by} take all {len(dataset.labels)} training images; "
+            "allowed: sizes that leave some to train on"
+        )
+    return rest
+
+
+def _official_count(dataset: Dataset, scheme: str, to: str) -> int:
+    if dataset.official_labels is None:
+        raise DataError(
+            f"split.scheme={scheme} needs an official test set to {to}, and {dataset.name} has "
+            "none; allowed: balanced"
+        )
+    return len(dataset.official_labels)
+
+
+def _take(dataset: Dataset, pool: Pool, indices: Indices) -> LabelledSet:
+    if pool == "train":
+        return dataset.images[indices], dataset.labels[indices]
+    if dataset.official_images is None or dataset.official_labels is None:
+        raise DataError(f"the split uses an official test set, and {dataset.name} has none")
+    return dataset.official_images[indices], dataset.official_labels[indices]

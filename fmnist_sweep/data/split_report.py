@@ -1,0 +1,50 @@
+"""A split on paper: what each class got, and the index arrays in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_sweep.data.dataset import Dataset
+from fmnist_sweep.data.split import LabelledSet, Split
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def split_table(split: Split, dataset: Dataset) -> pd.DataFrame:
+    """Count the images of each class: index `class`, columns `train`, `validation`, `test`."""
+    import pandas as pd
+
+    def counts(part: LabelledSet | None) -> NDArray[np.int64]:
+        labels = np.empty(0, np.int64) if part is None else part[1]
+        return np.bincount(labels, minlength=dataset.classes)
+
+    return pd.DataFrame(
+        {
+            "train": counts(split.train_set(dataset)),
+            "validation": counts(split.validation_set(dataset)),
+            "test": counts(split.test_set(dataset)),
+        },
+        index=pd.Index(dataset.class_names, name="class"),
+    )
+
+
+def save_indices(split: Split, path: Path) -> None:
+    """Write the index arrays (`train`, `validation` where there is one, `test`) to an .npz file.
+
+    `validation_pool` and `test_pool` beside them say which images the indices point into.
+    """
+    arrays = {
+        "train": split.train,
+        "test": split.test,
+        "validation_pool": np.array(split.validation_pool),
+        "test_pool": np.array(split.test_pool),
+    }
+    if split.validation is not None:
+        arrays["validation"] = split.validation
+    with path.open("wb") as file:  # given a name, NumPy would append .npz to it
+        np.savez_compressed(file, allow_pickle=False, **arrays)

@@ -1,0 +1,143 @@
+"""The one place that reads and sets environment variables and process-wide settings."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fmnist_sweep.errors import ConfigError
+
+
+def data_dir_from_environment() -> str | None:
+    """Return the folder that FMNIST_DATA_DIR names, or None."""
+    return os.environ.get("FMNIST_DATA_DIR") or None
+
+
+def keras_home() -> str:
+    """Return the folder where Keras keeps what it downloads."""
+    return os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+
+
+def tracking_uri_from_environment() -> str | None:
+    """Return MLFLOW_TRACKING_URI, or None."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def hydra_full_error() -> bool:
+    """Return whether the user asked for tracebacks with HYDRA_FULL_ERROR=1."""
+    return os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
+@contextmanager
+def hydra_raises() -> Iterator[None]:
+    """Have Hydra raise its errors, which it else prints itself before it exits."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def quiet_mlflow() -> None:
+    """Have MLflow send no usage statistics and print no links; call before it is imported.
+
+    What the user has set stays as it is.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow without its start-up notes, which no setting of its own silences all."""
+    if "tensorflow" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _stderr_aside():
+        import tensorflow as tf
+    # Each trial's network is traced anew; that is how it has to be, and no reason to warn.
+    tf.get_logger().setLevel("ERROR")
+
+
+@contextmanager
+def _stderr_aside() -> Iterator[None]:
+    """Keep what is written to the process's standard error, and write it only after an error."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as aside:
+        before = os.dup(2)
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(before, 2)
+            aside.seek(0)
+            os.write(2, aside.read())
+            raise
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def use_threads(threads: int) -> None:
+    """Fix the number of threads of TensorFlow's operations, which the last bits depend on.
+
+    Raises:
+        ConfigError: TensorFlow was started with another number already in this process.
+    """
+    load_tensorflow()
+    import tensorflow as tf
+
+    threading = tf.config.threading
+    try:
+        threading.set_intra_op_parallelism_threads(threads)
+        threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        started = threading.get_intra_op_parallelism_threads()
+        if started != threads:
+            raise ConfigError(
+                f"train.threads={threads}: TensorFlow was started with {started or cores()} in "
+                "this process and cannot change; start another process for another number"
+            ) from error
+    with _stderr_aside():
+        has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    if has_gpu:
+        # On a CPU a fixed number of threads is enough; a GPU's kernels have to be asked.
+        tf.config.experimental.enable_op_determinism()
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Have SIGTERM interrupt the block as Ctrl-C does, but as `Terminated`."""
+
+    def terminate(_number: int, _frame: object) -> None:
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:  # not the main thread: its owner deals with signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM."""
+
+    exit_code = 143

@@ -1,0 +1,56 @@
+"""The exceptions of this package.
+
+    FmnistSweepError
+    ├── UserError            the user's mistake; the program exits with code 2
+    │   ├── ConfigError      a config, an override or a space
+    │   ├── DataError        a data file: missing, altered, malformed
+    │   └── InfeasibleModel  a network that cannot be built, or is over a sweep's bounds
+    └── RunError             trouble while running; the program exits with code 1
+        ├── TrialFailed      one trial went wrong; the sweep goes on
+        ├── JournalError     a journal that cannot be read; names file and line
+        └── SweepStopped     a sweep that cannot go on (too many failures, a lock held)
+
+A message is one line that names the thing, the value given and what is allowed.
+"""
+
+from __future__ import annotations
+
+
+class FmnistSweepError(Exception):
+    """Root of all errors that this package raises on purpose."""
+
+    exit_code = 1
+
+
+class UserError(FmnistSweepError):
+    """A mistake that the user can correct."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A config, an override or a search space that cannot be used."""
+
+
+class DataError(UserError):
+    """A data file that is missing, altered or malformed."""
+
+
+class InfeasibleModel(UserError):
+    """A network that cannot be built, such as one that shrinks the image below a pixel."""
+
+
+class RunError(FmnistSweepError):
+    """Trouble while running."""
+
+
+class TrialFailed(RunError):
+    """One trial went wrong; what was trained before stays recorded."""
+
+
+class JournalError(RunError):
+    """A journal that cannot be read."""
+
+
+class SweepStopped(RunError):
+    """A sweep that cannot go on."""

@@ -1,0 +1,47 @@
+"""Files that are written whole or not at all, and the digests of plain values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+@contextmanager
+def write_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that takes its place only when the block ends without an error.
+
+    Written beside `path`, flushed to disk, then renamed: a reader sees the old content or the
+    new, never half of it, whatever happens in between.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with write_whole(path) as file:
+        file.write(text.encode())
+
+
+def canonical_json(value: Any) -> str:
+    """Return JSON with sorted keys and no spaces: the same value, the same text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest_of(value: Any) -> str:
+    """Return the SHA-256 of a plain value, in hex."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

@@ -1,0 +1,220 @@
+"""What the command line launches: a sweep, one training, a look at a space."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from fmnist_sweep import environment
+from fmnist_sweep.config.compose import Composition
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.errors import ConfigError, RunError
+from fmnist_sweep.model.plan import plan_cnn
+from fmnist_sweep.provenance import command
+from fmnist_sweep.report.console import (
+    SweepProgress,
+    console,
+    epoch_line,
+    leaderboard_table,
+    print_commands,
+    summary_lines,
+)
+from fmnist_sweep.report.space_table import print_space
+from fmnist_sweep.search.api import Sweep, run_sweep
+from fmnist_sweep.search.finish import confirmation_epochs
+from fmnist_sweep.search.plan import SweepPlan, check_writable, plan_sweep
+from fmnist_sweep.tracking import open_tracker
+from fmnist_sweep.tracking.run_log import (
+    dataset_inputs,
+    end_failed,
+    input_tags,
+    log_result,
+    provenance_tags,
+    start_run,
+)
+from fmnist_sweep.tracking.tracker import RunStatus
+from fmnist_sweep.training.preparation import epochs_of, prepare, with_threads
+from fmnist_sweep.training.results import EpochRecord
+from fmnist_sweep.training.rung import BEST_MODEL_FILE, default_builder, run_rung
+
+TRAIN_EXPERIMENT = "fmnist-train"
+
+
+def launch_sweep(config: Config, composition: Composition) -> None:
+    """Run a sweep, or go on with it, saying what happens and what to do next."""
+    out = console()
+    try:
+        with environment.terminable():
+            sweep = run_sweep(
+                config,
+                label=composition.selected.get("sweep", "sweep"),
+                pinned=composition.overridden_keys,
+                overrides=composition.overrides,
+                on_plan=lambda plan: _announce(plan),
+                observer=SweepProgress(config, out),
+            )
+    except (KeyboardInterrupt, RunError):
+        out.print(f"To go on: {command(composition.overrides)}", soft_wrap=True, markup=False)
+        raise
+    _conclude(sweep, composition)
+
+
+def launch_training(config: Config, composition: Composition) -> None:
+    """Train one config and track it."""
+    config = with_threads(config)
+    prepared = prepare(config)
+    dataset, split = prepared.dataset, prepared.split
+    epochs = epochs_of(config, prepared)
+    parameters = plan_cnn(config.model, dataset.image_shape, dataset.classes).parameters
+    check_writable(Path.cwd())
+    tracker = open_tracker(
+        config.tracking,
+        root=Path.cwd(),
+        environment_uri=environment.tracking_uri_from_environment(),
+        experiment=config.tracking.experiment or TRAIN_EXPERIMENT,
+    )
+    label = composition.selected.get("best") or composition.selected.get("baseline") or "train"
+    name = f"synthetic-{label}" if dataset.synthetic else label
+    started_at = time.time()
+    key = f"{name}@{started_at}"
+    inputs = dataset_inputs(dataset, split)
+    out = console()
+    out.print(
+        f"{name}: {parameters:,} parameters, {epochs} epochs of {len(split.train):,} images, "
+        f"{config.train.threads} threads"
+    )
+    start_run(
+        tracker,
+        key=key,
+        name=name,
+        config=config.run,
+        params={"model.parameters": parameters, "train.seed": config.train.seed},
+        tags={
+            **provenance_tags(dataset, split, config),
+            **input_tags(inputs),
+            **config.tracking.tags,
+            "fmnist.role": "training",
+            "train.command": command(composition.overrides),
+        },
+        started_at=started_at,
+        inputs=inputs,
+        note=config.tracking.note,
+    )
+
+    def on_epoch(record: EpochRecord) -> None:
+        tracker.epoch(key, record)
+        out.print(f"  {epoch_line(record)}", soft_wrap=True)
+
+    folder = Path(tempfile.mkdtemp(prefix="fmnist-sweep-"))
+    try:
+        with environment.terminable():
+            result = run_rung(
+                config.run,
+                prepared.data,
+                epochs,
+                folder,
+                build_model=default_builder,
+                on_epoch=on_epoch,
+            )
+        at = time.time()
+        log_result(tracker, key, result, at=at, best_model=folder / BEST_MODEL_FILE)
+        tracker.end(key, RunStatus.FINISHED, at=at)
+    except KeyboardInterrupt:
+        tracker.end(key, RunStatus.KILLED, at=time.time())
+        raise
+    except Exception as error:
+        end_failed(tracker, key, str(error), at=time.time())
+        raise
+    finally:
+        shutil.rmtree(folder)
+    validation = result.best_metrics.get("val_accuracy")
+    out.print(
+        f"best epoch {result.best_epoch}: "
+        + (f"val_accuracy {validation:.4f}, " if validation is not None else "")
+        + f"test_accuracy {result.test_accuracy:.4f}, test_loss {result.test_loss:.4f} "
+        f"({result.train_seconds:.1f} s)"
+    )
+    out.print(f"weights {result.weights_sha256[:16]}, best {result.best_weights_sha256[:16]}")
+    print_commands(out, {"see it": "make ui"})
+
+
+def launch_space(config: Config, composition: Composition) -> None:
+    """Print a sweep's space; start nothing."""
+    if not config.is_sweep:
+        raise ConfigError("space: this config has none; choose a sweep, such as +sweep=cnn")
+    print_space(_plan(config, composition), console())
+
+
+def _plan(config: Config, composition: Composition) -> SweepPlan:
+    return plan_sweep(
+        config,
+        None,
+        None,
+        label=composition.selected.get("sweep", "sweep"),
+        pinned=composition.overridden_keys,
+        root=Path.cwd(),
+    )
+
+
+def _announce(plan: SweepPlan) -> None:
+    out = console()
+    dataset, split = plan.prepared.dataset, plan.prepared.split
+    validation = 0 if split.validation is None else len(split.validation)
+    out.print(
+        f"sweep {plan.name}: tuner {plan.config.tuner.name}, {len(plan.space.leaves)} searched "
+        f"values, {dataset.name} {len(split.train):,} train / {validation:,} validate / "
+        f"{len(split.test):,} test, {plan.config.train.threads} threads",
+        soft_wrap=True,
+    )
+    for path in plan.pinned:
+        out.print(f"{path} is pinned on the command line: no longer searched", soft_wrap=True)
+    if split.official_set(dataset) is None:
+        out.print("no official test set is left with this split: the winner is not looked at")
+    extra = confirmation_epochs(plan.config, plan.epochs)
+    if extra:
+        out.print(f"confirmation will take up to {extra} further epochs")
+
+
+def _conclude(sweep: Sweep, composition: Composition) -> None:
+    out = console()
+    out.print(leaderboard_table(sweep.state))
+    for line in summary_lines(sweep.state):
+        out.print(line, soft_wrap=True, markup=False)
+    state, best = sweep.state, sweep.state.best
+    ended = state.ended.reason if state.ended is not None else ""
+    out.print(
+        f"{sweep.name}: {len(state.trials)} trials, {state.epochs_total} epochs, "
+        f"{state.rung_seconds / 60:.1f} min in rungs; ended: {ended}",
+        soft_wrap=True,
+    )
+    if best is None or best.result is None:
+        raise RunError(f"sweep {sweep.name}: no trial completed")
+    out.print(
+        f"winner: trial {best.number}, {state.objective.metric} {best.score:.4f}, "
+        f"test_accuracy {best.result.test_accuracy:.4f}"
+    )
+    if state.official:
+        look = state.official[-1]
+        out.print(f"official_test_accuracy {look.accuracy:.4f} (look {len(state.official)})")
+    reproduce = sweep.best_file.stem if sweep.best_file is not None else sweep.name
+    trials = 2 * (sweep.config.sweep.max_trials or len(state.trials))
+    more = [o for o in composition.overrides if not o.startswith("sweep.max_trials=")]
+    if sweep.config.sweep.max_epochs_total is not None:
+        more = [o for o in more if not o.startswith("sweep.max_epochs_total=")]
+        more.append(f"sweep.max_epochs_total={2 * sweep.config.sweep.max_epochs_total}")
+    if sweep.config.sweep.max_minutes is not None:
+        more = [o for o in more if not o.startswith("sweep.max_minutes=")]
+        more.append(f"sweep.max_minutes={2 * sweep.config.sweep.max_minutes:g}")
+    if sweep.config.sweep.max_trials is not None:
+        more.append(f"sweep.max_trials={trials}")
+    out.print("next:")
+    print_commands(
+        out,
+        {
+            "reproduce": command((f"+best={reproduce}",)),
+            "go on": command(tuple(more)),
+            "open the UI": "make ui",
+        },
+    )

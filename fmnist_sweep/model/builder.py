@@ -1,0 +1,129 @@
+"""A planned network, built in Keras."""
+
+from __future__ import annotations
+
+import keras
+
+from fmnist_sweep.config.model_schema import (
+    BiasInitializer,
+    ConvBlock,
+    FcLayer,
+    Head,
+    ModelConfig,
+    WeightInitializer,
+)
+from fmnist_sweep.model.plan import (
+    LayerKind,
+    LayerPlan,
+    conv_padding,
+    plan_cnn,
+    pool_stride,
+    size_pair,
+)
+
+# Images are (height, width, channels) everywhere here; a user's keras.json may say otherwise.
+_DATA_FORMAT = "channels_last"
+
+
+def build_cnn(
+    model_config: ModelConfig, input_shape: tuple[int, int, int], classes: int
+) -> keras.Model:
+    """Build the network that `plan_cnn` plans, layer by layer, not compiled.
+
+    It takes float images (n, height, width, channels) scaled to 0..1 and gives float32 class
+    probabilities (n, classes). Its initial weights and its dropout follow from Keras's seed:
+    call `keras.utils.set_random_seed` before. Raises InfeasibleModel as `plan_cnn` does.
+    """
+    image = keras.Input(input_shape, name="image")
+    features = image
+    for layer in plan_cnn(model_config, input_shape, classes).layers:
+        features = _keras_layer(layer)(features)
+    return keras.Model(image, features, name="cnn")
+
+
+def _keras_layer(layer: LayerPlan) -> keras.layers.Layer:
+    name = layer.name
+    match layer.kind, layer.part:
+        case LayerKind.PAD, ConvBlock(pad=pixels):
+            return keras.layers.ZeroPadding2D(pixels, data_format=_DATA_FORMAT, name=name)
+        case LayerKind.CONV, ConvBlock() as block:
+            return _convolution(name, block)
+        case LayerKind.BATCH_NORM, part:
+            return keras.layers.BatchNormalization(momentum=part.batch_norm_momentum, name=name)
+        case LayerKind.ACTIVATION, (ConvBlock() | FcLayer()) as part:
+            return keras.layers.Activation(part.activation, name=name)
+        case LayerKind.POOL, ConvBlock() as block:
+            return _pool(name, block)
+        case LayerKind.NO_POOL, _:
+            return keras.layers.Identity(name=name)
+        case LayerKind.DROPOUT, part:
+            return keras.layers.Dropout(part.dropout, name=name)
+        case LayerKind.FLATTEN, _:
+            return keras.layers.Flatten(data_format=_DATA_FORMAT, name=name)
+        case LayerKind.GLOBAL_POOL, Head() as head:
+            return _global_pool(name, head)
+        case LayerKind.DENSE, FcLayer() as fc:
+            return _dense(name, fc, fc.neurons, fc.bias)
+        case LayerKind.DENSE, Head() as head:
+            return _dense(name, head, layer.output_shape[-1], bias=True)
+        case LayerKind.SOFTMAX, _:
+            # In bfloat16 the probabilities would no longer add up to 1, nor the loss be exact.
+            return keras.layers.Activation("softmax", dtype="float32", name=name)
+    raise TypeError(f"no Keras layer for {layer.kind} of a {type(layer.part).__name__}")
+
+
+def _convolution(name: str, block: ConvBlock) -> keras.layers.Layer:
+    return keras.layers.Conv2D(
+        block.channels,
+        size_pair(block.filter),
+        strides=size_pair(block.stride),
+        padding=conv_padding(block),
+        data_format=_DATA_FORMAT,
+        use_bias=block.bias,
+        kernel_initializer=_initializer(block.weight_init),
+        bias_initializer=_initializer(block.bias_init),
+        name=name,
+    )
+
+
+def _pool(name: str, block: ConvBlock) -> keras.layers.Layer:
+    kinds = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
+    return kinds[block.pool_type](
+        size_pair(block.pool),
+        strides=pool_stride(block),
+        padding=block.pool_pad,
+        data_format=_DATA_FORMAT,
+        name=name,
+    )
+
+
+def _global_pool(name: str, head: Head) -> keras.layers.Layer:
+    kinds = {
+        "max": keras.layers.GlobalMaxPooling2D,
+        "average": keras.layers.GlobalAveragePooling2D,
+    }
+    return kinds[head.pool](data_format=_DATA_FORMAT, name=name)
+
+
+def _dense(name: str, part: FcLayer | Head, neurons: int, bias: bool) -> keras.layers.Layer:
+    return keras.layers.Dense(
+        neurons,
+        use_bias=bias,
+        kernel_initializer=_initializer(part.weight_init),
+        bias_initializer=_initializer(part.bias_init),
+        name=name,
+    )
+
+
+def _initializer(init: WeightInitializer | BiasInitializer) -> keras.initializers.Initializer:
+    """Return a new initializer: one that is shared would draw the same numbers twice."""
+    arguments: dict[str, float] = {}
+    if init.stddev is not None:
+        arguments["stddev"] = init.stddev
+    if init.limit is not None:
+        arguments |= {"minval": -init.limit, "maxval": init.limit}
+    if init.value is not None:
+        arguments["value"] = init.value
+    # By its class, not its name: Keras refuses the bare name of `constant`, not the bare class.
+    kind = getattr(keras.initializers, init.name.title().replace("_", ""))
+    return kind(**arguments)

@@ -1,0 +1,176 @@
+"""What a sweep or a training says on the console: plain lines while it runs, tables at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.files import canonical_json
+from fmnist_sweep.search.leaderboard import cannot_be_told_apart, searched_paths
+from fmnist_sweep.search.records import (
+    Asked,
+    Confirmed,
+    EpochEnded,
+    LookedAtOfficialTest,
+    Record,
+    Told,
+    TrialStatus,
+)
+from fmnist_sweep.search.state import SweepState, Trial
+from fmnist_sweep.training.results import EpochRecord
+
+_WIDEST = 200
+"""Columns of a table where the output is no terminal: nothing is cut off."""
+
+
+def console() -> Console:
+    """Return a console on standard output; as wide as a table needs where that is a file."""
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return Console(highlight=False, width=_WIDEST)
+
+
+class SweepProgress:
+    """Says each record of a running sweep in a line."""
+
+    def __init__(self, config: Config, out: Console) -> None:
+        self._config = config
+        self._out = out
+
+    def __call__(self, record: Record, state: SweepState) -> None:
+        """Say one record; `state` is the sweep's after it."""
+        match record:
+            case Asked():
+                self._out.print(self._asked(record, state), soft_wrap=True, markup=False)
+            case EpochEnded():
+                self._out.print(f"  {epoch_line(record.record)}", soft_wrap=True)
+            case Told():
+                self._out.print(f"  {self._told(record, state)}", soft_wrap=True, markup=False)
+            case Confirmed():
+                self._out.print(
+                    f"confirmation of trial {record.trial}, seed {record.seed}: "
+                    f"{state.objective.metric} {record.score:.4f}"
+                )
+            case LookedAtOfficialTest():
+                self._out.print(
+                    f"official test: trial {record.trial} has accuracy {record.accuracy:.4f} "
+                    f"on {record.images:,} images (look {len(state.official)})"
+                )
+
+    def _asked(self, record: Asked, state: SweepState) -> str:
+        epochs = f"epochs {record.first_epoch + 1}-{record.last_epoch}"
+        what = "promoted: " if record.rung > 0 else ""
+        return f"trial {record.trial} ({what}{epochs}; {self._spent(state)}) {_words(record)}"
+
+    def _spent(self, state: SweepState) -> str:
+        sweep = self._config.sweep
+        parts = [f"{state.epochs_total}"]
+        parts[0] += f" of {sweep.max_epochs_total} epochs" if sweep.max_epochs_total else " epochs"
+        if sweep.max_trials:
+            parts.append(f"{len(state.trials)} of {sweep.max_trials} trials")
+        if sweep.max_minutes:
+            parts.append(f"{state.rung_seconds / 60:.1f} of {sweep.max_minutes:g} min")
+        return "so far " + ", ".join(parts)
+
+    def _told(self, record: Told, state: SweepState) -> str:
+        if record.status is TrialStatus.FAILED or record.result is None:
+            return f"failed: {record.reason}"
+        best = state.best
+        leads = " *best so far*" if best is not None and best.number == record.trial else ""
+        return (
+            f"{state.objective.metric} {record.score:.4f} at epoch {record.result.best_epoch}, "
+            f"test_accuracy {record.result.test_accuracy:.4f}, "
+            f"{record.result.parameters:,} parameters, {record.seconds:.1f} s{leads}"
+        )
+
+
+def epoch_line(record: EpochRecord) -> str:
+    """Return an epoch's metrics in a line."""
+    names = ("loss", "accuracy", "val_loss", "val_accuracy")
+    told = [f"{name} {record.metrics[name]:.4f}" for name in names if name in record.metrics]
+    seconds = record.metrics["epoch_seconds"]
+    return f"epoch {record.epoch:2d}  {'  '.join(told)}  {seconds:.1f} s"
+
+
+def leaderboard_table(state: SweepState, most: int = 20) -> Table:
+    """Return the leaderboard for the console, the first `most` rows of it."""
+    paths = searched_paths(state)
+    # What differs is what is read; the parts that all paths share would only fill the line.
+    metric = state.objective.metric
+    table = Table(title=f"Leaderboard by {metric}", title_justify="left")
+    for name in ("rank", "trial", metric, "test_accuracy", "parameters", "epochs", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("searched values", overflow="fold", min_width=30)
+    ranking = state.ranking()
+    for rank, trial in enumerate(ranking[:most], start=1):
+        table.add_row(
+            str(rank),
+            str(trial.number),
+            _score(trial, ranking[0]),
+            *_numbers(trial),
+            ", ".join(f"{_short(p)}={_plain(trial.overrides[p])}" for p in paths if p in trial.overrides),
+        )
+    return table
+
+
+def summary_lines(state: SweepState, most: int = 20) -> list[str]:
+    """Return what the leaderboard's table leaves out: rows, failures, infeasible points."""
+    lines = []
+    if len(state.ranking()) > most:
+        lines.append(f"{len(state.ranking()) - most} more trials are in leaderboard.csv")
+    for number in sorted(state.failed_trials):
+        lines.append(f"trial {number} failed: {state.trials[number].reason}")
+    if state.infeasible:
+        lines.append(f"{state.infeasible} infeasible points were proposed and replaced")
+    if any(trial.confirmed_score for trial in state.ranking()):
+        lines.append("≈ cannot be told apart from the best (Welch's t-test, 5 %)")
+    return lines
+
+
+def _score(trial: Trial, best: Trial) -> str:
+    confirmed = trial.confirmed_score
+    if confirmed is None:
+        return f"{trial.score:.4f}"
+    mark = ""
+    if trial is not best and best.confirmed_score is not None:
+        mark = " ≈" if cannot_be_told_apart(trial, best) else ""
+    return f"{confirmed[0]:.4f} ± {confirmed[1]:.4f}{mark}"
+
+
+def _numbers(trial: Trial) -> list[str]:
+    result = trial.result
+    assert result is not None  # a ranked trial has one
+    return [
+        f"{result.test_accuracy:.4f}",
+        f"{result.parameters:,}",
+        str(result.last_epoch),
+        f"{result.train_seconds:.1f}",
+    ]
+
+
+def _words(record: Asked) -> str:
+    return ", ".join(f"{_short(path)}={_plain(value)}" for path, value in record.overrides.items())
+
+
+def _short(path: str) -> str:
+    """Shorten a path: the group is clear from the rest, and blocks are numbered."""
+    short = path.removeprefix("model.").removeprefix("train.")
+    return short.replace("conv_blocks.", "conv").replace("fc_layers.", "fc")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+def print_commands(out: Console, commands: Mapping[str, str]) -> None:
+    """Print commands to copy, what each is for before it."""
+    width = max(map(len, commands))
+    for what, line in commands.items():
+        out.print(f"  {what:<{width}}  {line}", soft_wrap=True, markup=False)

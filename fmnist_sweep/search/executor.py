@@ -1,0 +1,68 @@
+"""Where rungs run. The seam is `submit(rung) -> future`; worker processes can stand behind it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.training.results import EpochRecord, RunResult
+
+OnEpoch = Callable[[EpochRecord], None]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A config to be trained to the end of `last_epoch`, from where `folder` left off."""
+
+    config: RunConfig
+    last_epoch: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class RungOutcome:
+    """What came of a rung: a result, or the reason why there is none."""
+
+    result: RunResult | None
+    reason: str | None
+    seconds: float
+
+
+class Executor(Protocol):
+    """Runs rungs, up to `workers` at a time. `on_epoch` is called in the process, and on the
+    thread, of the sweep's owner."""
+
+    workers: int
+
+    def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
+        """Start a rung; the future's outcome says what came of it and never raises."""
+
+
+class InlineExecutor:
+    """Runs each rung in this process before `submit` returns.
+
+    Args:
+        run: trains a rung and measures it.
+    """
+
+    workers = 1
+
+    def __init__(self, run: Callable[[Rung, OnEpoch], RunResult]) -> None:
+        self._run = run
+
+    def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
+        """Run the rung; its own errors become its outcome, an interrupt goes through."""
+        future: Future[RungOutcome] = Future()
+        started = time.perf_counter()
+        result, reason = None, None
+        try:
+            result = self._run(rung, on_epoch)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong in a trial is the trial's
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        future.set_result(RungOutcome(result, reason, time.perf_counter() - started))
+        return future

@@ -1,0 +1,104 @@
+"""What follows a search: confirm the best with fresh seeds, look at the official test set once."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fmnist_sweep.config.schema import Config, RunConfig
+from fmnist_sweep.errors import SweepStopped
+from fmnist_sweep.search.executor import Executor, Rung
+from fmnist_sweep.search.records import Confirmed, LookedAtOfficialTest, Record
+from fmnist_sweep.search.state import SweepState, Trial
+from fmnist_sweep.space.overrides import apply_overrides
+from fmnist_sweep.training.batches import ImageSet
+from fmnist_sweep.training.results import EpochRecord
+from fmnist_sweep.training.rung import BEST_MODEL_FILE, evaluate_saved
+
+Recorder = Callable[[Record], None]
+
+
+def confirm(
+    config: Config, state: SweepState, executor: Executor, folder: Path, record: Recorder
+) -> None:
+    """Retrain the best trials with fresh seeds, as `sweep.confirm` says, each straight through.
+
+    What the journal has already is not trained again.
+
+    Raises:
+        SweepStopped: a retraining failed.
+    """
+    if config.sweep.confirm is None:
+        return
+    # Ranked by the search's own scores: confirmations so far must not change who is confirmed.
+    by_score = sorted(state.ranking(), key=lambda trial: _search_rank(trial, config))
+    for trial in by_score[: config.sweep.confirm.top]:
+        base = apply_overrides(config.run, trial.overrides)
+        for number in range(1, config.sweep.confirm.seeds + 1):
+            seed = (base.train.seed + number) % 2**32
+            if all(confirmed.seed != seed for confirmed in trial.confirmations):
+                record(_confirmation(config, base, trial, seed, executor, folder))
+
+
+def confirmation_epochs(config: Config, epochs: int) -> int:
+    """Return how many epochs a sweep's confirmations cost at the most."""
+    wanted = config.sweep.confirm
+    return 0 if wanted is None else wanted.top * wanted.seeds * epochs
+
+
+def look_at_official_test(
+    state: SweepState, official: ImageSet | None, trial_folder: Callable[[int], Path], record: Recorder
+) -> None:
+    """Measure the winner on the official test set, unless that was done with these weights."""
+    best = state.best
+    if official is None or best is None or best.result is None:
+        return
+    digest = best.result.best_weights_sha256
+    if any(look.best_weights_sha256 == digest for look in state.official):
+        return
+    measured = evaluate_saved(trial_folder(best.number) / BEST_MODEL_FILE, official)
+    record(
+        LookedAtOfficialTest(
+            trial=best.number,
+            accuracy=measured.accuracy,
+            loss=measured.loss,
+            images=len(official),
+            best_weights_sha256=digest,
+            at=time.time(),
+        )
+    )
+
+
+def _confirmation(
+    config: Config, base: RunConfig, trial: Trial, seed: int, executor: Executor, folder: Path
+) -> Confirmed:
+    train = base.train.model_copy(update={"seed": seed})
+    place = folder / "confirmations" / f"{trial.number:04d}-seed{seed}"
+    rung = Rung(
+        config=base.model_copy(update={"train": train}),
+        last_epoch=trial.last_epoch,
+        folder=place,
+    )
+    outcome = executor.submit(rung, _keep_quiet).result()
+    if outcome.result is None:
+        raise SweepStopped(f"confirming trial {trial.number} with seed {seed}: {outcome.reason}")
+    shutil.rmtree(place)
+    return Confirmed(
+        trial=trial.number,
+        seed=seed,
+        score=outcome.result.best_metrics[config.sweep.objective.metric],
+        result=outcome.result,
+        at=time.time(),
+    )
+
+
+def _search_rank(trial: Trial, config: Config) -> tuple[float, int]:
+    assert trial.score is not None  # completed trials have one
+    sign = -1.0 if config.sweep.objective.direction == "max" else 1.0
+    return sign * trial.score, trial.number
+
+
+def _keep_quiet(record: EpochRecord) -> None:
+    """A confirmation's epochs are not journaled: its checkpoint remembers them."""

@@ -1,0 +1,93 @@
+"""What makes a sweep the sweep it is, and the name that follows from it.
+
+Budgets, tracking, executor and display are no part of it: they may change between a start and a
+resume. Everything that decides which points are tried and what they score is.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.files import canonical_json, digest_of
+from fmnist_sweep.space.space import Space
+
+_NAME_DIGITS = 6
+
+
+def sweep_identity(
+    config: Config,
+    space: Space,
+    data_sha256: str,
+    split_sha256: str,
+    build_model: Callable[..., Any] | None,
+) -> dict[str, Any]:
+    """Return the identity, as plain values under the names that the config uses."""
+    return {
+        "space": [
+            [leaf.path, str(leaf.domain), [[c.path, list(c.values)] for c in leaf.conditions]]
+            for leaf in space.leaves
+        ],
+        "variants": {name: dict(given) for name, given in space.variants.items()},
+        "model": config.model.model_dump(),
+        "train": config.train.model_dump(),
+        "tuner": config.tuner.model_dump(),
+        "objective": config.sweep.objective.model_dump(),
+        "start_with": config.sweep.start_with,
+        "max_parameters": config.sweep.max_parameters,
+        "max_mflops": config.sweep.max_mflops,
+        "build_model": None if build_model is None else _code_of(build_model),
+        "data": data_sha256,
+        "split": split_sha256,
+    }
+
+
+def sweep_name(config: Config, label: str, identity: Mapping[str, Any]) -> str:
+    """Return the name that was given, or `<label>-<digits of the identity>`."""
+    if config.sweep.name is not None:
+        return config.sweep.name
+    return f"{label}-{digest_of(identity)[:_NAME_DIGITS]}"
+
+
+def check_same_sweep(name: str, recorded: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Refuse to go on with a sweep of another identity.
+
+    Raises:
+        ConfigError: names the keys that differ and both values.
+    """
+    differences = list(_differences(recorded, identity, ""))
+    if differences:
+        raise ConfigError(
+            f"sweep.name={name} belongs to another sweep: {'; '.join(differences[:4])}"
+            + (f"; and {len(differences) - 4} more" if len(differences) > 4 else "")
+            + ". Take another name, or the config that it was begun with"
+        )
+
+
+def _differences(recorded: Any, now: Any, path: str) -> list[str]:
+    if isinstance(recorded, Mapping) and isinstance(now, Mapping):
+        found = []
+        for key in sorted({*recorded, *now}):
+            found += _differences(
+                recorded.get(key, "absent"), now.get(key, "absent"), f"{path}{key}."
+            )
+        return found
+    if canonical_json(recorded) == canonical_json(now):
+        return []
+    return [f"{path.rstrip('.')} was {_short(recorded)}, is {_short(now)}"]
+
+
+def _short(value: Any) -> str:
+    text = canonical_json(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _code_of(build_model: Callable[..., Any]) -> dict[str, str]:
+    name = f"{build_model.__module__}.{build_model.__qualname__}"
+    try:
+        return {"name": name, "sha256": digest_of(inspect.getsource(build_model))}
+    except (OSError, TypeError):  # typed at a prompt, or compiled: the name has to do
+        return {"name": name, "sha256": ""}

@@ -1,0 +1,143 @@
+"""What a sweep is going to do, found out and checked before anything is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.data import Dataset
+from fmnist_sweep.errors import ConfigError, InfeasibleModel
+from fmnist_sweep.model.plan import plan_cnn
+from fmnist_sweep.search.budget import check_budget
+from fmnist_sweep.search.feasibility import feasibility, why_never_infeasible
+from fmnist_sweep.search.identity import check_same_sweep, sweep_identity, sweep_name
+from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
+from fmnist_sweep.search.oracle import sample_points
+from fmnist_sweep.search.records import Begun
+from fmnist_sweep.space.overrides import apply_overrides, flatten
+from fmnist_sweep.space.space import Space, read_space
+from fmnist_sweep.training.preparation import Prepared, epochs_of, prepare, with_threads
+
+WhyInfeasible = Callable[[Mapping[str, Any]], str | None]
+_SAMPLES = 200
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """A sweep that may begin, or go on. `epochs` are those of a full training; `pinned` the
+    paths that the command line took out of the search."""
+
+    name: str
+    folder: Path
+    config: Config
+    space: Space
+    pinned: list[str]
+    epochs: int
+    prepared: Prepared
+    why_infeasible: WhyInfeasible
+    identity: dict[str, Any]
+
+
+def plan_sweep(
+    config: Config,
+    build_model: Callable[..., Any] | None,
+    data: Dataset | None,
+    *,
+    label: str,
+    pinned: tuple[str, ...],
+    root: Path,
+) -> SweepPlan:
+    """Check everything that can be checked beforehand; write nothing.
+
+    Raises:
+        UserError: names what cannot be used and what is allowed.
+    """
+    config = with_threads(config)
+    space, paths = read_space(config).pinned(config.run, pinned)
+    if not space.leaves:
+        raise ConfigError("space: there is nothing to search; give it at least one leaf")
+    prepared = prepare(config, data)
+    _check_objective(config, prepared)
+    epochs = epochs_of(config, prepared)
+    check_budget(config, epochs)
+    dataset = prepared.dataset
+    why_infeasible: WhyInfeasible = why_never_infeasible
+    if build_model is None:
+        why_infeasible = feasibility(
+            config.run, space, config.sweep, dataset.image_shape, dataset.classes
+        )
+    for number, overrides in enumerate(config.sweep.start_with):
+        _check_start(number, config, overrides, None if build_model else dataset)
+    _check_any_feasible(space, why_infeasible)
+    identity = sweep_identity(config, space, dataset.sha256, prepared.split.sha256, build_model)
+    label = f"synthetic-{label}" if dataset.synthetic else label
+    name = sweep_name(config, label, identity)
+    folder = root / "mlruns" / "sweeps" / name
+    check_writable(root)
+    begun = Journal(folder / JOURNAL_FILE).records[:1]
+    if begun and isinstance(begun[0], Begun):
+        check_same_sweep(name, begun[0].identity, identity)
+    return SweepPlan(
+        name, folder, config, space, paths, epochs, prepared, why_infeasible, identity
+    )
+
+
+def infeasible_share(space: Space, why_infeasible: WhyInfeasible, samples: int) -> Infeasible:
+    """Draw points of a space at random and say how many of them cannot be tried, and why."""
+    reasons = [
+        reason
+        for point in sample_points(space, samples, seed=0)
+        if (reason := why_infeasible(point)) is not None
+    ]
+    return Infeasible(len(reasons) / samples, reasons[0] if reasons else None)
+
+
+@dataclass(frozen=True)
+class Infeasible:
+    """The share of a space's points that cannot be tried, and one of the reasons."""
+
+    share: float
+    example: str | None
+
+
+def _check_any_feasible(space: Space, why_infeasible: WhyInfeasible) -> None:
+    infeasible = infeasible_share(space, why_infeasible, _SAMPLES)
+    if infeasible.share == 1.0:
+        raise ConfigError(
+            f"space: none of {_SAMPLES} points drawn from it can be tried; "
+            f"the first: {infeasible.example}"
+        )
+
+
+def _check_start(
+    number: int, config: Config, overrides: Mapping[str, Any], dataset: Dataset | None
+) -> None:
+    try:
+        start = apply_overrides(config.run, flatten(overrides))
+        if dataset is not None:
+            plan_cnn(start.model, dataset.image_shape, dataset.classes)
+    except (ConfigError, InfeasibleModel) as error:
+        raise ConfigError(f"sweep.start_with.{number}: {error}") from error
+
+
+def _check_objective(config: Config, prepared: Prepared) -> None:
+    if prepared.split.validation is None:
+        raise ConfigError(
+            f"sweep.objective.metric={config.sweep.objective.metric}: split "
+            f"{prepared.split.scheme} has no validation set; set split.validation, "
+            "or take split=balanced"
+        )
+
+
+def check_writable(root: Path) -> None:
+    """Refuse an output folder that cannot be written, before a run is begun in it."""
+    for folder in (root / "mlruns" / "sweeps", root / "experiments" / "best"):
+        existing = folder
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            raise ConfigError(f"{folder}: cannot be written; allowed: a folder that is yours")

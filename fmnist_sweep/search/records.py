@@ -1,0 +1,167 @@
+"""The lines of a journal, each a small value that JSON can hold.
+
+A sweep is what these records say, in their order; nothing else is kept about it.
+Times (`at`) are in seconds since 1970.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from fmnist_sweep.training.results import EpochRecord, RunResult
+
+SCHEMA = 1
+"""Raised when a journal of an older version could no longer be read."""
+
+
+class TrialStatus(StrEnum):
+    """How a trial stands."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the trial's latest rung has ended; a promotion may still take it further."""
+        return self is not TrialStatus.RUNNING
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The sweep began: what it is, so that a resume can tell whether it is the same one."""
+
+    kind: ClassVar[str] = "begun"
+    schema: int
+    name: str
+    identity: dict[str, Any]
+    command: str
+    versions: dict[str, str]
+    at: float
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The tuner was asked and answered with a rung. `values` are the tuner's own (Keras Tuner's
+    encoding), None for a trial of `sweep.start_with`, which no tuner proposed."""
+
+    kind: ClassVar[str] = "asked"
+    ask: int
+    trial: int
+    rung: int
+    first_epoch: int
+    last_epoch: int
+    oracle_id: str | None
+    values: dict[str, Any] | None
+    overrides: dict[str, Any]
+    at: float
+
+
+@dataclass(frozen=True)
+class FoundInfeasible:
+    """The tuner proposed a point that cannot be built or is over a bound; it was replaced."""
+
+    kind: ClassVar[str] = "infeasible"
+    values: dict[str, Any]
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """A trial finished an epoch; its checkpoint is on disk."""
+
+    kind: ClassVar[str] = "epoch"
+    trial: int
+    epoch: int
+    metrics: dict[str, float]
+    at: float
+
+    @property
+    def record(self) -> EpochRecord:
+        """The epoch as a training reports it."""
+        return EpochRecord(self.epoch, self.metrics, ended_at=self.at)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A rung ended and the tuner was told. `seconds` were spent in the rung; a failed one has
+    a `reason` and no `result`."""
+
+    kind: ClassVar[str] = "told"
+    ask: int
+    trial: int
+    status: TrialStatus
+    score: float | None
+    result: RunResult | None
+    reason: str | None
+    seconds: float
+    at: float
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A trial was trained again with a fresh seed."""
+
+    kind: ClassVar[str] = "confirmed"
+    trial: int
+    seed: int
+    score: float
+    result: RunResult
+    at: float
+
+
+@dataclass(frozen=True)
+class LookedAtOfficialTest:
+    """A winner was measured on the official test set; every look is counted."""
+
+    kind: ClassVar[str] = "official_test"
+    trial: int
+    accuracy: float
+    loss: float
+    images: int
+    best_weights_sha256: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The sweep came to its end, for that reason; a larger budget lets it go on."""
+
+    kind: ClassVar[str] = "ended"
+    reason: str
+    at: float
+
+
+Record = (
+    Begun | Asked | FoundInfeasible | EpochEnded | Told | Confirmed | LookedAtOfficialTest | Ended
+)
+_KINDS: dict[str, type[Any]] = {
+    record.kind: record
+    for record in (
+        Begun, Asked, FoundInfeasible, EpochEnded, Told, Confirmed, LookedAtOfficialTest, Ended,
+    )
+}  # fmt: skip
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    """Return a record as plain values, its kind first."""
+    return {"kind": record.kind, **asdict(record)}
+
+
+def from_json(line: dict[str, Any]) -> Record:
+    """Read what `to_json` gave.
+
+    Raises:
+        KeyError, TypeError, ValueError: this is no record.
+    """
+    fields = dict(line)
+    record = _KINDS[fields.pop("kind")]
+    if fields.get("result") is not None:
+        fields["result"] = RunResult(**fields["result"])
+    if record is Told:
+        fields["status"] = TrialStatus(fields["status"])
+    made: Record = record(**fields)
+    return made

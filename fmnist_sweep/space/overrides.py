@@ -1,0 +1,89 @@
+"""Overrides: config paths in dots, mapped to values, and what they make of a base config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from fmnist_sweep.config.messages import one_line
+from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.errors import ConfigError
+
+_MARKERS = ("variant",)
+"""Names that overrides carry for the reader; what they stand for is spelt out beside them."""
+
+
+def apply_overrides(base: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
+    """Return the base config with those values in place of its own.
+
+    `model.conv_blocks.count` (and `model.fc_layers.count`) cuts the list of blocks, or fills it
+    up with blocks of the defaults; a number beyond the list fills it up to there.
+
+    Raises:
+        ConfigError: the result is no valid config.
+    """
+    plain = base.as_given()
+    # Counts first: they decide which blocks there are for the others to change.
+    for path in sorted(overrides, key=lambda path: not path.endswith(".count")):
+        if path not in _MARKERS:
+            _set(plain, path, overrides[path])
+    try:
+        return RunConfig.model_validate(plain)
+    except ValidationError as error:
+        raise ConfigError(one_line(error, plain)) from error
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested mapping with its keys joined by dots; keys with dots stay as they are."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def value_at(config: RunConfig, path: str) -> tuple[bool, Any]:
+    """Return whether the config has that path, and its value."""
+    node: Any = config.model_dump()
+    for key in path.split("."):
+        if isinstance(node, list):
+            if key == "count":
+                return True, len(node)
+            if not (key.isdigit() and int(key) < len(node)):
+                return False, None
+            node = node[int(key)]
+        elif isinstance(node, dict) and key in node:
+            node = node[key]
+        else:
+            return False, None
+    return True, node
+
+
+def _set(plain: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    node: Any = plain
+    for depth, key in enumerate(parents):
+        if isinstance(node, list):
+            node = _block(node, path, key)
+        elif isinstance(node, dict) and isinstance(node.get(key), dict | list):
+            node = node[key]
+        else:
+            raise ConfigError(f"{path}: the config has no {'.'.join(parents[: depth + 1])}")
+    if isinstance(node, list):
+        if last != "count":
+            raise ConfigError(f"{path}: {last} is no key of a list; allowed: count, a number")
+        del node[value:]
+        node.extend({} for _ in range(value - len(node)))
+    else:
+        node[last] = value
+
+
+def _block(blocks: list[Any], path: str, key: str) -> Any:
+    if not key.isdigit():
+        raise ConfigError(f"{path}: {key} is no key of a list; allowed: count, a number")
+    blocks.extend({} for _ in range(int(key) + 1 - len(blocks)))
+    return blocks[int(key)]

@@ -1,0 +1,43 @@
+"""Calls of MLflow: quiet on the console, and failing in one line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from fmnist_sweep.errors import RunError
+from fmnist_sweep.tracking.store import shown_uri
+
+_MAX_REASON = 300
+
+
+@contextmanager
+def one_line_errors(doing: str, uri: str) -> Iterator[None]:
+    """Turn what MLflow, its database or the network raise into a RunError of one line.
+
+    `doing` completes "MLflow could not ...".
+    """
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        if len(reason) > _MAX_REASON:
+            reason = f"{reason[:_MAX_REASON]}…"
+        message = f"MLflow could not {doing} at {uri}: {reason}"
+        raise RunError(shown_uri(message)) from error
+
+
+def quiet_logging() -> None:
+    """Keep MLflow's progress notes, and tracebacks of errors that it raises anyway, off stderr."""
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    database = logging.getLogger("mlflow.store.db.utils")
+    if _raised_anyway not in database.filters:
+        database.addFilter(_raised_anyway)
+
+
+def _raised_anyway(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR

@@ -1,0 +1,108 @@
+"""How runs, values and datasets of this package are put in MLflow's terms."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+from mlflow.data.schema import TensorDatasetSchema
+from mlflow.entities import Dataset, InputTag
+from mlflow.entities import DatasetInput as MlflowDatasetInput
+from mlflow.types import Schema, TensorSpec
+
+from fmnist_sweep.tracking.tracker import DatasetInput, RunStart
+
+KEY_TAG = "fmnist.key"
+PARENT_TAG = "mlflow.parentRunId"
+MAX_DIGEST = 36
+_MAX_PARAM = 6000
+_MAX_TAG = 8000
+_KEPT_OF_A_LONG_VALUE = 500
+
+
+def run_tags(run: RunStart, parent_id: str | None) -> dict[str, str]:
+    """Return all tags that a run begins with: the caller's and those that MLflow's UI reads."""
+    tags = {
+        "mlflow.user": _user(),
+        "mlflow.source.name": "python -m fmnist_sweep",
+        "mlflow.source.type": "LOCAL",
+        **run.tags,
+        KEY_TAG: run.key,
+    }
+    if parent_id is not None:
+        tags[PARENT_TAG] = parent_id
+    if run.note is not None:
+        tags["mlflow.note.content"] = run.note
+    return tag_texts(tags)
+
+
+def tag_texts(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags with values no longer than MLflow takes."""
+    return {name: _fitted(value, _MAX_TAG) for name, value in tags.items()}
+
+
+def param_texts(params: Mapping[str, object]) -> dict[str, str]:
+    """Return params as text, written as YAML would: null, true, 0.001, [3, 5], a plain string."""
+    return {name: _fitted(_text(value), _MAX_PARAM) for name, value in params.items()}
+
+
+def dataset_input(given: DatasetInput) -> MlflowDatasetInput:
+    """Return a set of the split as MLflow's dataset input.
+
+    The digest is cut to the 36 characters that MLflow takes; the profile, which the UI lists line
+    by line, has it in full.
+    """
+    features = TensorSpec(np.dtype(np.uint8), (-1, *given.image_shape))
+    targets = TensorSpec(np.dtype(np.int64), (-1,))
+    schema = TensorDatasetSchema(Schema([features]), Schema([targets]))
+    profile = {
+        "images": given.images,
+        "image_shape": list(given.image_shape),
+        "classes": given.classes,
+        "sha256": given.sha256,
+    }
+    source_type, source = _source(given.source)
+    dataset = Dataset(
+        name=given.name,
+        digest=given.sha256[:MAX_DIGEST],
+        source_type=source_type,
+        source=json.dumps(source),
+        schema=json.dumps(schema.to_dict()),
+        profile=json.dumps(profile),
+    )
+    return MlflowDatasetInput(dataset, [InputTag("mlflow.data.context", given.context)])
+
+
+def _text(value: object) -> str:
+    if value is None or isinstance(value, bool | list | tuple | dict):
+        return json.dumps(value, default=str, ensure_ascii=False)
+    return str(value)
+
+
+def _fitted(text: str, limit: int) -> str:
+    """Return the text, or its beginning with length and digest where MLflow would cut it unsaid."""
+    if len(text) <= limit:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{text[:_KEPT_OF_A_LONG_VALUE]}… [{len(text)} characters, sha256 {digest}]"
+
+
+def _source(source: str) -> tuple[str, dict[str, object]]:
+    """Return MLflow's name for a kind of source, and the source in that kind's form."""
+    if urlsplit(source).scheme in ("http", "https"):
+        return "http", {"url": source}
+    if Path(source).is_absolute():
+        return "local", {"uri": source}
+    return "code", {"tags": {"mlflow.source.name": source}}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # a container's user may have no name
+        return "unknown"

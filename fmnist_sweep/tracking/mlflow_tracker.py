@@ -1,0 +1,253 @@
+"""The tracker that writes to MLflow, through its client alone: no active run, no global state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+
+from fmnist_sweep.errors import RunError
+from fmnist_sweep.tracking.mlflow_calls import one_line_errors, quiet_logging
+from fmnist_sweep.tracking.mlflow_entities import (
+    KEY_TAG,
+    MAX_DIGEST,
+    PARENT_TAG,
+    dataset_input,
+    param_texts,
+    run_tags,
+    tag_texts,
+)
+from fmnist_sweep.tracking.mlflow_experiment import open_experiment
+from fmnist_sweep.tracking.mlflow_run import GAP_TAG, KnownRun, Standing
+from fmnist_sweep.tracking.tracker import RunStart, RunStatus
+from fmnist_sweep.training.results import EpochRecord
+
+_RUNS_A_PAGE = 500
+
+
+class MlflowTracker:
+    """Writes runs so that saying everything twice leaves what saying it once leaves.
+
+    A run is found again by its tag `fmnist.key`. Starting one that has no parent costs a search;
+    the children of a run that was found cost one (paged) search together, those of a run created
+    here none.
+
+    What stands is left alone, by whichever process it was written: a param, a tag of `start`, a
+    dataset, a metric at a step. Only new work changes a status: the first metric that does not
+    stand yet sets an ended run back to RUNNING, and its parent with it; so does a new child.
+    Hence replaying a journal of ended runs changes nothing, and a run that is reopened is ended by
+    the same `end` that the replay comes to. A tag given to `tags` replaces the old value, a param
+    cannot change: what may differ in a later start (a raised budget) belongs in tags.
+
+    One thread at a time. What is said of a key that was never started, and whatever MLflow cannot
+    do, raises RunError, in one line; `is_open` and `where` raise nothing.
+    """
+
+    def __init__(self, uri: str, experiment: str, artifact_root: Path | None) -> None:
+        """Connect to the store and open the experiment, creating it where it is missing.
+
+        `artifact_root`: where a new experiment gets its folder; None: the server decides.
+        Raises ConfigError for an experiment that was deleted.
+        """
+        quiet_logging()
+        self._uri = uri
+        self._runs: dict[str, KnownRun] = {}
+        with self._calling(f"open experiment {experiment!r}"):
+            self._client = MlflowClient(tracking_uri=uri)
+            self._experiment_id = open_experiment(self._client, experiment, artifact_root)
+
+    def start(self, run: RunStart) -> None:
+        """Create the run of that key, or attach to it and add what its start lacks."""
+        parent = None if run.parent_key is None else self._parent(run.parent_key)
+        with self._calling(f"start run {run.name!r}"):
+            started = self._find(run.key, parent)
+            if started is None:
+                started = self._create(run, parent)
+            self._complete(started, run)
+
+    def epoch(self, key: str, record: EpochRecord) -> None:
+        """Log an epoch's metrics at step `record.epoch`, time-stamped `record.ended_at`."""
+        self.metrics(key, record.metrics, step=record.epoch, at=record.ended_at)
+
+    def metrics(self, key: str, metrics: Mapping[str, float], *, step: int, at: float) -> None:
+        """Log metrics at a step; one that stands there already is left as it is."""
+        run = self._run(key)
+        with self._calling(f"log metrics of run {key!r} at step {step}"):
+            steps = {name: self._steps(run, name) for name in metrics}
+            new = [name for name in metrics if step not in steps[name]]
+            if not new:
+                return
+            self._reopen(run)
+            batch = [Metric(name, float(metrics[name]), _ms(at), step) for name in new]
+            try:
+                self._client.log_batch(run.id, metrics=batch, synchronous=True)
+            except BaseException:
+                run.gap = True
+                raise
+            for name in new:
+                steps[name].add(step)
+
+    def tags(self, key: str, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        run = self._run(key)
+        with self._calling(f"set tags of run {key!r}"):
+            standing = self._standing(run).tags
+            new = {n: text for n, text in tag_texts(tags).items() if standing.get(n) != text}
+            self._set_tags(run, new)
+
+    def file(self, key: str, path: Path, folder: str = "") -> None:
+        """Upload a file as an artifact, into that artifact folder, replacing an older one."""
+        with self._calling(f"store {path.name} of run {key!r}"):
+            self._client.log_artifact(self._run(key).id, str(path), folder or None)
+
+    def text(self, key: str, text: str, name: str) -> None:
+        """Write a text artifact of that name, such as `config.yaml`."""
+        with self._calling(f"store {name} of run {key!r}"):
+            self._client.log_text(self._run(key).id, text, name)
+
+    def end(self, key: str, status: RunStatus, *, at: float) -> None:
+        """Give the run its final status; an end before the one that stands changes nothing.
+
+        That is so for the same status only: a run ended as KILLED gets what the journal says.
+        """
+        if not status.is_final:
+            raise ValueError(f"a run cannot end as {status}")
+        run = self._run(key)
+        if run.status is not status or run.ended_ms < _ms(at):
+            with self._calling(f"end run {key!r} as {status}"):
+                if run.gap:
+                    self._set_tags(run, {GAP_TAG: "true"})
+                self._client.set_terminated(run.id, status.value, end_time=_ms(at))
+            run.status, run.ended_ms = status, _ms(at)
+        run.standing = None  # a sweep has many runs, and most are never looked at again
+
+    def is_open(self, key: str) -> bool:
+        """Whether the run of that key was started and has not ended."""
+        run = self._runs.get(key)
+        return run is not None and not run.status.is_final
+
+    def where(self, key: str) -> str | None:
+        """Return MLflow's id of a run that was started here, or None."""
+        run = self._runs.get(key)
+        return None if run is None else run.id
+
+    def _run(self, key: str) -> KnownRun:
+        run = self._runs.get(key)
+        if run is None:
+            raise RunError(f"run {key!r} was never started; known: {len(self._runs)} other runs")
+        return run
+
+    def _parent(self, key: str) -> KnownRun:
+        with self._calling(f"find the parent run {key!r}"):
+            parent = self._find(key, None)
+        if parent is None:
+            raise RunError(f"run {key!r} cannot be a parent: it was never started")
+        return parent
+
+    def _find(self, key: str, parent: KnownRun | None) -> KnownRun | None:
+        if key in self._runs:
+            return self._runs[key]
+        if parent is None:
+            self._attach(f"tags.`{KEY_TAG}` = {_quoted(key)}", None)
+        elif not parent.children_known:
+            self._attach(f"tags.`{PARENT_TAG}` = {_quoted(parent.id)}", parent)
+            parent.children_known = True
+        return self._runs.get(key)
+
+    def _attach(self, condition: str, parent: KnownRun | None) -> None:
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment_id],
+                condition,
+                max_results=_RUNS_A_PAGE,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            for found in page:
+                key = found.data.tags.get(KEY_TAG)
+                # The first counts, should a server have made two of one request sent twice.
+                if key is not None and key not in self._runs:
+                    self._runs[key] = KnownRun.found(found, parent)
+            token = page.token
+            if not token:
+                return
+
+    def _create(self, start: RunStart, parent: KnownRun | None) -> KnownRun:
+        if parent is not None:
+            self._reopen(parent)
+        tags = run_tags(start, None if parent is None else parent.id)
+        created = self._client.create_run(
+            self._experiment_id, start_time=_ms(start.started_at), tags=tags, run_name=start.name
+        )
+        run = KnownRun(created.info.run_id, RunStatus.RUNNING, parent, children_known=True)
+        run.standing = Standing(tags=tags)
+        self._runs[start.key] = run
+        return run
+
+    def _complete(self, run: KnownRun, start: RunStart) -> None:
+        standing = self._standing(run)
+        params = param_texts(start.params)
+        for name in sorted(params.keys() & standing.params.keys()):
+            if params[name] != standing.params[name]:
+                raise RunError(
+                    f"run {start.name!r} has param {name}={standing.params[name]}, now given as "
+                    f"{params[name]}; MLflow's params cannot change, tags can"
+                )
+        new_params = {name: text for name, text in params.items() if name not in standing.params}
+        if new_params:
+            batch = [Param(name, text) for name, text in new_params.items()]
+            self._client.log_batch(run.id, params=batch, synchronous=True)
+            standing.params.update(new_params)
+        tags = run_tags(start, None if run.parent is None else run.parent.id)
+        self._set_tags(run, {n: text for n, text in tags.items() if n not in standing.tags})
+        inputs = {(given.name, given.sha256[:MAX_DIGEST]): given for given in start.inputs}
+        new_inputs = [inputs[name] for name in inputs if name not in standing.inputs]
+        if new_inputs:
+            self._client.log_inputs(run.id, [dataset_input(given) for given in new_inputs])
+            standing.inputs.update(inputs)
+
+    def _set_tags(self, run: KnownRun, tags: Mapping[str, str]) -> None:
+        if tags:
+            batch = [RunTag(name, text) for name, text in tags.items()]
+            self._client.log_batch(run.id, tags=batch, synchronous=True)
+            self._standing(run).tags.update(tags)
+
+    def _reopen(self, run: KnownRun) -> None:
+        if run.status.is_final:
+            self._client.update_run(run.id, status=RunStatus.RUNNING.value)
+            run.status = RunStatus.RUNNING
+        if run.parent is not None:
+            self._reopen(run.parent)
+
+    def _standing(self, run: KnownRun) -> Standing:
+        if run.standing is None:
+            return run.fetched(self._client.get_run(run.id))
+        return run.standing
+
+    def _steps(self, run: KnownRun, metric: str) -> set[int]:
+        standing = self._standing(run)
+        if metric not in standing.steps:
+            last = standing.last_steps.get(metric)
+            if last is None:
+                standing.steps[metric] = set()
+            elif standing.whole:
+                standing.steps[metric] = set(range(last + 1))
+            else:
+                history = self._client.get_metric_history(run.id, metric)
+                standing.steps[metric] = {logged.step for logged in history}
+        return standing.steps[metric]
+
+    def _calling(self, doing: str) -> AbstractContextManager[None]:
+        return one_line_errors(doing, self._uri)
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if "'" in text else f"'{text}'"
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

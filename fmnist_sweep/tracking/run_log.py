@@ -1,0 +1,130 @@
+"""How one training is told to a tracker: the names of its params, metrics, tags and artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.data import Dataset, Split
+from fmnist_sweep.provenance import git_commit
+from fmnist_sweep.config.yaml_text import config_yaml
+from fmnist_sweep.tracking.tracker import DatasetInput, RunStart, RunStatus, Tracker
+from fmnist_sweep.training.results import RunResult
+
+CHECKPOINTS = "checkpoints"
+
+
+def start_run(
+    tracker: Tracker,
+    *,
+    key: str,
+    name: str,
+    config: RunConfig,
+    params: Mapping[str, object],
+    tags: Mapping[str, str],
+    started_at: float,
+    parent_key: str | None = None,
+    inputs: tuple[DatasetInput, ...] = (),
+    note: str | None = None,
+) -> None:
+    """Start the run of one training; its whole resolved config becomes `config.yaml`."""
+    tracker.start(
+        RunStart(
+            key=key,
+            name=name,
+            started_at=started_at,
+            parent_key=parent_key,
+            params=params,
+            tags=tags,
+            inputs=inputs,
+            note=note,
+        )
+    )
+    if tracker.is_open(key):
+        tracker.text(key, config_yaml(config), "config.yaml")
+
+
+def log_result(
+    tracker: Tracker, key: str, result: RunResult, *, at: float, best_model: Path
+) -> None:
+    """Log where a training stands at the end of its last epoch, its best model with it."""
+    metrics = {
+        "best_epoch": float(result.best_epoch),
+        "test_accuracy": result.test_accuracy,
+        "test_loss": result.test_loss,
+        "train_seconds": result.train_seconds,
+    }
+    for name in ("val_accuracy", "val_loss"):
+        if name in result.best_metrics:
+            metrics[f"best_{name}"] = result.best_metrics[name]
+    tracker.metrics(key, metrics, step=result.last_epoch, at=at)
+    if tracker.is_open(key):
+        tracker.tags(
+            key,
+            {
+                "weights.sha256": result.weights_sha256,
+                "best_weights.sha256": result.best_weights_sha256,
+            },
+        )
+        if best_model.exists():
+            tracker.file(key, best_model, CHECKPOINTS)
+
+
+def end_failed(tracker: Tracker, key: str, reason: str, *, at: float) -> None:
+    """End a run whose training went wrong, for that reason."""
+    tracker.tags(key, {"status_reason": reason})
+    tracker.end(key, RunStatus.FAILED, at=at)
+
+
+def provenance_tags(dataset: Dataset, split: Split, config: RunConfig) -> dict[str, str]:
+    """Return the tags that say what a run was made from."""
+    commit = git_commit(Path.cwd())
+    return {
+        "data.name": dataset.name,
+        "data.sha256": dataset.sha256,
+        "split.sha256": split.sha256,
+        "split.scheme": split.scheme,
+        "train.threads": str(config.train.threads),
+        "train.precision": config.train.precision,
+        **({"git.commit": commit} if commit is not None else {}),
+        **({"data.synthetic": "true"} if dataset.synthetic else {}),
+    }
+
+
+def dataset_inputs(dataset: Dataset, split: Split) -> tuple[DatasetInput, ...]:
+    """Return the split's sets, each with a digest over all of its images and labels."""
+    sets = {
+        "train": split.train_set(dataset),
+        "validation": split.validation_set(dataset),
+        "test": split.test_set(dataset),
+        "official_test": split.official_set(dataset),
+    }
+    return tuple(
+        DatasetInput(
+            context=context,
+            name=f"{dataset.name}-{context}",
+            sha256=_digest(*pair),
+            images=len(pair[1]),
+            image_shape=dataset.image_shape,
+            classes=dataset.classes,
+            source=dataset.source,
+        )
+        for context, pair in sets.items()
+        if pair is not None
+    )
+
+
+def input_tags(inputs: tuple[DatasetInput, ...]) -> dict[str, str]:
+    """Return the sets' digests in full; as dataset inputs MLflow cuts them to 36 characters."""
+    return {f"data.{given.context}.sha256": given.sha256 for given in inputs}
+
+
+def _digest(images: np.ndarray, labels: np.ndarray) -> str:
+    digest = hashlib.sha256(f"{images.shape}".encode())
+    digest.update(np.ascontiguousarray(images))
+    digest.update(np.ascontiguousarray(labels.astype("<i8")))
+    return digest.hexdigest()

@@ -1,0 +1,264 @@
+"""From a journal's records to a tracker: what MLflow shows is what the journal says.
+
+The same calls serve a live sweep and a resume, which tells the whole journal again; whatever
+stands in the tracker already is left alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fmnist_sweep.config.schema import Config, RunConfig
+from fmnist_sweep.data import Dataset, Split
+from fmnist_sweep.data.split_report import save_indices, split_table
+from fmnist_sweep.errors import InfeasibleModel
+from fmnist_sweep.files import canonical_json
+from fmnist_sweep.model.plan import plan_cnn
+from fmnist_sweep.search.leaderboard import leaderboard
+from fmnist_sweep.config.yaml_text import to_yaml
+from fmnist_sweep.search.records import (
+    Asked,
+    Begun,
+    Confirmed,
+    Ended,
+    EpochEnded,
+    LookedAtOfficialTest,
+    Record,
+    Told,
+    TrialStatus,
+)
+from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.space.overrides import apply_overrides
+from fmnist_sweep.tracking.run_log import (
+    dataset_inputs,
+    end_failed,
+    input_tags,
+    log_result,
+    provenance_tags,
+    start_run,
+)
+from fmnist_sweep.tracking.tracker import RunStart, RunStatus, Tracker
+from fmnist_sweep.training.rung import BEST_MODEL_FILE
+
+
+class SweepLog:
+    """Tells a sweep's records to a tracker.
+
+    Args:
+        tracker: where to.
+        config: the whole config, threads resolved.
+        name: the sweep's.
+        folder: the sweep's, with `trials/<number>/best.keras` and `journal.jsonl`.
+        dataset: what it was trained on.
+        split: how that was divided.
+        custom_builder: whether the networks come from the user's own function, whose size is
+            known only once they are built.
+    """
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        config: Config,
+        name: str,
+        folder: Path,
+        dataset: Dataset,
+        split: Split,
+        *,
+        custom_builder: bool,
+    ) -> None:
+        self._tracker = tracker
+        self._config = config
+        self._base = config.run
+        self._name = name
+        self._folder = folder
+        self._dataset = dataset
+        self._split = split
+        self._custom_builder = custom_builder
+        self._tags = provenance_tags(dataset, split, config)
+        self._sweep_key = ""
+        self._open_trials: set[str] = set()
+
+    def __call__(self, record: Record, state: SweepState) -> None:
+        """Tell one record; `state` is the sweep's after it."""
+        match record:
+            case Begun():
+                self._begun(record)
+            case Asked():
+                self._asked(record)
+            case EpochEnded():
+                self._tracker.epoch(self._key(record.trial), record.record)
+            case Told():
+                self._told(record)
+            case Confirmed():
+                self._confirmed(record)
+            case LookedAtOfficialTest():
+                metrics = {
+                    "official_test_accuracy": record.accuracy,
+                    "official_test_loss": record.loss,
+                    "official_test_looks": float(len(state.official)),
+                }
+                self._tracker.metrics(
+                    self._sweep_key, metrics, step=len(state.official), at=record.at
+                )
+            case Ended():
+                self._ended(record, state)
+
+    @contextmanager
+    def ends_what_is_open(self) -> Iterator[None]:
+        """Leave no run open behind the block: KILLED after an interrupt, FAILED after an error."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            for key in self._open():
+                self._tracker.end(key, RunStatus.KILLED, at=time.time())
+            raise
+        except Exception as error:
+            for key in self._open():
+                end_failed(self._tracker, key, str(error), at=time.time())
+            raise
+
+    @property
+    def run_id(self) -> str | None:
+        """The tracker's own id of the sweep's run, once it has begun."""
+        return self._tracker.where(self._sweep_key)
+
+    def _open(self) -> list[str]:
+        known = [*sorted(self._open_trials), self._sweep_key]
+        return [key for key in known if key and self._tracker.is_open(key)]
+
+    def _key(self, trial: int) -> str:
+        return f"{self._sweep_key}/{trial}"
+
+    def _begun(self, record: Begun) -> None:
+        # The time tells this sweep from one of the same name whose folder was deleted.
+        self._sweep_key = f"{self._name}@{record.at}"
+        inputs = dataset_inputs(self._dataset, self._split)
+        tuner = self._config.tuner.model_dump()
+        objective = self._config.sweep.objective.model_dump()
+        self._tracker.start(
+            RunStart(
+                key=self._sweep_key,
+                name=self._name,
+                started_at=record.at,
+                params={
+                    **{f"tuner.{key}": value for key, value in tuner.items()},
+                    **{f"sweep.objective.{key}": value for key, value in objective.items()},
+                },
+                tags={
+                    **self._tags,
+                    **input_tags(inputs),
+                    **self._config.tracking.tags,
+                    "fmnist.role": "sweep",
+                    "sweep.name": self._name,
+                    "sweep.command": record.command,
+                    "sweep.versions": canonical_json(record.versions),
+                },
+                inputs=inputs,
+                note=self._config.tracking.note,
+            )
+        )
+        if self._tracker.is_open(self._sweep_key):
+            self._tracker.text(self._sweep_key, to_yaml(self._sweep_values()), "config.yaml")
+            self._split_files()
+
+    def _asked(self, record: Asked) -> None:
+        config = apply_overrides(self._base, record.overrides)
+        key = self._key(record.trial)
+        self._open_trials.add(key)
+        start_run(
+            self._tracker,
+            key=key,
+            name=f"{self._name}-{record.trial}",
+            config=config,
+            params=self._params(record, config),
+            tags={
+                **self._tags,
+                **self._config.tracking.tags,
+                "fmnist.role": "trial",
+                "sweep.name": self._name,
+                "trial": str(record.trial),
+            },
+            started_at=record.at,
+            parent_key=self._sweep_key,
+        )
+
+    def _params(self, record: Asked, config: RunConfig) -> dict[str, object]:
+        params = dict(record.overrides)
+        if not self._custom_builder:
+            try:
+                plan = plan_cnn(config.model, self._dataset.image_shape, self._dataset.classes)
+            except InfeasibleModel:  # a trial of `sweep.start_with` that will fail
+                return params
+            params["model.parameters"] = plan.parameters
+        return params
+
+    def _told(self, record: Told) -> None:
+        key = self._key(record.trial)
+        self._open_trials.discard(key)
+        if record.status is TrialStatus.FAILED:
+            end_failed(self._tracker, key, record.reason or "", at=record.at)
+            return
+        assert record.result is not None  # a completed rung has one
+        best_model = self._folder / "trials" / f"{record.trial:04d}" / BEST_MODEL_FILE
+        log_result(self._tracker, key, record.result, at=record.at, best_model=best_model)
+        if self._custom_builder:
+            self._tracker.tags(key, {"model.parameters": str(record.result.parameters)})
+        self._tracker.end(key, RunStatus.FINISHED, at=record.at)
+
+    def _confirmed(self, record: Confirmed) -> None:
+        key = f"{self._key(record.trial)}/seed{record.seed}"
+        self._tracker.start(
+            RunStart(
+                key=key,
+                name=f"{self._name}-{record.trial}-seed{record.seed}",
+                started_at=record.at - record.result.train_seconds,
+                parent_key=self._key(record.trial),
+                params={"train.seed": record.seed},
+                tags={**self._tags, "fmnist.role": "confirmation", "sweep.name": self._name},
+            )
+        )
+        log_result(self._tracker, key, record.result, at=record.at, best_model=Path("none"))
+        self._tracker.end(key, RunStatus.FINISHED, at=record.at)
+        self._tracker.end(self._key(record.trial), RunStatus.FINISHED, at=record.at)
+
+    def _ended(self, record: Ended, state: SweepState) -> None:
+        best = state.best
+        if best is not None and best.result is not None:
+            metrics = {
+                f"best_{name}": value
+                for name, value in best.result.best_metrics.items()
+                if name.startswith("val_")
+            }
+            metrics |= {
+                "test_accuracy": best.result.test_accuracy,
+                "trials": float(len(state.trials)),
+                "epochs": float(state.epochs_total),
+            }
+            self._tracker.metrics(self._sweep_key, metrics, step=len(state.trials), at=record.at)
+        if self._tracker.is_open(self._sweep_key):
+            self._summary_files(state)
+            self._tracker.tags(self._sweep_key, {"status_reason": record.reason})
+        self._tracker.end(self._sweep_key, RunStatus.FINISHED, at=record.at)
+
+    def _summary_files(self, state: SweepState) -> None:
+        self._tracker.file(self._sweep_key, self._folder / "journal.jsonl")
+        table = leaderboard(state).to_csv(index=False)
+        self._tracker.text(self._sweep_key, table, "leaderboard.csv")
+        best = self._folder / "best.yaml"
+        if best.exists():
+            self._tracker.file(self._sweep_key, best)
+
+    def _split_files(self) -> None:
+        indices = self._folder / "indices.npz"
+        save_indices(self._split, indices)
+        self._tracker.file(self._sweep_key, indices, "split")
+        table = split_table(self._split, self._dataset).to_csv(index=False)
+        self._tracker.text(self._sweep_key, table, "split/classes.csv")
+        indices.unlink()
+
+    def _sweep_values(self) -> dict[str, Any]:
+        return {**self._config.model_dump(), **self._config.as_given()}

@@ -1,0 +1,116 @@
+"""What the rest of the program may say to a tracker; MLflow stands behind it, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from fmnist_sweep.training.results import EpochRecord
+
+
+class RunStatus(StrEnum):
+    """How a run stands, in MLflow's words."""
+
+    RUNNING = "RUNNING"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a run with this status has ended."""
+        return self is not RunStatus.RUNNING
+
+
+@dataclass(frozen=True)
+class DatasetInput:
+    """One set of the split: `context` is train, validation, test or official_test."""
+
+    context: str
+    name: str
+    sha256: str
+    images: int
+    image_shape: tuple[int, ...]
+    classes: int
+    source: str
+
+
+@dataclass(frozen=True)
+class RunStart:
+    """A run as it begins. `key` identifies it for good: starting a key again attaches to it."""
+
+    key: str
+    name: str
+    started_at: float
+    parent_key: str | None = None
+    params: Mapping[str, object] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    inputs: Sequence[DatasetInput] = ()
+    note: str | None = None
+
+
+class Tracker(Protocol):
+    """Each call may be repeated: what stands already is not written again."""
+
+    def start(self, run: RunStart) -> None:
+        """Create the run of that key, or attach to it where it exists."""
+
+    def epoch(self, key: str, record: EpochRecord) -> None:
+        """Log an epoch's metrics at step `record.epoch`, time-stamped `record.ended_at`."""
+
+    def metrics(self, key: str, metrics: Mapping[str, float], *, step: int, at: float) -> None:
+        """Log metrics at a step; one that stands there already is left as it is."""
+
+    def tags(self, key: str, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+
+    def file(self, key: str, path: Path, folder: str = "") -> None:
+        """Upload a file as an artifact, into that artifact folder, replacing an older one."""
+
+    def text(self, key: str, text: str, name: str) -> None:
+        """Write a text artifact of that name, such as `config.yaml`."""
+
+    def end(self, key: str, status: RunStatus, *, at: float) -> None:
+        """Give the run its final status."""
+
+    def is_open(self, key: str) -> bool:
+        """Whether a run that was started has not ended, so that files are still to come."""
+
+    def where(self, key: str) -> str | None:
+        """Return the tracker's own id of the run, or None where there is none."""
+
+
+class NoTracker:
+    """Tracking switched off: takes everything, keeps nothing."""
+
+    def start(self, run: RunStart) -> None:
+        """Keep nothing."""
+
+    def epoch(self, key: str, record: EpochRecord) -> None:
+        """Keep nothing."""
+
+    def metrics(self, key: str, metrics: Mapping[str, float], *, step: int, at: float) -> None:
+        """Keep nothing."""
+
+    def tags(self, key: str, tags: Mapping[str, str]) -> None:
+        """Keep nothing."""
+
+    def file(self, key: str, path: Path, folder: str = "") -> None:
+        """Keep nothing."""
+
+    def text(self, key: str, text: str, name: str) -> None:
+        """Keep nothing."""
+
+    def end(self, key: str, status: RunStatus, *, at: float) -> None:
+        """Keep nothing."""
+
+    def is_open(self, key: str) -> bool:
+        """Return False: nothing is to come."""
+        return False
+
+    def where(self, key: str) -> str | None:
+        """Return None: there is no run."""
+        return None

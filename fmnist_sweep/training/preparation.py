@@ -1,0 +1,66 @@
+"""What comes before any training: the data, its split, the threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from fmnist_sweep import environment
+from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.data import Dataset, Split, load_dataset, make_split
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.training.train import StepPlan, TrainingData
+
+AnyRunConfig = TypeVar("AnyRunConfig", bound=RunConfig)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A dataset and its split; `data` are the sets that a training gets."""
+
+    dataset: Dataset
+    split: Split
+
+    @cached_property
+    def data(self) -> TrainingData:
+        """The split's sets."""
+        return TrainingData.of(self.dataset, self.split)
+
+
+def with_threads(config: AnyRunConfig) -> AnyRunConfig:
+    """Return the config with `train.threads: null` replaced by the number of cores."""
+    if config.train.threads is not None:
+        return config
+    train = config.train.model_copy(update={"threads": environment.cores()})
+    return config.model_copy(update={"train": train})
+
+
+def prepare(config: RunConfig, dataset: Dataset | None = None) -> Prepared:
+    """Read the data (unless given), divide it, start TensorFlow with the config's threads.
+
+    Writes nothing.
+
+    Raises:
+        DataError: a data file is missing, altered or malformed.
+        ConfigError: the split cannot be made, or the threads cannot be had.
+    """
+    if dataset is None:
+        dataset = load_dataset(config.data)
+    split = make_split(config.split, dataset)
+    assert config.train.threads is not None  # `with_threads` comes first
+    environment.use_threads(config.train.threads)
+    return Prepared(dataset, split)
+
+
+def epochs_of(config: RunConfig, prepared: Prepared) -> int:
+    """Return how many epochs a full training of that config has.
+
+    Raises:
+        ConfigError: `train.stop_epoch` is beyond a budget in steps.
+    """
+    epochs = StepPlan.of(config.train, len(prepared.split.train)).epochs
+    stop = config.train.stop_epoch
+    if stop is not None and stop > epochs:
+        raise ConfigError(f"train.stop_epoch={stop}: train.steps has {epochs} epochs only")
+    return epochs if stop is None else stop

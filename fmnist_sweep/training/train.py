@@ -1,0 +1,243 @@
+"""Training: one function for a trial's rung, a baseline and a reproduction."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from fmnist_sweep.config.schema import EarlyStopping, Objective, RunConfig, TrainConfig
+from fmnist_sweep.data import Dataset, Split
+from fmnist_sweep.errors import TrialFailed
+from fmnist_sweep.training.batches import ImageSet
+from fmnist_sweep.training.checkpoint import Arrays, Checkpoint
+from fmnist_sweep.training.evaluation import evaluate
+from fmnist_sweep.training.optimizers import make_loss, make_optimizer, wants_one_hot
+from fmnist_sweep.training.randomness import epoch_order, reseed_layers, seeded
+from fmnist_sweep.training.results import EpochRecord
+
+ModelBuilder = Callable[[RunConfig, tuple[int, int, int], int], keras.Model]
+"""(config, (height, width, channels), classes) -> a model that gives class probabilities."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The sets of a split, as a training needs them; each trial is measured on `test`."""
+
+    train: ImageSet
+    validation: ImageSet | None
+    test: ImageSet
+
+    @classmethod
+    def of(cls, dataset: Dataset, split: Split) -> TrainingData:
+        """Return the sets of that split."""
+        validation = split.validation_set(dataset)
+        return cls(
+            train=ImageSet(*split.train_set(dataset), dataset.classes),
+            validation=None if validation is None else ImageSet(*validation, dataset.classes),
+            test=ImageSet(*split.test_set(dataset), dataset.classes),
+        )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        height, width, channels = self.train.images.shape[1:]
+        return (height, width, channels)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training after its last epoch; `model` holds that epoch's weights."""
+
+    model: keras.Model
+    checkpoint: Checkpoint
+    stopped_early: bool
+
+
+def train(
+    config: RunConfig,
+    data: TrainingData,
+    first_epoch: int,
+    last_epoch: int,
+    checkpoint: Checkpoint | None = None,
+    *,
+    build_model: ModelBuilder,
+    on_epoch: Callable[[Checkpoint], None] | None = None,
+) -> Trained:
+    """Train from the end of `first_epoch` (0: from the start) to the end of `last_epoch`.
+
+    Epochs 0..9 straight and 0..3 then 3..9 from the checkpoint give the same weights bit for
+    bit, on the same machine with the same number of threads.
+
+    Args:
+        config: the model and how to train it; `train.epochs` is the schedule's horizon
+            whatever the rung.
+        data: the sets.
+        first_epoch: the epoch that `checkpoint` ends with, 0 without one.
+        last_epoch: the last epoch to train; early stopping may end it sooner.
+        checkpoint: the state to go on from.
+        build_model: makes the network.
+        on_epoch: called with the state after each epoch.
+
+    Raises:
+        TrialFailed: the loss is not finite; the message names the epoch.
+    """
+    plan = StepPlan.of(config.train, len(data.train))
+    model = _compiled_model(config, data, plan, build_model)
+    if checkpoint is not None:
+        _restore(model, checkpoint)
+    state, stopped = checkpoint, False
+    for epoch in range(first_epoch + 1, last_epoch + 1):
+        stopped = state is not None and _stops_early(
+            state.history, config.train.early_stopping, config.train.monitor
+        )
+        if stopped:
+            break
+        record = _train_epoch(model, config.train, data, plan, epoch)
+        state = _advance(model, config.train.monitor, state, record)
+        if on_epoch is not None:
+            on_epoch(state)
+    if state is None:
+        raise ValueError(f"nothing to train between epoch {first_epoch} and {last_epoch}")
+    return Trained(model, state, stopped)
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """A training's length in steps. The last batch of an epoch may be smaller than the others;
+    where the budget is in steps, the last epoch may have fewer of them."""
+
+    per_epoch: int
+    total: int
+
+    @classmethod
+    def of(cls, config: TrainConfig, images: int) -> StepPlan:
+        """Lay out a training on that many images."""
+        per_epoch = math.ceil(images / config.batch_size)
+        if config.epochs is not None:
+            return cls(per_epoch, config.epochs * per_epoch)
+        assert config.steps is not None  # the schema sees to it
+        return cls(per_epoch, config.steps)
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs, a last short one included."""
+        return math.ceil(self.total / self.per_epoch)
+
+    def of_epoch(self, epoch: int) -> int:
+        """The number of steps of an epoch (from 1)."""
+        return min(self.per_epoch, self.total - (epoch - 1) * self.per_epoch)
+
+
+def best_epoch(history: tuple[EpochRecord, ...], monitor: Objective) -> int:
+    """Return the epoch with the best monitored metric, the earliest of equals.
+
+    Without a validation set there is nothing to choose by, and the last epoch is it.
+    """
+    best, best_score = history[-1].epoch, None
+    for record in history:
+        score = record.metrics.get(monitor.metric)
+        if score is not None and monitor.better(score, best_score):
+            best, best_score = record.epoch, score
+    return best
+
+
+def _compiled_model(
+    config: RunConfig, data: TrainingData, plan: StepPlan, build_model: ModelBuilder
+) -> keras.Model:
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(config.train.precision)
+    try:
+        with seeded(config.train.seed):
+            model = build_model(config, data.image_shape, data.train.classes)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    optimizer = make_optimizer(config.train, plan.per_epoch, plan.total)
+    model.compile(optimizer, loss=make_loss(config.train), metrics=["accuracy"])
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def _train_epoch(
+    model: keras.Model, config: TrainConfig, data: TrainingData, plan: StepPlan, epoch: int
+) -> EpochRecord:
+    started = time.perf_counter()
+    reseed_layers(model, config.seed, epoch)
+    batches = data.train.shuffled(
+        epoch_order(config.seed, epoch, len(data.train)),
+        config.batch_size,
+        plan.of_epoch(epoch),
+        one_hot=wants_one_hot(config),
+    )
+    logs = model.fit(batches, epochs=1, verbose=0, shuffle=False).history
+    metrics = {"loss": float(logs["loss"][0]), "accuracy": float(logs["accuracy"][0])}
+    if data.validation is not None:
+        validation = evaluate(model, data.validation)
+        metrics |= {"val_loss": validation.loss, "val_accuracy": validation.accuracy}
+    if not all(map(math.isfinite, metrics.values())):
+        raise TrialFailed(f"the loss is not finite in epoch {epoch}: loss={metrics['loss']}")
+    metrics["learning_rate"] = _last_learning_rate(model.optimizer)
+    metrics["epoch_seconds"] = time.perf_counter() - started
+    return EpochRecord(epoch, metrics, ended_at=time.time())
+
+
+def _last_learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    # Keras's `learning_rate` is the next step's: at a cosine's end 0, which no step has used.
+    schedule = optimizer._learning_rate
+    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return float(schedule(optimizer.iterations - 1))
+    return float(optimizer.learning_rate)
+
+
+def _advance(
+    model: keras.Model, monitor: Objective, before: Checkpoint | None, record: EpochRecord
+) -> Checkpoint:
+    history = (*(before.history if before is not None else ()), record)
+    weights = _arrays_of(model.weights)
+    is_best = before is None or best_epoch(history, monitor) == record.epoch
+    return Checkpoint(
+        weights=weights,
+        optimizer=_arrays_of(model.optimizer.variables),
+        best_weights=weights if is_best or before is None else before.best_weights,
+        history=history,
+    )
+
+
+def _restore(model: keras.Model, checkpoint: Checkpoint) -> None:
+    restore_weights(model, checkpoint.weights)
+    _assign(model.optimizer.variables, checkpoint.optimizer)
+
+
+def restore_weights(model: keras.Model, weights: Arrays) -> None:
+    """Give the model those weights, in the order of `model.weights`."""
+    _assign(model.weights, weights)
+
+
+def _assign(variables: list[keras.Variable], arrays: Arrays) -> None:
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+
+
+def _arrays_of(variables: list[keras.Variable]) -> Arrays:
+    return tuple(np.array(keras.ops.convert_to_numpy(variable)) for variable in variables)
+
+
+def _stops_early(
+    history: tuple[EpochRecord, ...], config: EarlyStopping, monitor: Objective
+) -> bool:
+    """Whether the metric has stood still for `patience` epochs, as Keras's callback counts."""
+    if config.patience is None:
+        return False
+    sign = 1.0 if monitor.direction == "max" else -1.0
+    best, waited = -math.inf, 0
+    for record in history:
+        score = sign * record.metrics.get(monitor.metric, math.nan)
+        if score > best + config.min_delta:
+            best, waited = score, 0
+        else:
+            waited += 1
+    return waited >= config.patience
