@@ -85,7 +85,7 @@ $(INSTALLED): pyproject.toml $(LOCK) requirements-build.lock
 	  echo "make setup: PYTHON=$(PYTHON) is $$($(PYTHON) --version 2>&1 || true);" \
 	    "needed: Python 3.11, 3.12 or 3.13 (make setup PYTHON=python3.12)" >&2; \
 	  exit 2; }
-	@echo "$(VENV): installing what $(LOCK) pins (some 2 GB; takes minutes)"
+	@echo "$(VENV): installing what $(LOCK) pins (some 3 GB; takes minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP_INSTALL) --require-hashes -r requirements-build.lock
 	@$(PIP_INSTALL) --require-hashes --no-build-isolation -r $(LOCK)

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from fmnist_sweep.errors import ConfigError
 
@@ -19,7 +20,7 @@ def data_dir_from_environment() -> str | None:
 
 def keras_home() -> str:
     """Return the folder where Keras keeps what it downloads."""
-    return os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+    return os.environ.get("KERAS_HOME") or str(Path("~/.keras").expanduser())
 
 
 def tracking_uri_from_environment() -> str | None:

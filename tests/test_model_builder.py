@@ -17,6 +17,7 @@ from fmnist_sweep.config.model_schema import (
     InitializerName,
     ModelConfig,
 )
+from fmnist_sweep.config.shipped import shipped_config
 from fmnist_sweep.errors import InfeasibleModel
 from fmnist_sweep.model.builder import build_cnn
 from fmnist_sweep.model.plan import NetPlan, conv_padding, plan_cnn, pool_stride, size_pair
@@ -24,6 +25,10 @@ from fmnist_sweep.model.plan import NetPlan, conv_padding, plan_cnn, pool_stride
 networks = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
 )
+
+
+def shipped_head(**changes: Any) -> dict[str, Any]:
+    return {**shipped_config("model", "fashion_mnist_cnn")["head"], **changes}
 
 
 def planned(model: ModelConfig, image: tuple[int, int, int], classes: int) -> NetPlan | None:
@@ -123,7 +128,7 @@ def test_every_block_form_trains_a_step() -> None:
             },
         ],
         fc_layers=[{"neurons": 8, "dropout_position": "after", "dropout": 0.2}],
-        head={**shipped_model().head.model_dump(exclude_none=True), "pool": "average"},
+        head=shipped_head(pool="average"),
     )
     network = build_cnn(model, (12, 12, 3), classes=4)
     network.compile("sgd", loss="sparse_categorical_crossentropy")
@@ -201,6 +206,21 @@ def test_initialisers_get_their_arguments() -> None:
     assert kernel.max() > 0.1
     assert (bias == 0.5).all()
     assert network.get_layer("fc0").get_weights()[0].std() == pytest.approx(3.0, rel=0.02)
+
+
+def test_each_batch_norm_has_its_own_momentum() -> None:
+    network = build_cnn(
+        shipped_model(
+            conv_blocks=[{"batch_norm_momentum": 0.5}, {"batch_norm_momentum": 0.6}],
+            fc_layers=[{"batch_norm_momentum": 0.7}],
+            head=shipped_head(batch_norm_momentum=0.8),
+        ),
+        FASHION_MNIST,
+        10,
+    )
+
+    layers = ("conv0_bn", "conv1_bn", "fc0_bn", "head_bn")
+    assert [network.get_layer(name).momentum for name in layers] == [0.5, 0.6, 0.7, 0.8]
 
 
 def test_probabilities_are_float32_in_mixed_precision() -> None:
@@ -282,12 +302,11 @@ def test_bias_initialisers_are_those_that_can_draw_a_vector() -> None:
 
 @pytest.mark.parametrize("name", get_args(InitializerName))
 def test_each_initialiser_draws_every_kernel_by_its_name(name: str) -> None:
-    head = {"pool": "flatten", "batch_norm": False, "dropout": 0.0, "bias_init": "zeros"}
     network = build_cnn(
         shipped_model(
             conv_blocks=[{"channels": 2, "weight_init": name}],
             fc_layers=[{"neurons": 3, "weight_init": name}],
-            head={**head, "weight_init": name},
+            head=shipped_head(weight_init=name),
         ),
         (4, 4, 1),
         classes=2,

@@ -61,12 +61,11 @@ def test_no_blocks_and_no_layers_leave_a_linear_classifier() -> None:
 def test_every_network_that_plans_ends_in_one_probability_a_class(
     model: ModelConfig, image: tuple[int, int, int], classes: int
 ) -> None:
+    refusal = None
     try:
         plan = plan_cnn(model, image, classes)
     except InfeasibleModel as error:
         refusal = str(error)
-    else:
-        refusal = None
     if refusal is not None:
         assert "\n" not in refusal
         assert f"({image[0]}x{image[1]}" in refusal

@@ -344,6 +344,20 @@ def test_fit_keeps_one_checkpoint_of_the_best_epoch(
     assert (predicted == labels[:100]).mean() == pytest.approx(best)
 
 
+def test_first_of_equally_good_epochs_is_kept(in_empty_folder: Path) -> None:
+    images, labels = random_raw()
+    network = small()
+    x, y, x_black, y_each, *_ = network.prepare_data(
+        images, labels, images[:10] * 0, np.arange(10), images, labels
+    )
+
+    network.fit(x, y, x_black, y_each, epochs=3)
+
+    # Ten equal images, one of each class: whatever is predicted, one is right.
+    (file,) = (in_empty_folder / "models" / "keras_checkpoints").iterdir()
+    assert file.name == "FashionMNISTCNN-epoch-01-val_acc-0.1000.keras"
+
+
 def test_another_fit_leaves_the_earlier_fits_checkpoint(in_empty_folder: Path) -> None:
     folder = in_empty_folder / "models" / "keras_checkpoints"
     images, labels = random_raw()

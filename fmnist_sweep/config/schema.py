@@ -186,9 +186,9 @@ class TrainConfig(Strict):
                 f"epochs={_yaml(self.epochs)} and steps={_yaml(self.steps)}: a budget is one of "
                 "the two; set the other to null"
             )
-        if self.epochs is not None and self.stop_epoch is not None:
-            if self.stop_epoch > self.epochs:
-                raise ValueError(f"stop_epoch={self.stop_epoch} is beyond epochs={self.epochs}")
+        epochs, stop = self.epochs, self.stop_epoch
+        if epochs is not None and stop is not None and stop > epochs:
+            raise ValueError(f"stop_epoch={stop} is beyond epochs={epochs}")
         return self
 
 
@@ -196,11 +196,15 @@ class TrainConfig(Strict):
 
 
 class RandomTuner(Strict):
+    """Points drawn independently."""
+
     name: Literal["random"]
     seed: Seed
 
 
 class GridTuner(Strict):
+    """Every combination in order; of a range without a step, ten values."""
+
     name: Literal["grid"]
     seed: Seed
 

@@ -58,7 +58,8 @@ def write_best_file(folder: Path, name: str, text: str, trials: int) -> tuple[Pa
 
 def _header(name: str, config: Config, state: SweepState, trial: Trial) -> list[str]:
     result, metric = trial.result, config.sweep.objective.metric
-    assert result is not None and state.begun is not None  # a winner was trained
+    assert result is not None  # a winner was trained
+    assert state.begun is not None
     lines = [
         f"The winner of sweep {name}: trial {trial.number} of {len(state.trials)}.",
         "",

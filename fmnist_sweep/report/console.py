@@ -113,7 +113,9 @@ def leaderboard_table(state: SweepState, most: int = 20) -> Table:
             str(trial.number),
             _score(trial, ranking[0]),
             *_numbers(trial),
-            ", ".join(f"{_short(p)}={_plain(trial.overrides[p])}" for p in paths if p in trial.overrides),
+            ", ".join(
+                f"{_short(p)}={_plain(trial.overrides[p])}" for p in paths if p in trial.overrides
+            ),
         )
     return table
 

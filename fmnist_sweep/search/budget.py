@@ -27,9 +27,7 @@ def check_budget(config: Config, epochs: int) -> None:
         raise ConfigError("train.epochs=null: hyperband needs a budget in epochs")
     total = sweep.max_epochs_total
     if total is not None and total < epochs and tuner.name != "hyperband":
-        raise ConfigError(
-            f"sweep.max_epochs_total={total}: less than one trial's {epochs} epochs"
-        )
+        raise ConfigError(f"sweep.max_epochs_total={total}: less than one trial's {epochs} epochs")
 
 
 def why_spent(config: Config, state: SweepState) -> str | None:

@@ -49,7 +49,10 @@ def confirmation_epochs(config: Config, epochs: int) -> int:
 
 
 def look_at_official_test(
-    state: SweepState, official: ImageSet | None, trial_folder: Callable[[int], Path], record: Recorder
+    state: SweepState,
+    official: ImageSet | None,
+    trial_folder: Callable[[int], Path],
+    record: Recorder,
 ) -> None:
     """Measure the winner on the official test set, unless that was done with these weights."""
     best = state.best

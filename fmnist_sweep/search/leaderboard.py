@@ -48,7 +48,9 @@ def searched_paths(state: SweepState) -> list[str]:
 
 
 def _columns(state: SweepState) -> list[str]:
-    confirmed = ["confirmed_mean", "confirmed_std", "ties_with_best"] if _any_confirmed(state) else []
+    confirmed = (
+        ["confirmed_mean", "confirmed_std", "ties_with_best"] if _any_confirmed(state) else []
+    )
     return [
         "rank", "trial", "status", state.objective.metric, *confirmed, "test_accuracy",
         "parameters", "best_epoch", "epochs", "train_seconds", "best_weights_sha256", "reason",
@@ -56,9 +58,7 @@ def _columns(state: SweepState) -> list[str]:
     ]  # fmt: skip
 
 
-def _row(
-    trial: Trial, rank: int | None, ranking: list[Trial], state: SweepState
-) -> dict[str, Any]:
+def _row(trial: Trial, rank: int | None, ranking: list[Trial], state: SweepState) -> dict[str, Any]:
     row: dict[str, Any] = {
         "rank": rank,
         "trial": trial.number,

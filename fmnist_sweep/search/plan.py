@@ -81,9 +81,7 @@ def plan_sweep(
     begun = Journal(folder / JOURNAL_FILE).records[:1]
     if begun and isinstance(begun[0], Begun):
         check_same_sweep(name, begun[0].identity, identity)
-    return SweepPlan(
-        name, folder, config, space, paths, epochs, prepared, why_infeasible, identity
-    )
+    return SweepPlan(name, folder, config, space, paths, epochs, prepared, why_infeasible, identity)
 
 
 def infeasible_share(space: Space, why_infeasible: WhyInfeasible, samples: int) -> Infeasible:

@@ -174,7 +174,9 @@ def _read_when(path: str, when: Any) -> tuple[Condition, ...]:
             if path.startswith(blocks + "."):
                 number = path.removeprefix(blocks + ".").split(".")[0]
                 parent = parent.replace(f"{blocks}.each.", f"{blocks}.{number}.")
-        conditions.append(Condition(parent, tuple(values if isinstance(values, list) else [values])))
+        conditions.append(
+            Condition(parent, tuple(values if isinstance(values, list) else [values]))
+        )
     return tuple(conditions)
 
 

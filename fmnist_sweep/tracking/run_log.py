@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.config.yaml_text import config_yaml
 from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.provenance import git_commit
-from fmnist_sweep.config.yaml_text import config_yaml
 from fmnist_sweep.tracking.tracker import DatasetInput, RunStart, RunStatus, Tracker
 from fmnist_sweep.training.results import RunResult
 
@@ -123,8 +124,8 @@ def input_tags(inputs: tuple[DatasetInput, ...]) -> dict[str, str]:
     return {f"data.{given.context}.sha256": given.sha256 for given in inputs}
 
 
-def _digest(images: np.ndarray, labels: np.ndarray) -> str:
+def _digest(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
     digest = hashlib.sha256(f"{images.shape}".encode())
-    digest.update(np.ascontiguousarray(images))
-    digest.update(np.ascontiguousarray(labels.astype("<i8")))
+    digest.update(np.ascontiguousarray(images).data)
+    digest.update(np.ascontiguousarray(labels.astype("<i8")).data)
     return digest.hexdigest()

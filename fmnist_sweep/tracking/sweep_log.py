@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_sweep.config.schema import Config, RunConfig
+from fmnist_sweep.config.yaml_text import to_yaml
 from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.data.split_report import save_indices, split_table
 from fmnist_sweep.errors import InfeasibleModel
 from fmnist_sweep.files import canonical_json
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.search.leaderboard import leaderboard
-from fmnist_sweep.config.yaml_text import to_yaml
 from fmnist_sweep.search.records import (
     Asked,
     Begun,
