@@ -80,6 +80,7 @@ MISTAKES = [
     ("data=csv", "data.train_file: missing; write data.train_file=..."),
     ("tracking.tags.a=b", "tracking.tags.a=b: not there so far; write +tracking.tags.a=b"),
     ("hydra.foo=1", "hydra.foo=1: Hydra has no such key"),
+    ("'train=[1,2]'", "train=[1,2]: cannot be used"),
     ("hydra.verbose=3", "hydra.verbose=3: cannot be used"),
     ("-m train.batch_size=64,0", "train.batch_size=0: must be at least 1"),
     ("-m train.sed=1,2", "train.sed=1,2: unknown key; did you mean seed?"),

@@ -288,5 +288,8 @@ def _readable_errors(overrides: Sequence[str]) -> Iterator[None]:
         raise ConfigError(line) from error
     except OverrideParseException as error:
         raise ConfigError(bad_syntax(error.override, error.message)) from error
-    except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(refused(error, overrides)) from error
+    except (AssertionError, AttributeError, LookupError, TypeError) as error:
+        # What Hydra trips over without a word on it, such as a list of numbers for a group.
+        raise ConfigError(f"{' '.join(overrides)}: cannot be used") from error

@@ -43,7 +43,7 @@ def refused(error: Exception, overrides: Sequence[str]) -> str:
 
     `overrides` are those of the command line, to tell the value that was given.
     """
-    text = "" if isinstance(error, AssertionError) else str(error)
+    text = str(error)
     if found := re.match(r"Could not override '(.*?)'\. No match in the defaults list", text):
         return _not_chosen_by_default(found[1], overrides)
     if found := re.match(r"Could not override '(.+?)'", text):
@@ -72,7 +72,7 @@ def refused(error: Exception, overrides: Sequence[str]) -> str:
         return f"{found[1]}: {first_line(cause) if cause else 'does not fit'}"
     if not text and error.__cause__ is not None:
         return first_line(error.__cause__)
-    return " ".join(text.split()) or f"{' '.join(overrides)}: cannot be used"
+    return " ".join(text.split())
 
 
 def _unknown(key: str, full_key: str | None, overrides: Sequence[str]) -> str:

@@ -33,7 +33,7 @@ from fmnist_sweep.tracking import open_tracker
 from fmnist_sweep.tracking.sweep_log import SweepLog
 from fmnist_sweep.tracking.tracker import Tracker
 from fmnist_sweep.training.batches import ImageSet
-from fmnist_sweep.training.preparation import Prepared
+from fmnist_sweep.training.preparation import Prepared, epochs_of
 from fmnist_sweep.training.results import RunResult
 from fmnist_sweep.training.rung import BEST_MODEL_FILE, default_builder, run_rung
 from fmnist_sweep.training.train import ModelBuilder
@@ -145,8 +145,8 @@ def load_sweep(name: str) -> Sweep:
         raise ConfigError(f"sweep {name}: not found; there are: {', '.join(there) or 'none'}")
     folder = sweeps / name
     config = Config.model_validate(json.loads((folder / _CONFIG_FILE).read_text()))
-    records = Journal(folder / JOURNAL_FILE).records
-    return Sweep(name, folder, config, SweepState.after(records, config.sweep.objective))
+    state = SweepState.after(Journal(folder / JOURNAL_FILE), config.sweep.objective)
+    return Sweep(name, folder, config, state)
 
 
 def _run(
@@ -170,8 +170,7 @@ def _run(
     state = SweepState(config.sweep.objective)
     with log.ends_what_is_open():
         journal = Journal(plan.folder / JOURNAL_FILE)
-        for record in journal.records:
-            state.apply(record)
+        for record in state.taking_in(journal):
             log(record, state)
 
         def observe(record: Record, state: SweepState) -> None:
@@ -181,9 +180,16 @@ def _run(
 
         executor = _inline_executor(prepared, build_model or default_builder)
         loop = SweepLoop(
-            config, plan.space, plan.epochs, journal, state, executor, plan.folder, observe,
+            config,
+            plan.space,
+            lambda run: epochs_of(run, prepared),
+            journal,
+            state,
+            executor,
+            plan.folder,
+            observe,
             plan.why_infeasible,
-        )  # fmt: skip
+        )
         if state.begun is None:
             loop.record(_begun(plan, overrides))
         reason = loop.run()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.search.records import Asked
 from fmnist_sweep.search.state import SweepState
 
 
@@ -25,9 +28,22 @@ def check_budget(config: Config, epochs: int) -> None:
         )
     if tuner.name == "hyperband" and config.train.epochs is None:
         raise ConfigError("train.epochs=null: hyperband needs a budget in epochs")
-    total = sweep.max_epochs_total
-    if total is not None and total < epochs and tuner.name != "hyperband":
-        raise ConfigError(f"sweep.max_epochs_total={total}: less than one trial's {epochs} epochs")
+    total, least = sweep.max_epochs_total, epochs
+    if tuner.name == "hyperband" and not sweep.start_with:
+        least = _shortest_rung(epochs, tuner.factor)
+    if total is not None and total < least:
+        raise ConfigError(
+            f"sweep.max_epochs_total={total}: must be at least {least}, "
+            "the epochs of the first trial"
+        )
+
+
+def _shortest_rung(epochs: int, factor: int) -> int:
+    """Return the epochs that Hyperband gives a trial of its most aggressive bracket at first."""
+    share = 1
+    while epochs >= share * factor:
+        share *= factor
+    return math.ceil(epochs / share)
 
 
 def why_spent(config: Config, state: SweepState) -> str | None:
@@ -41,18 +57,31 @@ def why_spent(config: Config, state: SweepState) -> str | None:
     return None
 
 
-def why_not_affordable(
-    config: Config, state: SweepState, *, is_new_trial: bool, epochs: int
-) -> str | None:
-    """Say which budget a rung of that many epochs would overrun, or None."""
-    sweep = config.sweep
-    if is_new_trial and sweep.max_trials is not None and len(state.trials) >= sweep.max_trials:
-        return f"sweep.max_trials={sweep.max_trials} is reached"
-    promised = state.epochs_total + sum(
-        ask.last_epoch - ask.first_epoch for ask in state.open_asks.values()
+def why_no_new_trial(config: Config, state: SweepState) -> str | None:
+    """Say which budget allows no further trial, or None."""
+    most = config.sweep.max_trials
+    if most is not None and len(state.trials) >= most:
+        return f"sweep.max_trials={most} is reached"
+    return None
+
+
+def why_not_affordable(config: Config, state: SweepState, asked: Asked) -> str | None:
+    """Say which budget a rung would overrun, or None."""
+    trial = state.trials.get(asked.trial)
+    if trial is None:
+        reached = why_no_new_trial(config, state)
+        if reached is not None:
+            return reached
+    elif trial.reason is not None:  # a failed trial's promotion is not run
+        return None
+    promised = sum(
+        max(0, ask.last_epoch - len(state.trials[ask.trial].history))
+        for ask in state.open_asks.values()
     )
-    if sweep.max_epochs_total is not None and promised + epochs > sweep.max_epochs_total:
-        return f"sweep.max_epochs_total={sweep.max_epochs_total} is used up"
+    needed = state.epochs_total + promised + asked.last_epoch - asked.first_epoch
+    total = config.sweep.max_epochs_total
+    if total is not None and needed > total:
+        return f"sweep.max_epochs_total={total} is used up: {needed} are needed to go on"
     return None
 
 

@@ -56,13 +56,25 @@ class InlineExecutor:
         self._run = run
 
     def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
-        """Run the rung; its own errors become its outcome, an interrupt goes through."""
+        """Run the rung; its own errors become its outcome. What `on_epoch` raises (a full disk, a
+        tracker that is away) is not the trial's and goes through, as an interrupt does."""
         future: Future[RungOutcome] = Future()
         started = time.perf_counter()
         result, reason = None, None
+        not_the_trials: list[Exception] = []
+
+        def report(record: EpochRecord) -> None:
+            try:
+                on_epoch(record)
+            except Exception as error:
+                not_the_trials.append(error)
+                raise
+
         try:
-            result = self._run(rung, on_epoch)
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong in a trial is the trial's
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            result = self._run(rung, report)
+        except Exception as error:
+            if not_the_trials:
+                raise
+            reason = " ".join(f"{type(error).__name__}: {error}".split("\n", 1)[0].split())
         future.set_result(RungOutcome(result, reason, time.perf_counter() - started))
         return future

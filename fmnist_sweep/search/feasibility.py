@@ -5,30 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fmnist_sweep.config.schema import RunConfig, SweepConfig
+from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError, InfeasibleModel
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.space.overrides import apply_overrides
 from fmnist_sweep.space.space import Space
+from fmnist_sweep.training.preparation import Prepared, epochs_of
+
+WhyInfeasible = Callable[[Mapping[str, Any]], str | None]
 
 
 def feasibility(
-    base: RunConfig,
-    space: Space,
-    sweep: SweepConfig,
-    image_shape: tuple[int, int, int],
-    classes: int,
-) -> Callable[[Mapping[str, Any]], str | None]:
+    config: Config, space: Space, prepared: Prepared, *, on_paper: bool
+) -> WhyInfeasible:
     """Return a function that says of a point why it cannot be tried, or None.
 
-    A network that cannot be built, one over `sweep.max_parameters` or `sweep.max_mflops`, and a
-    combination that the config refuses are infeasible. Computed on paper: no network is built.
+    A combination that the config refuses is infeasible, and so are, where networks are known
+    `on_paper` (not those of a user's own builder), one that cannot be built and one over
+    `sweep.max_parameters` or `sweep.max_mflops`. No network is built to find out.
     """
+    base, sweep, dataset = config.run, config.sweep, prepared.dataset
 
     def why_infeasible(point: Mapping[str, Any]) -> str | None:
         try:
-            config = apply_overrides(base, space.overrides(point))
-            plan = plan_cnn(config.model, image_shape, classes)
+            trial = apply_overrides(base, space.overrides(point))
+            epochs_of(trial, prepared)
+            if not on_paper:
+                return None
+            plan = plan_cnn(trial.model, dataset.image_shape, dataset.classes)
         except (ConfigError, InfeasibleModel) as error:
             return str(error)
         if sweep.max_parameters is not None and plan.parameters > sweep.max_parameters:
@@ -38,8 +42,3 @@ def feasibility(
         return None
 
     return why_infeasible
-
-
-def why_never_infeasible(point: Mapping[str, Any]) -> str | None:
-    """Say None of every point: a user's own builder is not known on paper."""
-    return None

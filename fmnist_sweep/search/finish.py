@@ -38,8 +38,10 @@ def confirm(
         base = apply_overrides(config.run, trial.overrides)
         for number in range(1, config.sweep.confirm.seeds + 1):
             seed = (base.train.seed + number) % 2**32
+            place = folder / "confirmations" / f"{trial.number:04d}-seed{seed}"
             if all(confirmed.seed != seed for confirmed in trial.confirmations):
-                record(_confirmation(config, base, trial, seed, executor, folder))
+                record(_confirmation(config, base, trial, seed, executor, place))
+            shutil.rmtree(place, ignore_errors=True)  # also what a kill left in between
 
 
 def confirmation_epochs(config: Config, epochs: int) -> int:
@@ -75,10 +77,9 @@ def look_at_official_test(
 
 
 def _confirmation(
-    config: Config, base: RunConfig, trial: Trial, seed: int, executor: Executor, folder: Path
+    config: Config, base: RunConfig, trial: Trial, seed: int, executor: Executor, place: Path
 ) -> Confirmed:
     train = base.train.model_copy(update={"seed": seed})
-    place = folder / "confirmations" / f"{trial.number:04d}-seed{seed}"
     rung = Rung(
         config=base.model_copy(update={"train": train}),
         last_epoch=trial.last_epoch,
@@ -87,7 +88,6 @@ def _confirmation(
     outcome = executor.submit(rung, _keep_quiet).result()
     if outcome.result is None:
         raise SweepStopped(f"confirming trial {trial.number} with seed {seed}: {outcome.reason}")
-    shutil.rmtree(place)
     return Confirmed(
         trial=trial.number,
         seed=seed,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import canonical_json, digest_of
-from fmnist_sweep.space.space import Space
+from fmnist_sweep.space.space import Leaf, Space
 
 _NAME_DIGITS = 6
 
@@ -27,10 +28,8 @@ def sweep_identity(
 ) -> dict[str, Any]:
     """Return the identity, as plain values under the names that the config uses."""
     return {
-        "space": [
-            [leaf.path, str(leaf.domain), [[c.path, list(c.values)] for c in leaf.conditions]]
-            for leaf in space.leaves
-        ],
+        "space": {leaf.path: _plain(leaf) for leaf in space.leaves},
+        "space_order": [leaf.path for leaf in space.leaves],  # it decides what is drawn
         "variants": {name: dict(given) for name, given in space.variants.items()},
         "model": config.model.model_dump(),
         "train": config.train.model_dump(),
@@ -65,6 +64,11 @@ def check_same_sweep(name: str, recorded: Mapping[str, Any], identity: Mapping[s
             + (f"; and {len(differences) - 4} more" if len(differences) > 4 else "")
             + ". Take another name, or the config that it was begun with"
         )
+
+
+def _plain(leaf: Leaf) -> dict[str, Any]:
+    when = [[condition.path, list(condition.values)] for condition in leaf.conditions]
+    return {type(leaf.domain).__name__: asdict(leaf.domain), "when": when}
 
 
 def _differences(recorded: Any, now: Any, path: str) -> list[str]:

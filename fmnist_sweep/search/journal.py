@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 from fmnist_sweep.errors import JournalError
-from fmnist_sweep.files import canonical_json
 from fmnist_sweep.search.records import Record, from_json, to_json
 
 JOURNAL_FILE = "journal.jsonl"
@@ -32,7 +31,7 @@ class Journal:
 
     def append(self, record: Record) -> None:
         """Write a record and have it on disk when this returns."""
-        line = canonical_json(to_json(record)).encode() + b"\n"
+        line = to_line(record)
         is_new = not self.path.exists()
         if is_new:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,9 +51,16 @@ class Journal:
         for number, line in enumerate(lines, start=1):
             try:
                 self.records.append(from_json(json.loads(line)))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise JournalError(f"{self.path}, line {number} cannot be read: {error}") from error
             self._whole_bytes += len(line) + 1
+
+
+def to_line(record: Record) -> bytes:
+    """Return a record as a line. Keys keep their order, which is that of a table's columns: a
+    sweep that was read again is to show the same ones."""
+    text = json.dumps(to_json(record), separators=(",", ":"), allow_nan=False)
+    return text.encode() + b"\n"
 
 
 def _flush_folder(folder: Path) -> None:

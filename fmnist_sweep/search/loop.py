@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fmnist_sweep.config.schema import Config
-from fmnist_sweep.errors import JournalError, SweepStopped
-from fmnist_sweep.files import canonical_json
-from fmnist_sweep.search.budget import check_failures, why_not_affordable, why_spent
+from fmnist_sweep.config.schema import Config, RunConfig
+from fmnist_sweep.errors import SweepStopped
+from fmnist_sweep.search.budget import (
+    check_failures,
+    why_no_new_trial,
+    why_not_affordable,
+    why_spent,
+)
 from fmnist_sweep.search.executor import Executor, OnEpoch, Rung, RungOutcome
 from fmnist_sweep.search.journal import Journal
 from fmnist_sweep.search.oracle import Exhausted, SearchOracle, Waiting
@@ -37,7 +42,7 @@ class SweepLoop:
     Args:
         config: the whole config.
         space: what is searched.
-        epochs: the epochs of a full training.
+        epochs_of: the epochs of a full training of a config.
         journal: what happened so far.
         state: the same, folded.
         executor: runs the rungs.
@@ -50,7 +55,7 @@ class SweepLoop:
         self,
         config: Config,
         space: Space,
-        epochs: int,
+        epochs_of: Callable[[RunConfig], int],
         journal: Journal,
         state: SweepState,
         executor: Executor,
@@ -61,20 +66,17 @@ class SweepLoop:
         self._config = config
         self._base = config.run
         self._space = space
-        self._epochs = epochs
+        self._epochs_of = epochs_of
         self._journal = journal
         self._state = state
         self._executor = executor
         self._folder = folder
         self._observer = observer
-        self._known_infeasible = {
-            canonical_json(r.values) for r in journal.records if isinstance(r, FoundInfeasible)
-        }
         self._oracle = SearchOracle(
             config.tuner,
             space,
             config.sweep.objective,
-            epochs,
+            epochs_of(self._base),
             why_infeasible,
             self._found_infeasible,
         )
@@ -93,24 +95,25 @@ class SweepLoop:
             SweepStopped: too many trials failed.
         """
         running: dict[Future[RungOutcome], Asked] = {}
-        for asked in list(self._state.open_asks.values()):
-            running[self._submit(asked)] = asked
+        for left_open in list(self._state.open_asks.values()):
+            running[self._submit(left_open)] = left_open
         reason: str | None = None
         while True:
             while reason is None and len(running) < self._executor.workers:
-                reason = why_spent(self._config, self._state) or self._too_many_failures()
-                asked_or_reason = self._next_rung() if reason is None else reason
-                if isinstance(asked_or_reason, Waiting):
+                self._stop_past_failure_rate()
+                asked = why_spent(self._config, self._state) or self._next_rung()
+                if isinstance(asked, Waiting):
                     break
-                if isinstance(asked_or_reason, str):
-                    reason = asked_or_reason
+                if isinstance(asked, str):
+                    reason = asked
                 else:
-                    self.record(asked_or_reason)
-                    running[self._submit(asked_or_reason)] = asked_or_reason
+                    self.record(asked)
+                    running[self._submit(asked)] = asked
             if not running:
                 assert reason is not None  # an oracle waits only for what is running
                 return reason
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            done = wait(running, return_when=FIRST_COMPLETED).done
+            for future in sorted(done, key=lambda future: running[future].ask):
                 self._tell(running.pop(future), future.result())
 
     def trial_folder(self, number: int) -> Path:
@@ -119,60 +122,55 @@ class SweepLoop:
 
     def _next_rung(self) -> Asked | Waiting | str:
         """Return what to run next, or why nothing more is run."""
-        started = sum(asked.oracle_id is None for asked in self._state.asks)
-        if started < len(self._config.sweep.start_with):
-            return self._started_with(flatten(self._config.sweep.start_with[started]))
         number = len(self._state.asks)
+        if number < len(self._config.sweep.start_with):
+            overrides = flatten(self._config.sweep.start_with[number])
+            return self._affordable(self._first_rung(overrides, last_epoch=None))
+        if self._config.tuner.name != "hyperband":
+            # Spares a surrogate's fit; Hyperband may have a promotion, which is no new trial.
+            reached = why_no_new_trial(self._config, self._state)
+            if reached is not None:
+                return reached
         answer = self._oracle.ask(number)
         if isinstance(answer, Waiting):
             return answer
         if isinstance(answer, Exhausted):
             return f"tuner {self._config.tuner.name} has nothing more to propose"
-        trial, rung = self._place_of(answer.promoted_from)
-        unaffordable = why_not_affordable(
-            self._config,
-            self._state,
-            is_new_trial=answer.promoted_from is None,
-            epochs=answer.last_epoch - answer.first_epoch,
-        )
-        if unaffordable is not None:
-            return unaffordable
-        return Asked(
-            ask=number,
-            trial=trial,
-            rung=rung,
-            first_epoch=answer.first_epoch,
-            last_epoch=answer.last_epoch,
-            oracle_id=answer.oracle_id,
-            values=answer.values,
-            overrides=self._space.overrides(answer.point),
-            at=time.time(),
+        overrides = self._space.overrides(answer.point)
+        if answer.promoted_from is None:
+            asked = self._first_rung(overrides, answer.last_epoch)
+        else:
+            parent = self._state.asked_by_oracle[answer.promoted_from]
+            assert answer.last_epoch is not None  # only Hyperband promotes
+            asked = replace(
+                parent,
+                ask=number,
+                rung=parent.rung + 1,
+                first_epoch=answer.first_epoch,
+                last_epoch=answer.last_epoch,
+            )
+        return self._affordable(
+            replace(asked, oracle_id=answer.oracle_id, values=answer.values, at=time.time())
         )
 
-    def _started_with(self, overrides: dict[str, Any]) -> Asked | str:
-        unaffordable = why_not_affordable(
-            self._config, self._state, is_new_trial=True, epochs=self._epochs
-        )
-        return unaffordable or Asked(
+    def _first_rung(self, overrides: dict[str, Any], last_epoch: int | None) -> Asked:
+        """Return a new trial's first rung; `last_epoch` None: the whole training."""
+        if last_epoch is None:
+            last_epoch = self._epochs_of(apply_overrides(self._base, overrides))
+        return Asked(
             ask=len(self._state.asks),
             trial=len(self._state.trials),
             rung=0,
             first_epoch=0,
-            last_epoch=self._epochs,
+            last_epoch=last_epoch,
             oracle_id=None,
             values=None,
             overrides=overrides,
             at=time.time(),
         )
 
-    def _place_of(self, promoted_from: str | None) -> tuple[int, int]:
-        """Return (trial, rung): a promotion is a further rung of the trial that it continues."""
-        if promoted_from is None:
-            return len(self._state.trials), 0
-        for asked in reversed(self._state.asks):
-            if asked.oracle_id == promoted_from:
-                return asked.trial, asked.rung + 1
-        raise SweepStopped(f"the tuner promotes {promoted_from}, which the journal does not know")
+    def _affordable(self, asked: Asked) -> Asked | str:
+        return why_not_affordable(self._config, self._state, asked) or asked
 
     def _submit(self, asked: Asked) -> Future[RungOutcome]:
         trial = self._state.trials[asked.trial]
@@ -218,36 +216,23 @@ class SweepLoop:
         if asked.oracle_id is not None:
             self._oracle.tell(asked.oracle_id, score)
 
-    def _too_many_failures(self) -> str | None:
+    def _stop_past_failure_rate(self) -> None:
         reason = check_failures(self._config, self._state)
         if reason is not None:
             raise SweepStopped(reason)
-        return None
 
     def _found_infeasible(self, values: dict[str, Any], reason: str) -> None:
-        key = canonical_json(values)
-        if key not in self._known_infeasible:
-            self._known_infeasible.add(key)
-            self.record(FoundInfeasible(values, reason, at=time.time()))
+        self.record(FoundInfeasible(values, reason, at=time.time()))
 
     def _replay(self) -> None:
         """Bring the fresh oracle to where the journal ends."""
-        asked: dict[int, Asked] = {}
-        for line, record in enumerate(self._journal.records, start=1):
+        for record in self._journal.records:
             match record:
                 case FoundInfeasible():
                     self._oracle.replay_infeasible(record.values)
                 case Asked(oracle_id=str() as oracle_id, values=dict() as values):
                     self._oracle.replay_ask(record.ask, oracle_id, values)
-                    asked[record.ask] = record
-                case Told() if record.ask in asked:
-                    self._oracle.tell(str(asked[record.ask].oracle_id), record.score)
-                case Told() if all(a.ask != record.ask for a in self._state.asks):
-                    raise JournalError(
-                        f"{self._journal.path}, line {line}: a rung that nobody asked for"
-                    )
-
-
-def promotions(state: SweepState) -> Iterator[Asked]:
-    """Yield the rungs that took a trial further."""
-    return (asked for asked in state.asks if asked.rung > 0)
+                case Told():
+                    asked = self._state.asks[record.ask]
+                    if asked.oracle_id is not None:
+                        self._oracle.tell(asked.oracle_id, record.score)

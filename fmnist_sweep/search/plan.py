@@ -13,16 +13,17 @@ from fmnist_sweep.data import Dataset
 from fmnist_sweep.errors import ConfigError, InfeasibleModel
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.search.budget import check_budget
-from fmnist_sweep.search.feasibility import feasibility, why_never_infeasible
+from fmnist_sweep.search.feasibility import WhyInfeasible, feasibility
 from fmnist_sweep.search.identity import check_same_sweep, sweep_identity, sweep_name
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
 from fmnist_sweep.search.oracle import sample_points
 from fmnist_sweep.search.records import Begun
+from fmnist_sweep.space.checks import check_searchable
 from fmnist_sweep.space.overrides import apply_overrides, flatten
-from fmnist_sweep.space.space import Space, read_space
+from fmnist_sweep.space.reading import read_space
+from fmnist_sweep.space.space import Space
 from fmnist_sweep.training.preparation import Prepared, epochs_of, prepare, with_threads
 
-WhyInfeasible = Callable[[Mapping[str, Any]], str | None]
 _SAMPLES = 200
 
 
@@ -57,7 +58,7 @@ def plan_sweep(
         UserError: names what cannot be used and what is allowed.
     """
     config = with_threads(config)
-    space, paths = read_space(config).pinned(config.run, pinned)
+    space, paths = read_space(config, pinned)
     if not space.leaves:
         raise ConfigError("space: there is nothing to search; give it at least one leaf")
     prepared = prepare(config, data)
@@ -65,13 +66,9 @@ def plan_sweep(
     epochs = epochs_of(config, prepared)
     check_budget(config, epochs)
     dataset = prepared.dataset
-    why_infeasible: WhyInfeasible = why_never_infeasible
-    if build_model is None:
-        why_infeasible = feasibility(
-            config.run, space, config.sweep, dataset.image_shape, dataset.classes
-        )
+    why_infeasible = feasibility(config, space, prepared, on_paper=build_model is None)
     for number, overrides in enumerate(config.sweep.start_with):
-        _check_start(number, config, overrides, None if build_model else dataset)
+        _check_start(number, config, overrides, prepared, on_paper=build_model is None)
     _check_any_feasible(space, why_infeasible)
     identity = sweep_identity(config, space, dataset.sha256, prepared.split.sha256, build_model)
     label = f"synthetic-{label}" if dataset.synthetic else label
@@ -112,14 +109,18 @@ def _check_any_feasible(space: Space, why_infeasible: WhyInfeasible) -> None:
 
 
 def _check_start(
-    number: int, config: Config, overrides: Mapping[str, Any], dataset: Dataset | None
+    number: int, config: Config, overrides: Mapping[str, Any], prepared: Prepared, *, on_paper: bool
 ) -> None:
+    where, flat, dataset = f"sweep.start_with.{number}", flatten(overrides), prepared.dataset
+    for path in flat:
+        check_searchable(f"{where}.{path}", path, config.run)
     try:
-        start = apply_overrides(config.run, flatten(overrides))
-        if dataset is not None:
+        start = apply_overrides(config.run, flat)
+        epochs_of(start, prepared)
+        if on_paper:
             plan_cnn(start.model, dataset.image_shape, dataset.classes)
     except (ConfigError, InfeasibleModel) as error:
-        raise ConfigError(f"sweep.start_with.{number}: {error}") from error
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _check_objective(config: Config, prepared: Prepared) -> None:

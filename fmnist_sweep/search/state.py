@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.errors import JournalError
+from fmnist_sweep.search.journal import Journal
 from fmnist_sweep.search.records import (
+    SCHEMA,
     Asked,
     Begun,
     Confirmed,
@@ -57,6 +60,7 @@ class SweepState:
     begun: Begun | None = None
     trials: dict[int, Trial] = field(default_factory=dict)
     asks: list[Asked] = field(default_factory=list)
+    asked_by_oracle: dict[str, Asked] = field(default_factory=dict)
     open_asks: dict[int, Asked] = field(default_factory=dict)
     infeasible: int = 0
     official: list[LookedAtOfficialTest] = field(default_factory=list)
@@ -67,65 +71,106 @@ class SweepState:
     failed_trials: set[int] = field(default_factory=set)
 
     @classmethod
-    def after(cls, records: Iterable[Record], objective: Objective) -> SweepState:
-        """Return the state after those records."""
+    def after(cls, journal: Journal, objective: Objective) -> SweepState:
+        """Return the state after a journal's records.
+
+        Raises:
+            JournalError: a record does not fit those before it.
+        """
         state = cls(objective)
-        for record in records:
-            state.apply(record)
+        for _ in state.taking_in(journal):
+            pass
         return state
 
+    def taking_in(self, journal: Journal) -> Iterator[Record]:
+        """Take a journal's records in, yielding each once it counts.
+
+        Raises:
+            JournalError: a record does not fit those before it; names file and line.
+        """
+        for line, record in enumerate(journal.records, start=1):
+            try:
+                self.apply(record)
+            except ValueError as error:
+                raise JournalError(f"{journal.path}, line {line}: {error}") from error
+            yield record
+
     def apply(self, record: Record) -> None:
-        """Take one record in. Whatever follows an end makes the sweep go on."""
-        self.ended = record if isinstance(record, Ended) else None
+        """Take one record in. Whatever follows an end makes the sweep go on.
+
+        Raises:
+            ValueError: the record does not fit those before it.
+        """
         match record:
             case Begun():
-                self.begun = record
+                self._begun(record)
             case Asked():
                 self._asked(record)
             case FoundInfeasible():
                 self.infeasible += 1
             case EpochEnded():
-                self.trials[record.trial].history.append(record.record)
-                self.epochs_total += 1
+                self._epoch_ended(record)
             case Told():
                 self._told(record)
             case Confirmed():
-                self.trials[record.trial].confirmations.append(record)
+                self._trial(record.trial).confirmations.append(record)
             case LookedAtOfficialTest():
+                self._trial(record.trial)
                 self.official.append(record)
+        self.ended = record if isinstance(record, Ended) else None
 
     def ranking(self) -> list[Trial]:
         """Return the completed trials, best first; confirmed ones before the others, by their
         means. Of equals the earlier trial comes first."""
-        sign = -1.0 if self.objective.direction == "max" else 1.0
-
-        def order(trial: Trial) -> tuple[bool, float, int]:
-            confirmed = trial.confirmed_score
-            assert trial.score is not None  # completed trials have one
-            score = confirmed[0] if confirmed is not None else trial.score
-            return confirmed is None, sign * score, trial.number
-
-        completed = (t for t in self.trials.values() if t.status is TrialStatus.COMPLETED)
-        return sorted(completed, key=order)
+        return sorted(self._completed(), key=self._order)
 
     @property
     def best(self) -> Trial | None:
         """The winner so far."""
-        ranking = self.ranking()
-        return ranking[0] if ranking else None
+        return min(self._completed(), key=self._order, default=None)
+
+    def _completed(self) -> Iterator[Trial]:
+        return (t for t in self.trials.values() if t.status is TrialStatus.COMPLETED)
+
+    def _order(self, trial: Trial) -> tuple[bool, float, int]:
+        confirmed = trial.confirmed_score
+        assert trial.score is not None  # completed trials have one
+        score = confirmed[0] if confirmed is not None else trial.score
+        sign = -1.0 if self.objective.direction == "max" else 1.0
+        return confirmed is None, sign * score, trial.number
+
+    def _begun(self, record: Begun) -> None:
+        if self.begun is not None:
+            raise ValueError("the sweep begins a second time")
+        if record.schema != SCHEMA:
+            raise ValueError(f"journal schema {record.schema}; this version reads {SCHEMA}")
+        self.begun = record
 
     def _asked(self, record: Asked) -> None:
+        if record.ask != len(self.asks) or record.trial > len(self.trials):
+            raise ValueError(f"ask {record.ask} of trial {record.trial} comes out of order")
         self.asks.append(record)
         self.open_asks[record.ask] = record
+        if record.oracle_id is not None:
+            self.asked_by_oracle[record.oracle_id] = record
         trial = self.trials.get(record.trial)
         if trial is None:
             trial = self.trials[record.trial] = Trial(record.trial, record.overrides)
         trial.status = TrialStatus.RUNNING
         trial.rung, trial.last_epoch = record.rung, record.last_epoch
 
+    def _epoch_ended(self, record: EpochEnded) -> None:
+        history = self._trial(record.trial).history
+        if record.epoch != len(history) + 1:
+            raise ValueError(f"epoch {record.epoch} of trial {record.trial} comes out of order")
+        history.append(record.record)
+        self.epochs_total += 1
+
     def _told(self, record: Told) -> None:
+        if record.ask not in self.open_asks:
+            raise ValueError(f"an answer to ask {record.ask}, which is not open")
         del self.open_asks[record.ask]
-        trial = self.trials[record.trial]
+        trial = self._trial(record.trial)
         trial.status, trial.reason = record.status, record.reason
         if record.status is TrialStatus.COMPLETED:
             trial.result, trial.score = record.result, record.score
@@ -134,3 +179,8 @@ class SweepState:
         self.ended_trials.add(record.trial)
         trial.seconds += record.seconds
         self.rung_seconds += record.seconds
+
+    def _trial(self, number: int) -> Trial:
+        if number not in self.trials:
+            raise ValueError(f"trial {number}, which was never asked for")
+        return self.trials[number]

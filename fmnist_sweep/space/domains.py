@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fmnist_sweep.config.messages import show
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import canonical_json
 
@@ -27,17 +30,15 @@ class IntRange:
     step: int | None
     log: bool
 
-    def values(self) -> tuple[int, ...]:
+    def values(self) -> Sequence[int]:
         """Return all the numbers in the range."""
-        if self.step is None:
-            return tuple(range(self.low, self.high + 1))
-        if not self.log:
-            return tuple(range(self.low, self.high + 1, self.step))
+        if not self.log or self.step is None:
+            return range(self.low, self.high + 1, self.step or 1)
         numbers, number = [], self.low
         while number <= self.high:
             numbers.append(number)
             number *= self.step
-        return tuple(numbers)
+        return numbers
 
     def __str__(self) -> str:
         return f"int {self.low} .. {self.high}{_step_and_log(self.step, self.log)}"
@@ -51,6 +52,17 @@ class FloatRange:
     high: float
     step: float | None
     log: bool
+
+    def values(self) -> Sequence[float] | None:
+        """Return all the numbers in a range with a step, None where there is none."""
+        if self.step is None:
+            return (self.low,) if self.low == self.high else None
+        almost = 1e-9  # 0.3 is three steps of 0.1, though its float is a little less
+        if self.log:
+            steps = int(math.log(self.high / self.low, self.step) + almost)
+            return [self.tidy(self.low * self.step**index) for index in range(steps + 1)]
+        steps = int((self.high - self.low) / self.step + almost)
+        return [self.tidy(self.low + self.step * index) for index in range(steps + 1)]
 
     def tidy(self, number: float) -> float:
         """Round to six significant digits, inside the range: what is read is what is run."""
@@ -75,7 +87,7 @@ class Choice:
         return None
 
     def __str__(self) -> str:
-        return "choice " + ", ".join(canonical_json(value).strip('"') for value in self.values)
+        return "choice " + ", ".join(map(show, self.values))
 
 
 @dataclass(frozen=True)
@@ -85,10 +97,21 @@ class Fixed:
     value: Any
 
     def __str__(self) -> str:
-        return f"fixed {canonical_json(self.value)}"
+        return f"fixed {show(self.value)}"
 
 
 Domain = IntRange | FloatRange | Choice | Fixed
+
+
+def possible_values(domain: Domain) -> Sequence[Any] | None:
+    """Return all values of a domain, or None where it is continuous."""
+    match domain:
+        case IntRange() | FloatRange():
+            return domain.values()
+        case Choice(values):
+            return values
+        case Fixed(value):
+            return (value,)
 
 
 def is_leaf(node: Any) -> bool:
@@ -106,10 +129,11 @@ def parse_domain(path: str, node: Mapping[str, Any]) -> Domain:
     if len(kinds) > 1:
         raise ConfigError(f"{path}: {' and '.join(kinds)} at once; allowed: one of {_and(KINDS)}")
     kind = kinds[0]
-    unknown = sorted(set(node) - _KEYS[kind])
+    unknown = sorted(map(str, set(node) - _KEYS[kind]))
     if unknown:
         raise ConfigError(f"{path}.{unknown[0]}: unknown key; allowed: {_and(_KEYS[kind])}")
     if kind == "fixed":
+        _check_plain(f"{path}.fixed", node["fixed"])
         return Fixed(node["fixed"])
     if kind == "choice":
         return _parse_choice(path, node["choice"])
@@ -118,42 +142,54 @@ def parse_domain(path: str, node: Mapping[str, Any]) -> Domain:
 
 def _parse_choice(path: str, values: Any) -> Choice:
     if not isinstance(values, list) or not values:
-        raise ConfigError(f"{path}.choice={values}: must be a list of at least one value")
+        raise ConfigError(f"{path}.choice={show(values)}: must be a list of at least one value")
+    _check_plain(f"{path}.choice", values)
     choice = Choice(tuple(values))
     for index, value in enumerate(values):
         if choice.index_of(value) != index:
-            raise ConfigError(f"{path}.choice={values}: {value} stands in it twice")
+            raise ConfigError(f"{path}.choice={show(values)}: {show(value)} stands in it twice")
     return choice
 
 
 def _parse_range(path: str, kind: str, node: Mapping[str, Any]) -> IntRange | FloatRange:
     ends, log, step = node[kind], node.get("log", False), node.get("step")
-    number = int if kind == "int" else (int, float)
-    if not (isinstance(ends, list) and len(ends) == 2 and all(_is(number, end) for end in ends)):
-        what = "whole numbers" if kind == "int" else "numbers"
-        raise ConfigError(f"{path}.{kind}={ends}: must be two {what}, [low, high]")
+    what = "whole numbers" if kind == "int" else "finite numbers"
+    if not (isinstance(ends, list) and len(ends) == 2 and all(_is(kind, end) for end in ends)):
+        raise ConfigError(f"{path}.{kind}={show(ends)}: must be two {what}, [low, high]")
     low, high = ends
     if low > high:
         raise ConfigError(f"{path}.{kind}={ends}: the range is empty; low must not exceed high")
     if not isinstance(log, bool):
-        raise ConfigError(f"{path}.log={log}: must be true or false")
+        raise ConfigError(f"{path}.log={show(log)}: must be true or false")
     if log and low <= 0:
         raise ConfigError(f"{path}.{kind}={ends}: with log, low must be above 0")
     least = 1 if log else 0
-    if step is not None and not (_is(number, step) and step > least):
-        raise ConfigError(f"{path}.step={step}: must be a {kind} above {least}")
+    if step is not None and not (_is(kind, step) and step > least):
+        raise ConfigError(f"{path}.step={show(step)}: must be one of the {what} above {least}")
     if kind == "int":
         return IntRange(low, high, step, log)
     return FloatRange(float(low), float(high), None if step is None else float(step), log)
 
 
-def _is(number: type | tuple[type, ...], value: Any) -> bool:
-    return isinstance(value, number) and not isinstance(value, bool)
+def _is(kind: str, value: Any) -> bool:
+    if kind == "int":
+        return type(value) is int
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+def _check_plain(where: str, value: Any) -> None:
+    try:
+        canonical_json(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{where}={show(value)}: must be finite numbers, text, true, false, null, or lists "
+            "and mappings of them"
+        ) from error
 
 
 def _step_and_log(step: float | None, log: bool) -> str:
     return ("" if step is None else f", step {step:g}") + (", log" if log else "")
 
 
-def _and(names: Any) -> str:
+def _and(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))

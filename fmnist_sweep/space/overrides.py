@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fmnist_sweep.config.messages import one_line
+from fmnist_sweep.config.messages import one_line, show
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import ConfigError
 
@@ -66,16 +66,22 @@ def value_at(config: RunConfig, path: str) -> tuple[bool, Any]:
 def _set(plain: dict[str, Any], path: str, value: Any) -> None:
     *parents, last = path.split(".")
     node: Any = plain
-    for depth, key in enumerate(parents):
+    for key in parents:
         if isinstance(node, list):
             node = _block(node, path, key)
-        elif isinstance(node, dict) and isinstance(node.get(key), dict | list):
+        elif isinstance(node.get(key), dict | list):
             node = node[key]
         else:
-            raise ConfigError(f"{path}: the config has no {'.'.join(parents[: depth + 1])}")
+            # A section that is written as a single value, such as an initialiser's name; what is
+            # no section at all, the schema refuses.
+            node[key] = {}
+            node = node[key]
     if isinstance(node, list):
-        if last != "count":
-            raise ConfigError(f"{path}: {last} is no key of a list; allowed: count, a number")
+        if last != "count" or type(value) is not int or value < 0:
+            raise ConfigError(
+                f"{path}={show(value)}: must be count, a whole number of at least 0, or a key of "
+                f"a block, as in {'.'.join(parents)}.0.dropout"
+            )
         del node[value:]
         node.extend({} for _ in range(value - len(node)))
     else:
@@ -84,6 +90,8 @@ def _set(plain: dict[str, Any], path: str, value: Any) -> None:
 
 def _block(blocks: list[Any], path: str, key: str) -> Any:
     if not key.isdigit():
-        raise ConfigError(f"{path}: {key} is no key of a list; allowed: count, a number")
+        raise ConfigError(f"{path}: {key} is no key of a list; allowed: count, a block's number")
     blocks.extend({} for _ in range(int(key) + 1 - len(blocks)))
+    if not isinstance(blocks[int(key)], dict):
+        raise ConfigError(f"{path}: there is no block {key}; allowed: a block of keys")
     return blocks[int(key)]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageSet:
     """One set of a split: `images` uint8 (n, height, width, channels), `labels` int64 (n,)."""
 

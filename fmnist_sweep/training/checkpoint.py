@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tokenize
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes  # noqa: F401 - gives NumPy bfloat16 and the like by name
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,9 +21,14 @@ from fmnist_sweep.training.results import EpochRecord
 
 Arrays = tuple[NDArray[Any], ...]
 _PARTS = ("weights", "optimizer", "best_weights")
+# What NumPy's and zipfile's readers raise on files that were cut or altered.
+_UNREADABLE = (
+    AttributeError, EOFError, KeyError, MemoryError, NotImplementedError, OSError, OverflowError,
+    RuntimeError, SyntaxError, TypeError, ValueError, tokenize.TokenError, zipfile.BadZipFile,
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """The state of a training after its last epoch.
 
@@ -42,13 +49,14 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Write a `.npz` file, whole or not at all."""
-        arrays = {
-            f"{part}/{number:04d}": array
-            for part in _PARTS
-            for number, array in enumerate(getattr(self, part))
-        }
-        history = json.dumps([asdict(record) for record in self.history])
-        arrays["history"] = np.frombuffer(history.encode(), dtype=np.uint8)
+        arrays: dict[str, NDArray[Any]] = {}
+        dtypes = {}
+        for part in _PARTS:
+            dtypes[part] = [array.dtype.name for array in getattr(self, part)]
+            for number, array in enumerate(getattr(self, part)):
+                arrays[f"{part}/{number}"] = _as_bytes(array)
+        about = {"history": [asdict(record) for record in self.history], "dtypes": dtypes}
+        arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
         with write_whole(path) as file:
             np.savez(file, allow_pickle=False, **arrays)
 
@@ -61,21 +69,33 @@ class Checkpoint:
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                names = sorted(arrays.files)
+                about = json.loads(arrays["about"].tobytes())
                 parts = {
-                    part: tuple(arrays[name] for name in names if name.startswith(part + "/"))
+                    part: tuple(
+                        _from_bytes(arrays[f"{part}/{number}"], dtype)
+                        for number, dtype in enumerate(about["dtypes"][part])
+                    )
                     for part in _PARTS
                 }
-                history = json.loads(arrays["history"].tobytes())
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            history = tuple(EpochRecord(**record) for record in about["history"])
+        except _UNREADABLE as error:
             raise RunError(f"checkpoint {path} cannot be read: {error}") from error
-        return cls(history=tuple(EpochRecord(**record) for record in history), **parts)
+        return cls(history=history, **parts)
 
 
 def weights_digest(weights: Sequence[NDArray[Any]]) -> str:
     """Return the SHA-256 of the values in their order, in hex; layer names do not count."""
     digest = hashlib.sha256()
     for array in weights:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(f"{array.dtype.name}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+def _as_bytes(array: NDArray[Any]) -> NDArray[Any]:
+    # A `.npz` file does not keep the kinds of number that NumPy has not itself, such as bfloat16.
+    return array.view(f"u{array.itemsize}") if array.dtype.kind == "V" else array
+
+
+def _from_bytes(array: NDArray[Any], dtype: str) -> NDArray[Any]:
+    return array.view(dtype)

@@ -62,6 +62,16 @@ def make_schedule(
             )
 
 
+def learning_rate_at(
+    config: TrainConfig, steps_per_epoch: int, horizon_steps: int, step: int
+) -> float:
+    """Return the learning rate that a step (from 0) is made with."""
+    schedule = make_schedule(
+        config.schedule, config.optimizer.learning_rate, steps_per_epoch, horizon_steps
+    )
+    return schedule if isinstance(schedule, float) else float(schedule(step))
+
+
 def make_loss(config: TrainConfig) -> keras.losses.Loss:
     """Return the cross-entropy for one-hot targets or for class numbers."""
     if wants_one_hot(config):

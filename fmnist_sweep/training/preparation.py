@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from fmnist_sweep import environment
-from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.config.schema import VALIDATION_METRICS, RunConfig
 from fmnist_sweep.data import Dataset, Split, load_dataset, make_split
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.training.train import StepPlan, TrainingData
@@ -43,11 +43,13 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Prepared:
 
     Raises:
         DataError: a data file is missing, altered or malformed.
-        ConfigError: the split cannot be made, or the threads cannot be had.
+        ConfigError: the split cannot be made, early stopping has nothing to go by, or the threads
+            cannot be had.
     """
     if dataset is None:
         dataset = load_dataset(config.data)
     split = make_split(config.split, dataset)
+    _check_early_stopping(config, split)
     assert config.train.threads is not None  # `with_threads` comes first
     environment.use_threads(config.train.threads)
     return Prepared(dataset, split)
@@ -64,3 +66,12 @@ def epochs_of(config: RunConfig, prepared: Prepared) -> int:
     if stop is not None and stop > epochs:
         raise ConfigError(f"train.stop_epoch={stop}: train.steps has {epochs} epochs only")
     return epochs if stop is None else stop
+
+
+def _check_early_stopping(config: RunConfig, split: Split) -> None:
+    patience, metric = config.train.early_stopping.patience, config.train.monitor.metric
+    if patience is not None and metric in VALIDATION_METRICS and split.validation is None:
+        raise ConfigError(
+            f"train.early_stopping.patience={patience}: split {split.scheme} has no validation set "
+            f"to give {metric}; set split.validation, or train.early_stopping.patience=null"
+        )

@@ -8,16 +8,20 @@ from pathlib import Path
 import keras
 
 from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.errors import RunError
 from fmnist_sweep.model.builder import build_cnn
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.checkpoint import Checkpoint, weights_digest
 from fmnist_sweep.training.evaluation import Evaluation, evaluate
+from fmnist_sweep.training.graphs import graphs_freed
+from fmnist_sweep.training.randomness import seeded, seeded_epoch
 from fmnist_sweep.training.results import EpochRecord, RunResult
 from fmnist_sweep.training.train import (
     ModelBuilder,
     Trained,
     TrainingData,
     best_epoch,
+    check_finite,
     restore_weights,
     train,
 )
@@ -26,6 +30,7 @@ CHECKPOINT_FILE = "checkpoint.npz"
 BEST_MODEL_FILE = "best.keras"
 
 
+@graphs_freed()
 def run_rung(
     config: RunConfig,
     data: TrainingData,
@@ -38,14 +43,16 @@ def run_rung(
     """Train to the end of `last_epoch` from the last epoch that `folder` has a checkpoint of.
 
     Leaves `checkpoint.npz` (written after every epoch, before `on_epoch` hears of it) and
-    `best.keras` in `folder`. Without a usable checkpoint the training starts over, which gives
-    the same result, later. `on_epoch` hears of epochs before the checkpoint again.
+    `best.keras` in `folder`. Without a usable checkpoint (none there, one that cannot be read or
+    that is past `last_epoch`) the training starts over, which gives the same result, later.
+    `on_epoch` hears of the epochs before the checkpoint again.
 
     Raises:
         TrialFailed: the loss is not finite.
+        RunError: the checkpoint is another network's.
     """
     path = folder / CHECKPOINT_FILE
-    checkpoint = Checkpoint.load(path) if path.exists() else None
+    checkpoint = _usable_checkpoint(path, last_epoch)
     for record in checkpoint.history if checkpoint is not None else ():
         on_epoch(record)
 
@@ -53,19 +60,16 @@ def run_rung(
         state.save(path)
         on_epoch(state.history[-1])
 
-    try:
-        trained = train(
-            config,
-            data,
-            checkpoint.epoch if checkpoint is not None else 0,
-            last_epoch,
-            checkpoint,
-            build_model=build_model,
-            on_epoch=keep,
-        )
-        return _measure(config, data, trained, folder / BEST_MODEL_FILE)
-    finally:
-        keras.utils.clear_session()  # or graphs pile up from trial to trial
+    trained = train(
+        config,
+        data,
+        checkpoint.epoch if checkpoint is not None else 0,
+        last_epoch,
+        checkpoint,
+        build_model=build_model,
+        on_epoch=keep,
+    )
+    return _measure(config, data, trained, folder / BEST_MODEL_FILE)
 
 
 def default_builder(
@@ -75,19 +79,39 @@ def default_builder(
     return build_cnn(config.model, input_shape, classes)
 
 
+@graphs_freed()
 def evaluate_saved(path: Path, images: ImageSet) -> Evaluation:
-    """Measure a saved model on a set; the file may hold no code (Keras's safe mode)."""
+    """Measure a saved model on a set; the file may hold no code (Keras's safe mode).
+
+    Raises:
+        RunError: the file cannot be loaded; the message names it.
+    """
+    with seeded(0):  # layers that draw random numbers take their seeds from Python's generator
+        try:
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        except (OSError, TypeError, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise RunError(f"model {path} cannot be loaded: {reason}") from error
+        return evaluate(model, images)
+
+
+def _usable_checkpoint(path: Path, last_epoch: int) -> Checkpoint | None:
+    if not path.exists():
+        return None
     try:
-        return evaluate(keras.saving.load_model(path, compile=False, safe_mode=True), images)
-    finally:
-        keras.utils.clear_session()
+        checkpoint = Checkpoint.load(path)
+    except RunError:  # as good as none: starting over costs time, failing would cost the trial
+        return None
+    return checkpoint if checkpoint.epoch <= last_epoch else None
 
 
 def _measure(config: RunConfig, data: TrainingData, trained: Trained, path: Path) -> RunResult:
     state, model = trained.checkpoint, trained.model
     best = best_epoch(state.history, config.train.monitor)
     restore_weights(model, state.best_weights)
-    test = evaluate(model, data.test)
+    with seeded_epoch(model, config.train.seed, best):
+        test = evaluate(model, data.test)
+    check_finite(best, {"test_loss": test.loss})
     _save_model(model, path)
     return RunResult(
         last_epoch=state.epoch,
@@ -107,5 +131,8 @@ def _save_model(model: keras.Model, path: Path) -> None:
     # For use, not for going on: without the optimizer's state a third of the size.
     model.optimizer = None
     temporary = path.with_name(f".{path.stem}.tmp.keras")
-    model.save(temporary)
-    temporary.replace(path)
+    try:
+        model.save(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

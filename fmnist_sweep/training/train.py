@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import keras
@@ -12,19 +12,24 @@ import numpy as np
 
 from fmnist_sweep.config.schema import EarlyStopping, Objective, RunConfig, TrainConfig
 from fmnist_sweep.data import Dataset, Split
-from fmnist_sweep.errors import TrialFailed
+from fmnist_sweep.errors import RunError, TrialFailed
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.checkpoint import Arrays, Checkpoint
 from fmnist_sweep.training.evaluation import evaluate
-from fmnist_sweep.training.optimizers import make_loss, make_optimizer, wants_one_hot
-from fmnist_sweep.training.randomness import epoch_order, reseed_layers, seeded
+from fmnist_sweep.training.optimizers import (
+    learning_rate_at,
+    make_loss,
+    make_optimizer,
+    wants_one_hot,
+)
+from fmnist_sweep.training.randomness import epoch_order, seeded, seeded_epoch
 from fmnist_sweep.training.results import EpochRecord
 
 ModelBuilder = Callable[[RunConfig, tuple[int, int, int], int], keras.Model]
 """(config, (height, width, channels), classes) -> a model that gives class probabilities."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainingData:
     """The sets of a split, as a training needs them; each trial is measured on `test`."""
 
@@ -49,7 +54,7 @@ class TrainingData:
         return (height, width, channels)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trained:
     """A training after its last epoch; `model` holds that epoch's weights."""
 
@@ -85,8 +90,13 @@ def train(
 
     Raises:
         TrialFailed: the loss is not finite; the message names the epoch.
+        RunError: the checkpoint is another network's.
     """
     plan = StepPlan.of(config.train, len(data.train))
+    if first_epoch != (0 if checkpoint is None else checkpoint.epoch):
+        raise ValueError(f"epoch {first_epoch} is not the one that the checkpoint ends with")
+    if not first_epoch <= last_epoch <= plan.epochs or last_epoch == 0:
+        raise ValueError(f"epochs {first_epoch} to {last_epoch} of {plan.epochs} cannot be trained")
     model = _compiled_model(config, data, plan, build_model)
     if checkpoint is not None:
         _restore(model, checkpoint)
@@ -101,8 +111,7 @@ def train(
         state = _advance(model, config.train.monitor, state, record)
         if on_epoch is not None:
             on_epoch(state)
-    if state is None:
-        raise ValueError(f"nothing to train between epoch {first_epoch} and {last_epoch}")
+    assert state is not None  # there was a checkpoint, or an epoch to train
     return Trained(model, state, stopped)
 
 
@@ -130,7 +139,11 @@ class StepPlan:
 
     def of_epoch(self, epoch: int) -> int:
         """The number of steps of an epoch (from 1)."""
-        return min(self.per_epoch, self.total - (epoch - 1) * self.per_epoch)
+        return min(self.per_epoch, self.total - self.before(epoch))
+
+    def before(self, epoch: int) -> int:
+        """The number of steps that come before an epoch (from 1)."""
+        return (epoch - 1) * self.per_epoch
 
 
 def best_epoch(history: tuple[EpochRecord, ...], monitor: Objective) -> int:
@@ -154,43 +167,54 @@ def _compiled_model(
     try:
         with seeded(config.train.seed):
             model = build_model(config, data.image_shape, data.train.classes)
+            if not model.built:  # a user's Sequential or subclass may wait for its first images
+                model.build((None, *data.image_shape))
     finally:
         keras.config.set_dtype_policy(policy)
     optimizer = make_optimizer(config.train, plan.per_epoch, plan.total)
     model.compile(optimizer, loss=make_loss(config.train), metrics=["accuracy"])
     optimizer.build(model.trainable_variables)
+    _build_metrics(model, config.train, data.train.classes)
     return model
+
+
+def _build_metrics(model: keras.Model, config: TrainConfig, classes: int) -> None:
+    # Metrics make their variables when they are first used. In a step that would be while it is
+    # traced, and have TensorFlow trace it once more: half a second a rung.
+    targets = np.zeros((1, classes) if wants_one_hot(config) else 1)
+    model.compute_metrics(None, targets, np.zeros((1, classes), np.float32))
+    model.reset_metrics()
 
 
 def _train_epoch(
     model: keras.Model, config: TrainConfig, data: TrainingData, plan: StepPlan, epoch: int
 ) -> EpochRecord:
     started = time.perf_counter()
-    reseed_layers(model, config.seed, epoch)
     batches = data.train.shuffled(
         epoch_order(config.seed, epoch, len(data.train)),
         config.batch_size,
         plan.of_epoch(epoch),
         one_hot=wants_one_hot(config),
     )
-    logs = model.fit(batches, epochs=1, verbose=0, shuffle=False).history
-    metrics = {"loss": float(logs["loss"][0]), "accuracy": float(logs["accuracy"][0])}
-    if data.validation is not None:
-        validation = evaluate(model, data.validation)
-        metrics |= {"val_loss": validation.loss, "val_accuracy": validation.accuracy}
-    if not all(map(math.isfinite, metrics.values())):
-        raise TrialFailed(f"the loss is not finite in epoch {epoch}: loss={metrics['loss']}")
-    metrics["learning_rate"] = _last_learning_rate(model.optimizer)
+    with seeded_epoch(model, config.seed, epoch):
+        logs = model.fit(batches, epochs=1, verbose=0, shuffle=False).history
+        metrics = {"loss": float(logs["loss"][0]), "accuracy": float(logs["accuracy"][0])}
+        if data.validation is not None:
+            validation = evaluate(model, data.validation)
+            metrics |= {"val_loss": validation.loss, "val_accuracy": validation.accuracy}
+    check_finite(epoch, metrics)
+    # That of the last step: Keras's own is the next step's, at a cosine's end one never used.
+    step = plan.before(epoch) + plan.of_epoch(epoch) - 1
+    metrics["learning_rate"] = learning_rate_at(config, plan.per_epoch, plan.total, step)
     metrics["epoch_seconds"] = time.perf_counter() - started
     return EpochRecord(epoch, metrics, ended_at=time.time())
 
 
-def _last_learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
-    # Keras's `learning_rate` is the next step's: at a cosine's end 0, which no step has used.
-    schedule = optimizer._learning_rate
-    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        return float(schedule(optimizer.iterations - 1))
-    return float(optimizer.learning_rate)
+def check_finite(epoch: int, metrics: Mapping[str, float]) -> None:
+    """Raise TrialFailed, naming epoch and metric, where one of them is not finite."""
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise TrialFailed(f"the loss is not finite in epoch {epoch}: {name}={value}")
 
 
 def _advance(
@@ -218,6 +242,9 @@ def restore_weights(model: keras.Model, weights: Arrays) -> None:
 
 
 def _assign(variables: list[keras.Variable], arrays: Arrays) -> None:
+    wanted = [(tuple(variable.shape), variable.dtype) for variable in variables]
+    if wanted != [(array.shape, array.dtype.name) for array in arrays]:
+        raise RunError("the checkpoint is of another network or optimizer than the config's")
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
 
@@ -229,13 +256,18 @@ def _arrays_of(variables: list[keras.Variable]) -> Arrays:
 def _stops_early(
     history: tuple[EpochRecord, ...], config: EarlyStopping, monitor: Objective
 ) -> bool:
-    """Whether the metric has stood still for `patience` epochs, as Keras's callback counts."""
+    """Whether the metric has stood still for `patience` epochs, as Keras's callback counts.
+
+    A metric that there is not, for want of a validation set, does not stand still.
+    """
     if config.patience is None:
         return False
     sign = 1.0 if monitor.direction == "max" else -1.0
     best, waited = -math.inf, 0
     for record in history:
-        score = sign * record.metrics.get(monitor.metric, math.nan)
+        if monitor.metric not in record.metrics:
+            return False
+        score = sign * record.metrics[monitor.metric]
         if score > best + config.min_delta:
             best, waited = score, 0
         else:

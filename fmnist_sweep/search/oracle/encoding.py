@@ -1,0 +1,127 @@
+"""The space in Keras Tuner's terms, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras_tuner
+import numpy as np
+from keras_tuner.engine import hyperparameters as types
+
+from fmnist_sweep.space.domains import Choice, Fixed, FloatRange, IntRange, possible_values
+from fmnist_sweep.space.space import Condition, Leaf, Space
+
+
+def to_hyperparameters(space: Space) -> keras_tuner.HyperParameters:
+    """Declare a space to Keras Tuner, whole and up front.
+
+    A choice is declared as the index of its value, so that booleans, null and pairs survive; so
+    is a float with a step, whose last value Keras Tuner loses to rounding.
+    """
+    hyperparameters = keras_tuner.HyperParameters()
+    leaves = {leaf.path: leaf for leaf in space.leaves}
+    for leaf in space.leaves:
+        # Conditions are given as Keras Tuner writes them: nested `conditional_scope`s accept a
+        # parent only where it was declared under just the scopes that are open, so not two.
+        parents = [_parent(condition, leaves[condition.path]) for condition in leaf.conditions]
+        hyperparameters.merge([_declaration(leaf, parents)])
+    return hyperparameters
+
+
+def decode(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the space's values for Keras Tuner's, of the leaves that exist at that point."""
+    point: dict[str, Any] = {}
+    for leaf in space.leaves:
+        if leaf.path not in values:
+            continue
+        value = values[leaf.path]
+        match leaf.domain:
+            case Fixed(fixed):
+                point[leaf.path] = fixed
+            case IntRange():
+                point[leaf.path] = int(value)
+            case FloatRange(step=None) as numbers:
+                point[leaf.path] = numbers.tidy(value)
+            case indexed:
+                point[leaf.path] = (possible_values(indexed) or ())[value]
+    return point
+
+
+def draw(
+    hyperparameters: keras_tuner.HyperParameters, random: np.random.RandomState
+) -> dict[str, Any]:
+    """Draw a point at random, as Keras Tuner's values."""
+    values: dict[str, Any] = {}
+    for hyperparameter in hyperparameters.space:
+        if _is_active(hyperparameter, values):
+            values[hyperparameter.name] = hyperparameter.prob_to_value(random.random_sample())
+    return values
+
+
+def all_points(
+    space: Space, hyperparameters: keras_tuner.HyperParameters, most: int
+) -> list[dict[str, Any]] | None:
+    """Return every point, as Keras Tuner's values; None where there are more than `most`."""
+    points: list[dict[str, Any]] = [{}]
+    for leaf, hyperparameter in zip(space.leaves, hyperparameters.space, strict=True):
+        choices = _encoded(leaf)
+        if choices is None or len(choices) > most:
+            return None
+        points = [
+            longer
+            for point in points
+            for longer in (
+                [{**point, leaf.path: choice} for choice in choices]
+                if _is_active(hyperparameter, point)
+                else [point]
+            )
+        ]
+        if len(points) > most:
+            return None
+    return points
+
+
+def sample_points(space: Space, count: int, seed: int) -> list[dict[str, Any]]:
+    """Draw points of a space at random, independently, feasible or not."""
+    hyperparameters = to_hyperparameters(space)
+    random = np.random.RandomState(seed)
+    return [decode(space, draw(hyperparameters, random)) for _ in range(count)]
+
+
+def _is_active(hyperparameter: types.HyperParameter, values: Mapping[str, Any]) -> bool:
+    return all(condition.is_active(values) for condition in hyperparameter.conditions)
+
+
+def _encoded(leaf: Leaf) -> Sequence[Any] | None:
+    """Return all of Keras Tuner's values for a leaf, or None where it is continuous."""
+    values = possible_values(leaf.domain)
+    if values is None or isinstance(leaf.domain, IntRange):
+        return values
+    if isinstance(leaf.domain, FloatRange) and leaf.domain.step is None:
+        return values
+    return range(len(values))
+
+
+def _parent(condition: Condition, parent: Leaf) -> dict[str, Any]:
+    values: list[Any] = list(condition.values)
+    if not isinstance(parent.domain, IntRange):
+        choice = Choice(tuple(possible_values(parent.domain) or ()))
+        values = [choice.index_of(value) for value in condition.values]
+    return {"class_name": "Parent", "config": {"name": condition.path, "values": values}}
+
+
+def _declaration(leaf: Leaf, parents: list[dict[str, Any]]) -> types.HyperParameter:
+    config: dict[str, Any] = {"name": leaf.path, "conditions": parents}
+    match leaf.domain:
+        case Fixed():
+            return types.Fixed.from_config({**config, "value": 0})
+        case FloatRange(low, high, None, log):
+            ends = {"min_value": low, "max_value": high, "sampling": "log" if log else "linear"}
+            return types.Float.from_config({**config, **ends})
+        case IntRange(low, high, step, log):
+            ends = {"min_value": low, "max_value": high, "sampling": "log" if log else "linear"}
+            return types.Int.from_config({**config, **ends, "step": step})
+        case indexed:
+            indices = list(range(len(possible_values(indexed) or ())))
+            return types.Choice.from_config({**config, "values": indices})

@@ -1,0 +1,178 @@
+"""Continued equals straight, bit for bit; a seed decides, and nothing outside a training does."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from tiny_training import config_of, contents, through_disk, train_to
+
+from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.training.checkpoint import Checkpoint
+from fmnist_sweep.training.rung import default_builder
+from fmnist_sweep.training.train import ModelBuilder
+
+ADAM = ("train.optimizer.name=adam",)
+ADAMW = ("train.optimizer.name=adamw", "train.optimizer.weight_decay=0.01")
+SGD = (
+    "train.optimizer.name=sgd",
+    "train.optimizer.momentum=0.9",
+    "train.optimizer.nesterov=true",
+    "train.optimizer.clip_norm=0.5",
+)
+RMSPROP = ("train.optimizer.name=rmsprop", "train.optimizer.weight_decay=1e-3")
+CONSTANT = ("train.schedule.name=constant",)
+COSINE = ("train.schedule.name=cosine", "train.schedule.final_fraction=0.1")
+WARM_COSINE = ("train.schedule.name=cosine", "train.schedule.warmup_epochs=1.5")
+STEP = ("train.schedule.name=step", "train.schedule.every_epochs=0.7")
+EXPONENTIAL = ("train.schedule.name=exponential", "train.schedule.factor=0.5")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param((*ADAM, *CONSTANT), id="adam-constant"),
+        pytest.param((*ADAM, *WARM_COSINE), id="adam-cosine-warm-up"),
+        pytest.param((*ADAMW, *COSINE), id="adamw-cosine"),
+        pytest.param((*SGD, *STEP), id="sgd-step"),
+        pytest.param((*SGD, *CONSTANT), id="sgd-constant"),
+        pytest.param((*RMSPROP, *EXPONENTIAL), id="rmsprop-exponential"),
+        pytest.param(
+            (*ADAM, *WARM_COSINE, "train.precision=mixed_bfloat16"), id="mixed-bfloat16"
+        ),
+        pytest.param((*SGD, *COSINE, "train.label_smoothing=0.1"), id="label-smoothing"),
+        pytest.param(
+            (*ADAM, *COSINE, "train.epochs=null", "train.steps=13"), id="budget-in-steps"
+        ),
+    ],
+)
+def test_straight_equals_continued_from_disk(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    config = config_of(*overrides)
+
+    assert_continues_exactly(config, tmp_path, build_model=default_builder)
+
+
+@keras.saving.register_keras_serializable("fmnist_sweep_tests")
+class Jitter(keras.layers.Layer):
+    """Draws from Keras's global generator: it has none of its own."""
+
+    def call(self, images: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
+        if not training:
+            return images
+        return images + keras.random.normal(keras.ops.shape(images), stddev=0.1)
+
+
+def augmenting_builder(
+    config: RunConfig, input_shape: tuple[int, int, int], classes: int
+) -> keras.Model:
+    """As a user may write it: every way to draw, and not built before it sees images."""
+    del config, input_shape
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            layers.RandomFlip("horizontal"),
+            layers.RandomTranslation(0.2, 0.2),
+            layers.RandomErasing(value_range=(0, 1)),
+            layers.AugMix(value_range=(0, 1)),
+            Jitter(),
+            layers.Conv2D(3, 3, activation="relu"),
+            layers.BatchNormalization(),
+            layers.SpatialDropout2D(0.2),
+            layers.GlobalAveragePooling2D(),
+            layers.GaussianNoise(0.1),
+            layers.Dense(classes, activation="softmax"),
+        ]
+    )
+
+
+def test_a_users_augmenting_network_continues_exactly(tmp_path: Path) -> None:
+    assert_continues_exactly(config_of(*ADAM), tmp_path, build_model=augmenting_builder)
+
+
+def bfloat16_builder(
+    config: RunConfig, input_shape: tuple[int, int, int], classes: int
+) -> keras.Model:
+    keras.config.set_dtype_policy("bfloat16")
+    return default_builder(config, input_shape, classes)
+
+
+def test_weights_in_bfloat16_continue_exactly(tmp_path: Path) -> None:
+    assert_continues_exactly(config_of(*SGD), tmp_path, build_model=bfloat16_builder)
+
+
+def assert_continues_exactly(
+    config: RunConfig, folder: Path, *, build_model: ModelBuilder
+) -> None:
+    """Hold 0..3 straight against 0..1 and, as if in another process, 1..2 and 2..3."""
+    straight = train_to(config, 3, build_model=build_model).checkpoint
+    continued = train_to(config, 1, build_model=build_model).checkpoint
+    for last_epoch in (2, 3):
+        random.seed()
+        np.random.seed()
+        keras.utils.set_random_seed(last_epoch)
+        keras.utils.clear_session()
+        continued = through_disk(continued, folder)
+        continued = train_to(config, last_epoch, continued, build_model=build_model).checkpoint
+
+    assert contents(continued) == contents(straight)
+    first, last = straight.history[0].metrics["loss"], straight.history[-1].metrics["loss"]
+    assert first != last
+
+
+def test_each_epoch_draws_anew() -> None:
+    # With a rate too small to change a weight, epochs differ in their masks and orders alone.
+    overrides = ("train.optimizer.name=sgd", "train.optimizer.learning_rate=1e-30")
+    history = train_to(config_of(*overrides, "model=fashion_mnist_cnn"), 3).checkpoint.history
+
+    assert len({record.metrics["loss"] for record in history}) == 3
+
+
+def digest(*overrides: str) -> dict[str, object]:
+    return contents(train_to(config_of(*overrides), 1).checkpoint)
+
+
+def test_the_seed_decides() -> None:
+    zero, zero_again, one = (digest(f"train.seed={seed}") for seed in (0, 0, 1))
+
+    assert zero == zero_again
+    assert zero["weights"] != one["weights"]
+
+
+def test_the_schedule_does_not_know_where_a_rung_ends() -> None:
+    overrides = ("train.schedule.name=cosine", "train.schedule.warmup_epochs=1")
+    states: list[Checkpoint] = []
+    train_to(config_of(*overrides), 3, on_epoch=states.append)
+
+    stopped = train_to(config_of(*overrides, "train.stop_epoch=2"), 2).checkpoint
+
+    assert contents(stopped) == contents(states[1])
+    other_horizon = train_to(config_of(*overrides, "train.epochs=2"), 2).checkpoint
+    assert contents(other_horizon)["weights"] != contents(states[1])["weights"]
+
+
+def test_the_callers_random_state_stays_as_it_was() -> None:
+    random.seed(5)
+    np.random.seed(6)
+    python, numpy = random.getstate(), np.random.get_state()
+
+    train_to(config_of(), 1, build_model=augmenting_builder)
+
+    assert random.getstate() == python
+    assert np.array_equal(np.random.get_state()[1], numpy[1])
+    assert np.random.get_state()[2:] == numpy[2:]
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_precision_is_the_networks_own_and_the_callers_stays(precision: str) -> None:
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = train_to(config_of(f"train.precision={precision}"), 1).model
+        assert keras.config.dtype_policy().name == "mixed_float16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+    assert model.get_layer("conv0").dtype_policy.name == precision
+    assert {str(variable.dtype) for variable in model.weights} == {"float32"}
