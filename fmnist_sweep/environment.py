@@ -107,11 +107,12 @@ def use_threads(threads: int) -> None:
         threading.set_intra_op_parallelism_threads(threads)
         threading.set_inter_op_parallelism_threads(threads)
     except RuntimeError as error:
-        started = threading.get_intra_op_parallelism_threads()
+        # 0 where nobody asked for a number: it took one a core then.
+        started = threading.get_intra_op_parallelism_threads() or cores()
         if started != threads:
             raise ConfigError(
-                f"train.threads={threads}: TensorFlow was started with {started or cores()} in "
-                "this process and cannot change; start another process for another number"
+                f"train.threads={threads}: TensorFlow was started with {started} in this process "
+                "and cannot change; start another process for another number"
             ) from error
     with _stderr_aside():
         has_gpu = bool(tf.config.list_physical_devices("GPU"))

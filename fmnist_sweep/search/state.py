@@ -91,7 +91,7 @@ class SweepState:
         for line, record in enumerate(journal.records, start=1):
             try:
                 self.apply(record)
-            except ValueError as error:
+            except (ValueError, TypeError) as error:
                 raise JournalError(f"{journal.path}, line {line}: {error}") from error
             yield record
 
@@ -169,6 +169,9 @@ class SweepState:
     def _told(self, record: Told) -> None:
         if record.ask not in self.open_asks:
             raise ValueError(f"an answer to ask {record.ask}, which is not open")
+        is_result = record.result is not None and record.score is not None
+        if is_result != (record.status is TrialStatus.COMPLETED):
+            raise ValueError(f"an answer to ask {record.ask} that is {record.status} by half")
         del self.open_asks[record.ask]
         trial = self._trial(record.trial)
         trial.status, trial.reason = record.status, record.reason

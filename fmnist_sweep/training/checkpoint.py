@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tokenize
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ Arrays = tuple[NDArray[Any], ...]
 _PARTS = ("weights", "optimizer", "best_weights")
 # What NumPy's and zipfile's readers raise on files that were cut or altered.
 _UNREADABLE = (
-    AttributeError, EOFError, KeyError, MemoryError, NotImplementedError, OSError, OverflowError,
-    RuntimeError, SyntaxError, TypeError, ValueError, tokenize.TokenError, zipfile.BadZipFile,
+    EOFError, KeyError, LZMAError, MemoryError, NotImplementedError, OSError, RuntimeError,
+    TypeError, ValueError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 

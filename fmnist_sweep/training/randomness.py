@@ -41,11 +41,11 @@ def seeded_epoch(model: keras.Model, seed: int, epoch: int) -> Iterator[None]:
     its own draws; and Python's and NumPy's, which get their state back.
     """
     with _states_given_back():
+        _set_layer_states(model, seed, epoch)
         # Layers such as AugMix draw from these while they are traced, and the epoch that is
         # traced is the process's first, whichever that is: so all epochs begin alike here.
         random.seed(seed)
         np.random.seed(seed)
-        _set_layer_states(model, seed, epoch)
         yield
 
 

@@ -128,8 +128,8 @@ def _measure(config: RunConfig, data: TrainingData, trained: Trained, path: Path
 
 
 def _save_model(model: keras.Model, path: Path) -> None:
-    # For use, not for going on: without the optimizer's state a third of the size.
-    model.optimizer = None
+    # For use, not for going on: without the optimizer and its state a third of the size.
+    model.optimizer, model.compiled = None, False
     temporary = path.with_name(f".{path.stem}.tmp.keras")
     try:
         model.save(temporary)

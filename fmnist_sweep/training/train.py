@@ -102,7 +102,7 @@ def train(
         _restore(model, checkpoint)
     state, stopped = checkpoint, False
     for epoch in range(first_epoch + 1, last_epoch + 1):
-        stopped = state is not None and _stops_early(
+        stopped = state is not None and stops_early(
             state.history, config.train.early_stopping, config.train.monitor
         )
         if stopped:
@@ -250,10 +250,10 @@ def _assign(variables: list[keras.Variable], arrays: Arrays) -> None:
 
 
 def _arrays_of(variables: list[keras.Variable]) -> Arrays:
-    return tuple(np.array(keras.ops.convert_to_numpy(variable)) for variable in variables)
+    return tuple(np.asarray(variable.numpy()) for variable in variables)
 
 
-def _stops_early(
+def stops_early(
     history: tuple[EpochRecord, ...], config: EarlyStopping, monitor: Objective
 ) -> bool:
     """Whether the metric has stood still for `patience` epochs, as Keras's callback counts.

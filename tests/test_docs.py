@@ -1,0 +1,61 @@
+"""What README and docs tell people to type works."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fmnist_sweep.config.compose import compose_config
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text() for page in PAGES)
+COMMANDS = sorted(set(re.findall(r"^python -m fmnist_sweep.*$", TEXT, flags=re.MULTILINE)))
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(COMMANDS) > 8
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_composes(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    words = shlex.split(line, comments=True)[3:]
+    overrides = [word for word in words if "=" in word and not word.startswith("+best=")]
+    if "-m" in words:
+        overrides = [override.partition(",")[0] for override in overrides]
+
+    compose_config(overrides)
+
+
+def test_each_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"`?make ([a-z]+)`?", TEXT))
+    assert {"sweep", "test", "ui"} <= named <= targets
+
+
+def test_each_file_that_is_named_exists() -> None:
+    named = set(re.findall(r"`((?:docs|conf|fmnist_sweep|experiments)/[\w./]+\w)`", TEXT))
+    assert named
+    assert [name for name in named if not (REPOSITORY / name).exists()] == []
+
+
+def test_the_python_example_runs(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    sweeps = tmp_path / "experiments" / "sweep"
+    sweeps.mkdir(parents=True)
+    (sweeps / "mine.yaml").write_bytes((REPOSITORY / "experiments/sweep/mine.yaml").read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "test_accuracy" in done.stdout
+    assert done.stdout.splitlines()[-1] in ("64", "128")
