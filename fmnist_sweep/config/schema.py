@@ -16,6 +16,7 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 SweepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+Metric = Literal["val_accuracy", "val_loss", "accuracy", "loss"]
 VALIDATION_METRICS = ("val_accuracy", "val_loss")
 
 
@@ -150,7 +151,7 @@ class EarlyStopping(Strict):
 class Objective(Strict):
     """Which metric decides, and which way is better."""
 
-    metric: str
+    metric: Metric
     direction: Literal["max", "min"]
 
     def better(self, score: float, than: float | None) -> bool:
