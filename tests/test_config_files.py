@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from fmnist_sweep.config.compose import compose
 from fmnist_sweep.config.datafiles import DATA_GROUPS, OVERRIDABLE
 from fmnist_sweep.config.shipped import shipped_conf_dir
+from fmnist_sweep.files import canonical_json
 
 CONF = shipped_conf_dir()
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -38,6 +40,12 @@ def test_shipped_file_composes(path: Path) -> None:
         tag = {"data": "source", "split": "scheme", "tuner": "name", "executor": "name"}.get(group)
         if tag is not None:
             assert getattr(getattr(config, group), tag) == name
+
+
+@pytest.mark.parametrize("path", (CONF / "sweep").glob("*.yaml"), ids=lambda path: path.stem)
+def test_a_shipped_sweep_has_one_form_in_json(path: Path) -> None:
+    config, _ = compose([f"+sweep={path.stem}"])
+    assert json.loads(canonical_json(config.model_dump()))["space"] == config.space
 
 
 @pytest.mark.parametrize("path", EXPORTED, ids=lambda path: str(path.relative_to(EXPERIMENTS)))

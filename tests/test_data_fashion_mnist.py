@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist_sweep.config.schema import FashionMnistData
+from fmnist_sweep.config.data_schema import FashionMnistData
 from fmnist_sweep.data import FASHION_MNIST_CLASSES, Dataset, load_dataset
 from fmnist_sweep.data import fashion_mnist as module
 from fmnist_sweep.data.fashion_mnist import SHA256, load_fashion_mnist

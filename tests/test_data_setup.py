@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_sweep.config.schema import FashionMnistData
+from fmnist_sweep.config.data_schema import FashionMnistData
 from fmnist_sweep.data import fashion_mnist, load_dataset, setup
 
 

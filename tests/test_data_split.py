@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fmnist_sweep.config.schema import (
+from fmnist_sweep.config.data_schema import (
     BalancedSplit,
     FashionMnistData,
     HeldOut,

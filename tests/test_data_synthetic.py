@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fmnist_sweep.config.schema import SyntheticData
+from fmnist_sweep.config.data_schema import SyntheticData
 from fmnist_sweep.data import FASHION_MNIST_CLASSES, Dataset, load_dataset
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fmnist_sweep.config.schema import CsvData, NpzData
+from fmnist_sweep.config.data_schema import CsvData, NpzData
 from fmnist_sweep.data import FASHION_MNIST_CLASSES, load_dataset
 from fmnist_sweep.data.csv_data import ROWS_AT_A_TIME
 from fmnist_sweep.data.npz_data import dataset_from_arrays

@@ -281,6 +281,13 @@ def test_the_readmes_own_sweep_runs(tmp_path: Path) -> None:
     assert "synthetic-mine-" in done.stdout
 
 
+@pytest.mark.parametrize("name", [path.stem for path in (REPOSITORY / "conf/sweep").glob("*.yaml")])
+def test_each_shipped_sweep_runs_on_little_data(name: str, tmp_path: Path) -> None:
+    done = program(tmp_path, f"+sweep={name}", *SMALL, "train.epochs=1", "sweep.max_trials=2")
+    assert done.returncode == 0, done.stderr
+    assert {run.info.status for run in Store(tmp_path).runs} == {"FINISHED"}
+
+
 BAD = {
     "space.train.bach_size": ["+space.train.bach_size={choice: [1]}"],
     "space.data": ["+space.data.limit={choice: [100]}"],

@@ -187,6 +187,10 @@ def test_a_name_of_another_identity_is_refused_with_the_keys_that_differ(
     assert said.startswith("sweep.name=my_own belongs to another sweep: ")
     assert differences in said
     assert "\n" not in said
+
+
+def test_a_name_of_one_s_own_goes_on_under_another_budget() -> None:
+    begin(plan("sweep.name=my_own"))
     assert plan("sweep.name=my_own", "sweep.max_trials=9").name == "my_own"
 
 

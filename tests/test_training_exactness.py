@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from tiny_training import config_of, contents, through_disk, train_to
+from tiny_training import PLAIN, config_of, contents, through_disk, train_to
 
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.training.checkpoint import Checkpoint
@@ -124,7 +124,8 @@ def test_each_epoch_draws_anew() -> None:
 
 def test_the_seed_decides() -> None:
     zero, zero_again, one = (
-        contents(train_to(config_of(f"train.seed={seed}"), 1).checkpoint) for seed in (0, 0, 1)
+        contents(train_to(config_of(*PLAIN, f"train.seed={seed}"), 1).checkpoint)
+        for seed in (0, 0, 1)
     )
 
     assert zero == zero_again
@@ -132,7 +133,7 @@ def test_the_seed_decides() -> None:
 
 
 def test_the_schedule_does_not_know_where_a_rung_ends() -> None:
-    overrides = ("train.schedule.name=cosine", "train.schedule.warmup_epochs=1")
+    overrides = (*PLAIN, "train.schedule.name=cosine", "train.schedule.warmup_epochs=1")
     states: list[Checkpoint] = []
     train_to(config_of(*overrides), 3, on_epoch=states.append)
 
@@ -148,7 +149,7 @@ def test_the_callers_random_state_stays_as_it_was() -> None:
     np.random.seed(6)
     python, numpy = random.getstate(), np.random.get_state()
 
-    train_to(config_of(), 1)
+    train_to(config_of(*PLAIN, "model.conv_blocks.0.dropout=0.1"), 1)
 
     assert random.getstate() == python
     assert np.array_equal(np.random.get_state()[1], numpy[1])
@@ -159,7 +160,7 @@ def test_the_callers_random_state_stays_as_it_was() -> None:
 def test_precision_is_the_networks_own_and_the_callers_stays(precision: str) -> None:
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = train_to(config_of(f"train.precision={precision}"), 1).model
+        model = train_to(config_of(*PLAIN, f"train.precision={precision}"), 1).model
         assert keras.config.dtype_policy().name == "mixed_float16"
     finally:
         keras.config.set_dtype_policy("float32")

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import gc
 import random
+import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -34,7 +38,10 @@ def rung(
     data: TrainingData | None = None,
     build_model: ModelBuilder = default_builder,
 ) -> tuple[RunResult, list[EpochRecord]]:
-    """Run one, holding it to its word: an epoch is on disk before it is heard of."""
+    """Run one, holding it to what is true of each.
+
+    An epoch is on disk before it is heard of; the caller's random state stays as it was.
+    """
     heard: list[EpochRecord] = []
 
     def on_epoch(record: EpochRecord) -> None:
@@ -42,16 +49,25 @@ def rung(
         on_disk = Checkpoint.load(folder / CHECKPOINT_FILE)
         assert on_disk.history[: len(heard)] == tuple(heard)
 
-    result = run_rung(
-        config,
-        data if data is not None else data_of(config),
-        last_epoch,
-        folder,
-        build_model=build_model,
-        on_epoch=on_epoch,
-    )
+    with random_state_kept():
+        result = run_rung(
+            config,
+            data if data is not None else data_of(config),
+            last_epoch,
+            folder,
+            build_model=build_model,
+            on_epoch=on_epoch,
+        )
     assert [record.epoch for record in heard] == list(range(1, result.last_epoch + 1))
     return result, heard
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    python, numpy = random.getstate(), np.random.get_state(legacy=False)
+    yield
+    assert random.getstate() == python
+    np.testing.assert_equal(np.random.get_state(legacy=False), numpy)
 
 
 def timeless(result: RunResult) -> dict[str, object]:
@@ -68,74 +84,88 @@ def files_in(folder: Path) -> set[str]:
 BEST_IS_FIRST = ("train.monitor.metric=loss", "train.monitor.direction=max")
 
 
-def test_a_result_says_where_the_training_stands(tmp_path: Path) -> None:
-    config = config_of(*BEST_IS_FIRST)
-    result, heard = rung(config, 3, tmp_path)
+@dataclass
+class Straight:
+    config: RunConfig
+    folder: Path
+    result: RunResult
+    heard: list[EpochRecord]
 
-    data = data_of(config)
-    straight = train_to(config, 3)
-    state = straight.checkpoint
-    assert without_times(tuple(heard)) == without_times(state.history)
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Straight:
+    """Three epochs in one rung; its folder is for looking at."""
+    config, folder = config_of(*PLAIN, *BEST_IS_FIRST), tmp_path_factory.mktemp("straight")
+    return Straight(config, folder, *rung(config, 3, folder))
+
+
+def test_a_result_says_where_the_training_stands(straight: Straight) -> None:
+    result, heard = straight.result, straight.heard
+
+    data = data_of(straight.config)
+    states: list[Checkpoint] = []
+    trained = train_to(straight.config, 3, on_epoch=states.append)
+    assert without_times(tuple(heard)) == without_times(trained.checkpoint.history)
     assert (result.last_epoch, result.best_epoch, result.stopped_early) == (3, 1, False)
     assert result.best_metrics == heard[0].metrics
     assert result.train_seconds == sum(record.metrics["epoch_seconds"] for record in heard)
-    assert result.parameters == straight.model.count_params()
-    assert result.weights_sha256 == weights_digest(state.weights)
-    assert result.best_weights_sha256 == weights_digest(train_to(config, 1).checkpoint.weights)
+    assert result.parameters == trained.model.count_params()
+    assert result.weights_sha256 == weights_digest(states[2].weights)
+    assert result.best_weights_sha256 == weights_digest(states[0].weights)
     assert result.weights_sha256 != result.best_weights_sha256
-    assert files_in(tmp_path) == {CHECKPOINT_FILE, BEST_MODEL_FILE}
+    assert files_in(straight.folder) == {CHECKPOINT_FILE, BEST_MODEL_FILE}
 
+    path = straight.folder / BEST_MODEL_FILE
     with warnings.catch_warnings(action="error", category=UserWarning):
-        model = keras.saving.load_model(tmp_path / BEST_MODEL_FILE, safe_mode=True)
+        model = keras.saving.load_model(path, safe_mode=True)
     assert weights_digest(weights_of(model)) == result.best_weights_sha256
     test = evaluate(model, data.test)
     assert (test.accuracy, test.loss) == (result.test_accuracy, result.test_loss)
-    assert evaluate_saved(tmp_path / BEST_MODEL_FILE, data.test) == test
+    with random_state_kept():
+        assert evaluate_saved(path, data.test) == test
 
 
-def test_a_rung_goes_on_where_the_folder_left_off(tmp_path: Path) -> None:
-    config = config_of(*BEST_IS_FIRST)
-    straight, _ = rung(config, 3, tmp_path / "straight")
-    folder = tmp_path / "in rungs"
-
-    _, first = rung(config, 1, folder)
-    continued, heard = rung(config, 3, folder)
-    repeated, heard_again = rung(config, 3, folder)
+def test_a_rung_goes_on_where_the_folder_left_off(straight: Straight, tmp_path: Path) -> None:
+    _, first = rung(straight.config, 1, tmp_path)
+    continued, heard = rung(straight.config, 3, tmp_path)
+    repeated, heard_again = rung(straight.config, 3, tmp_path)
 
     assert heard[:1] == first
     assert heard_again == heard
-    assert timeless(continued) == timeless(repeated) == timeless(straight)
+    assert timeless(continued) == timeless(straight.result)
     assert repeated == continued
 
 
 @pytest.mark.parametrize("damage", ["deleted", "cut", "past the rung"])
-def test_without_a_usable_checkpoint_it_starts_over(damage: str, tmp_path: Path) -> None:
-    config = config_of()
-    expected, first = rung(config, 2, tmp_path)
+def test_without_a_usable_checkpoint_it_starts_over(
+    damage: str, straight: Straight, tmp_path: Path
+) -> None:
+    shutil.copytree(straight.folder, tmp_path, dirs_exist_ok=True)
     checkpoint = tmp_path / CHECKPOINT_FILE
     if damage == "deleted":
         checkpoint.unlink()
     elif damage == "cut":
         checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
-    else:
-        rung(config, 3, tmp_path)
+    last_epoch = 2 if damage == "past the rung" else 3
 
-    again, heard = rung(config, 2, tmp_path)
+    again, heard = rung(straight.config, last_epoch, tmp_path)
 
-    assert timeless(again) == timeless(expected)
-    assert heard != first
-    assert without_times(tuple(heard)) == without_times(tuple(first))
+    before = straight.heard[:last_epoch]
+    assert without_times(tuple(heard)) == without_times(tuple(before))
+    assert heard != before  # made anew: the times differ
+    if last_epoch == 3:
+        assert timeless(again) == timeless(straight.result)
 
 
-def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
-    rung(config_of(), 1, tmp_path)
+def test_a_checkpoint_of_another_network_is_refused(straight: Straight, tmp_path: Path) -> None:
+    shutil.copy(straight.folder / CHECKPOINT_FILE, tmp_path)
 
     with pytest.raises(RunError, match="the checkpoint is of another network"):
-        rung(config_of(*PLAIN), 2, tmp_path)
+        rung(config_of(), 3, tmp_path)
 
 
 def test_early_stopping_counts_over_a_break(tmp_path: Path) -> None:
-    config = config_of(*BEST_IS_FIRST, "train.early_stopping.patience=2", "train.epochs=6")
+    config = config_of(*PLAIN, *BEST_IS_FIRST, "train.early_stopping.patience=2", "train.epochs=6")
     straight, _ = rung(config, 6, tmp_path / "straight")
     folder = tmp_path / "in rungs"
 
@@ -148,7 +178,7 @@ def test_early_stopping_counts_over_a_break(tmp_path: Path) -> None:
 
 
 def test_without_a_validation_set_the_last_epoch_is_best(tmp_path: Path) -> None:
-    result, heard = rung(config_of("split=official"), 2, tmp_path)
+    result, heard = rung(config_of(*PLAIN, "split=official"), 2, tmp_path)
 
     assert set(heard[0].metrics) == {"loss", "accuracy", "learning_rate", "epoch_seconds"}
     assert result.best_epoch == result.last_epoch == 2
@@ -191,50 +221,33 @@ def graphs() -> int:
 
 
 def test_rungs_leave_no_graph_behind_and_keras_as_it_was(tmp_path: Path) -> None:
-    config = config_of()
-    data = data_of(config)
-    rung(config, 1, tmp_path / "first", data=data, build_model=silu_builder)
-    before = graphs()
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        digests = set()
-        for number in range(2):
-            result, _ = rung(config, 2, tmp_path / str(number), data=data, build_model=silu_builder)
-            digests.add(result.weights_sha256)
-            evaluate_saved(tmp_path / str(number) / BEST_MODEL_FILE, data.test)
-        assert keras.config.dtype_policy().name == "mixed_float16"
-    finally:
-        keras.config.set_dtype_policy("float32")
-
-    assert graphs() == before
-    assert len(digests) == 1
-
-
-def test_a_model_of_the_callers_outlives_a_rung_and_a_cleared_session(tmp_path: Path) -> None:
     config = config_of(*PLAIN)
     data = data_of(config)
     mine = train_to(config, 1).model
-    before = evaluate(mine, data.test)
+    mine_before = evaluate(mine, data.test)
+    results = []
 
-    first, _ = rung(config, 1, tmp_path / "first", data=data)
+    def once() -> None:
+        results.append(
+            rung(config, 1, tmp_path / str(len(results)), data=data, build_model=silu_builder)[0]
+        )
+
+    once()
+    graphs_before = graphs()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        once()
+        evaluate_saved(tmp_path / "0" / BEST_MODEL_FILE, data.test)
+        assert keras.config.dtype_policy().name == "mixed_float16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert graphs() == graphs_before
+
+    # Neither does a session that the caller clears break what is to come.
     keras.utils.clear_session()
-    second, _ = rung(config, 1, tmp_path / "second", data=data)
-
-    assert timeless(first) == timeless(second)
-    assert evaluate(mine, data.test) == before
-    mine.fit(data.train.images / 255.0, data.train.labels, epochs=1, verbose=0)
-    assert evaluate(mine, data.test) != before
-
-
-def test_the_callers_random_state_stays_as_it_was(tmp_path: Path) -> None:
-    config = config_of()
-    python, numpy = random.getstate(), np.random.get_state(legacy=False)
-
-    rung(config, 1, tmp_path)
-    evaluate_saved(tmp_path / BEST_MODEL_FILE, data_of(config).test)
-
-    assert random.getstate() == python
-    np.testing.assert_equal(np.random.get_state(legacy=False), numpy)
+    once()
+    assert [timeless(result) for result in results] == [timeless(results[0])] * 3
+    assert evaluate(mine, data.test) == mine_before
 
 
 def test_a_model_file_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:

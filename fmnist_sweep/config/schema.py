@@ -7,106 +7,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from fmnist_sweep.config.model_schema import ModelConfig, PositiveInt, Rate, Strict
+from fmnist_sweep.config.data_schema import DataConfig, SplitConfig
+from fmnist_sweep.config.model_schema import (
+    ModelConfig,
+    NonNegative,
+    PositiveInt,
+    Rate,
+    Seed,
+    Strict,
+)
 
-Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
 SweepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Metric = Literal["val_accuracy", "val_loss", "accuracy", "loss"]
 VALIDATION_METRICS = ("val_accuracy", "val_loss")
-
-
-# --- data and split ---------------------------------------------------------------------------
-
-
-class FashionMnistData(Strict):
-    """The real Fashion-MNIST; `limit` keeps that many training images, each class equally often."""
-
-    source: Literal["fashion_mnist"]
-    dir: str | None
-    limit: PositiveInt | None
-
-
-class CsvData(Strict):
-    """Kaggle's layout: `label,pixel1..pixel784`; the second file is the official test set."""
-
-    source: Literal["csv"]
-    train_file: str
-    val_file: str | None
-    image_size: Annotated[list[PositiveInt], Field(min_length=2, max_length=3)]
-    class_names: list[str] | None
-    limit: PositiveInt | None
-
-
-class NpzData(Strict):
-    """A user's own arrays `x_train`, `y_train` and, where they exist, `x_test`, `y_test`."""
-
-    source: Literal["npz"]
-    file: str
-    class_names: list[str] | None
-    limit: PositiveInt | None
-
-
-class SyntheticData(Strict):
-    """Ten drawn garment shapes, made in memory: for tests and demonstrations."""
-
-    source: Literal["synthetic"]
-    train_size: PositiveInt
-    test_size: Annotated[int, Field(ge=0)]
-    image_size: Annotated[int, Field(ge=8, le=128)]
-    noise: NonNegative
-    seed: Seed
-    limit: PositiveInt | None
-
-
-DataConfig = Annotated[
-    FashionMnistData | CsvData | NpzData | SyntheticData, Field(discriminator="source")
-]
-
-
-class BalancedSplit(Strict):
-    """Balanced validation and test sets drawn from the training images; the rest trains.
-
-    A size below 1 is a fraction of the training images.
-    """
-
-    scheme: Literal["balanced"]
-    validation: PositiveInt | Fraction
-    test: PositiveInt | Fraction
-    seed: Seed
-
-
-class WrapperSplit(Strict):
-    """The FashionMNISTCNN article's own: a balanced test set from the training images, the
-    official test images validate."""
-
-    scheme: Literal["wrapper"]
-    test: PositiveInt
-    seed: Seed
-
-
-class HeldOut(Strict):
-    """The part of the training images that validates."""
-
-    fraction: Fraction
-    take: Literal["first", "last"]
-
-
-class OfficialSplit(Strict):
-    """As most published results: the official test images are the test set."""
-
-    scheme: Literal["official"]
-    validation: HeldOut | None
-
-
-SplitConfig = Annotated[BalancedSplit | WrapperSplit | OfficialSplit, Field(discriminator="scheme")]
-
-
-# --- training ---------------------------------------------------------------------------------
 
 
 class OptimizerConfig(Strict):
@@ -191,9 +107,6 @@ class TrainConfig(Strict):
         if epochs is not None and stop is not None and stop > epochs:
             raise ValueError(f"stop_epoch={stop} is beyond epochs={epochs}")
         return self
-
-
-# --- search -----------------------------------------------------------------------------------
 
 
 class RandomTuner(Strict):
@@ -307,6 +220,12 @@ class Config(RunConfig):
     space: dict[str, Any] | None
     variants: dict[str, dict[str, Any]] | None
 
+    @field_validator("space", mode="before")
+    @classmethod
+    def _words_as_keys(cls, space: Any) -> Any:
+        # A block's number stands beside `count` and `each`; as a word it can be sorted with them.
+        return _with_words_as_keys(space)
+
     @property
     def is_sweep(self) -> bool:
         """Whether this config asks for a search rather than for one training."""
@@ -320,3 +239,9 @@ class Config(RunConfig):
 
 def _yaml(value: Any) -> str:
     return "null" if value is None else str(value)
+
+
+def _with_words_as_keys(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {str(key): _with_words_as_keys(value) for key, value in node.items()}
+    return node

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep.config.schema import CsvData
+from fmnist_sweep.config.data_schema import CsvData
 from fmnist_sweep.data.arrays import BRIGHTEST, LabelledImages, make_dataset
 from fmnist_sweep.data.dataset import FASHION_MNIST_CLASSES, Dataset
 from fmnist_sweep.errors import DataError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist_sweep.config.schema import CsvData, DataConfig, FashionMnistData, NpzData
+from fmnist_sweep.config.data_schema import CsvData, DataConfig, FashionMnistData, NpzData
 from fmnist_sweep.data.dataset import Dataset
 from fmnist_sweep.environment import data_dir_from_environment
 from fmnist_sweep.errors import ConfigError

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep.config.schema import NpzData
+from fmnist_sweep.config.data_schema import NpzData
 from fmnist_sweep.data.arrays import LabelledImages, make_dataset
 from fmnist_sweep.data.dataset import Dataset
 from fmnist_sweep.errors import DataError

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fmnist_sweep.config.schema import FashionMnistData
+from fmnist_sweep.config.data_schema import FashionMnistData
 from fmnist_sweep.data.dataset import Dataset
 from fmnist_sweep.data.fashion_mnist import SYSTEM_FOLDER
 from fmnist_sweep.data.loading import load_dataset

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep.config.schema import BalancedSplit, OfficialSplit, SplitConfig, WrapperSplit
+from fmnist_sweep.config.data_schema import BalancedSplit, OfficialSplit, SplitConfig, WrapperSplit
 from fmnist_sweep.data.dataset import Dataset
 from fmnist_sweep.errors import ConfigError, DataError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep.config.schema import SyntheticData
+from fmnist_sweep.config.data_schema import SyntheticData
 from fmnist_sweep.data.dataset import FASHION_MNIST_CLASSES, Dataset
 from fmnist_sweep.data.garments import draw_garments
 

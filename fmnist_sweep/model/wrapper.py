@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmnist_sweep.config.schema import FashionMnistData, WrapperSplit
+from fmnist_sweep.config.data_schema import FashionMnistData, WrapperSplit
 from fmnist_sweep.config.shipped import shipped_config
 from fmnist_sweep.data import FASHION_MNIST_CLASSES, load_dataset, make_split
 from fmnist_sweep.errors import ConfigError, DataError, RunError, UserError
