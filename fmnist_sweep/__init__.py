@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fmnist_sweep.data import balanced_test_split, load_dataset
     from fmnist_sweep.model.builder import build_cnn
     from fmnist_sweep.model.wrapper import FashionMNISTCNN
-    from fmnist_sweep.search.api import load_sweep, run_sweep
+    from fmnist_sweep.sweep import load_sweep, run_sweep
 
 __version__ = "0.1.0"
 
@@ -32,8 +32,8 @@ _HOME = {
     "balanced_test_split": "fmnist_sweep.data",
     "build_cnn": "fmnist_sweep.model.builder",
     "load_dataset": "fmnist_sweep.data",
-    "load_sweep": "fmnist_sweep.search.api",
-    "run_sweep": "fmnist_sweep.search.api",
+    "load_sweep": "fmnist_sweep.sweep",
+    "run_sweep": "fmnist_sweep.sweep",
 }
 
 

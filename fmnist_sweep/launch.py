@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import time
 from pathlib import Path
 
 from fmnist_sweep import environment
 from fmnist_sweep.config.compose import Composition
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError, RunError
-from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.provenance import command
 from fmnist_sweep.report.console import (
     SweepProgress,
@@ -22,24 +18,11 @@ from fmnist_sweep.report.console import (
     summary_lines,
 )
 from fmnist_sweep.report.space_table import print_space
-from fmnist_sweep.search.api import Sweep, run_sweep
 from fmnist_sweep.search.finish import confirmation_epochs
-from fmnist_sweep.search.plan import SweepPlan, check_writable, plan_sweep
-from fmnist_sweep.tracking import open_tracker
-from fmnist_sweep.tracking.run_log import (
-    dataset_inputs,
-    end_failed,
-    input_tags,
-    log_result,
-    provenance_tags,
-    start_run,
-)
-from fmnist_sweep.tracking.tracker import RunStatus
-from fmnist_sweep.training.preparation import epochs_of, prepare, with_threads
-from fmnist_sweep.training.results import EpochRecord
-from fmnist_sweep.training.rung import BEST_MODEL_FILE, default_builder, run_rung
-
-TRAIN_EXPERIMENT = "fmnist-train"
+from fmnist_sweep.search.plan import SweepPlan, plan_sweep
+from fmnist_sweep.single import run_single
+from fmnist_sweep.sweep import Sweep, run_sweep
+from fmnist_sweep.tracking import ui_command
 
 
 def launch_sweep(config: Config, composition: Composition) -> None:
@@ -63,72 +46,16 @@ def launch_sweep(config: Config, composition: Composition) -> None:
 
 def launch_training(config: Config, composition: Composition) -> None:
     """Train one config and track it."""
-    config = with_threads(config)
-    prepared = prepare(config)
-    dataset, split = prepared.dataset, prepared.split
-    epochs = epochs_of(config, prepared)
-    parameters = plan_cnn(config.model, dataset.image_shape, dataset.classes).parameters
-    check_writable(Path.cwd())
-    tracker = open_tracker(
-        config.tracking,
-        root=Path.cwd(),
-        environment_uri=environment.tracking_uri_from_environment(),
-        experiment=config.tracking.experiment or TRAIN_EXPERIMENT,
-    )
-    label = composition.selected.get("best") or composition.selected.get("baseline") or "train"
-    name = f"synthetic-{label}" if dataset.synthetic else label
-    started_at = time.time()
-    key = f"{name}@{started_at}"
-    inputs = dataset_inputs(dataset, split)
     out = console()
-    out.print(
-        f"{name}: {parameters:,} parameters, {epochs} epochs of {len(split.train):,} images, "
-        f"{config.train.threads} threads"
-    )
-    start_run(
-        tracker,
-        key=key,
-        name=name,
-        config=config.run,
-        params={"model.parameters": parameters, "train.seed": config.train.seed},
-        tags={
-            **provenance_tags(dataset, split, config),
-            **input_tags(inputs),
-            **config.tracking.tags,
-            "fmnist.role": "training",
-            "train.command": command(composition.overrides),
-        },
-        started_at=started_at,
-        inputs=inputs,
-        note=config.tracking.note,
-    )
-
-    def on_epoch(record: EpochRecord) -> None:
-        tracker.epoch(key, record)
-        out.print(f"  {epoch_line(record)}", soft_wrap=True)
-
-    folder = Path(tempfile.mkdtemp(prefix="fmnist-sweep-"))
-    try:
-        with environment.terminable():
-            result = run_rung(
-                config.run,
-                prepared.data,
-                epochs,
-                folder,
-                build_model=default_builder,
-                on_epoch=on_epoch,
-            )
-        at = time.time()
-        log_result(tracker, key, result, at=at, best_model=folder / BEST_MODEL_FILE)
-        tracker.end(key, RunStatus.FINISHED, at=at)
-    except KeyboardInterrupt:
-        tracker.end(key, RunStatus.KILLED, at=time.time())
-        raise
-    except Exception as error:
-        end_failed(tracker, key, str(error), at=time.time())
-        raise
-    finally:
-        shutil.rmtree(folder)
+    label = composition.selected.get("best") or composition.selected.get("baseline") or "train"
+    with environment.terminable():
+        result = run_single(
+            config,
+            label,
+            composition.overrides,
+            on_start=lambda line: out.print(line, soft_wrap=True, markup=False),
+            on_epoch=lambda record: out.print(f"  {epoch_line(record)}", soft_wrap=True),
+        )
     validation = result.best_metrics.get("val_accuracy")
     out.print(
         f"best epoch {result.best_epoch}: "
@@ -137,7 +64,7 @@ def launch_training(config: Config, composition: Composition) -> None:
         f"({result.train_seconds:.1f} s)"
     )
     out.print(f"weights {result.weights_sha256[:16]}, best {result.best_weights_sha256[:16]}")
-    print_commands(out, {"see it": "make ui"})
+    print_commands(out, _see_it(config))
 
 
 def launch_space(config: Config, composition: Composition) -> None:
@@ -198,7 +125,6 @@ def _conclude(sweep: Sweep, composition: Composition) -> None:
     if state.official:
         look = state.official[-1]
         out.print(f"official_test_accuracy {look.accuracy:.4f} (look {len(state.official)})")
-    reproduce = sweep.best_file.stem if sweep.best_file is not None else sweep.name
     trials = 2 * (sweep.config.sweep.max_trials or len(state.trials))
     more = [o for o in composition.overrides if not o.startswith("sweep.max_trials=")]
     if sweep.config.sweep.max_epochs_total is not None:
@@ -209,12 +135,18 @@ def _conclude(sweep: Sweep, composition: Composition) -> None:
         more.append(f"sweep.max_minutes={2 * sweep.config.sweep.max_minutes:g}")
     if sweep.config.sweep.max_trials is not None:
         more.append(f"sweep.max_trials={trials}")
+    commands = {"go on": command(tuple(more))} if tuple(more) != composition.overrides else {}
+    if sweep.best_file is not None:
+        commands = {"reproduce": command((f"+best={sweep.best_file.stem}",)), **commands}
     out.print("next:")
-    print_commands(
-        out,
-        {
-            "reproduce": command((f"+best={reproduce}",)),
-            "go on": command(tuple(more)),
-            "open the UI": "make ui",
-        },
+    print_commands(out, {**commands, **_see_it(sweep.config)})
+
+
+def _see_it(config: Config) -> dict[str, str]:
+    """Return how to look at the results, where there are any."""
+    where = ui_command(
+        config.tracking,
+        root=Path.cwd(),
+        environment_uri=environment.tracking_uri_from_environment(),
     )
+    return {} if where is None else {"see it": where}

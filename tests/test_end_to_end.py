@@ -153,7 +153,7 @@ def test_smoke_promotes_and_says_what_to_do_next(smoke: Path) -> None:
     printed = (smoke / "printed").read_text()
     assert "promoted" in printed
     assert "official_test_accuracy" in printed
-    for command in ("+best=smoke-", "+sweep=smoke sweep.max_trials=", "make ui"):
+    for command in ("+best=smoke-", "+sweep=smoke sweep.max_trials=", "mlflow ui"):
         assert command in printed
 
 
@@ -308,21 +308,52 @@ BAD = {
     "/nowhere": ["data=fashion_mnist", "data.limit=null", "data.dir=/nowhere"],
     "needs a budget": ["+space.train.batch_size={choice: [32]}"],
     "objective.metric": ["+sweep=smoke", "sweep.objective.metric=test_accuracy"],
+    "pixel3": ["data=csv", "data.train_file={folder}/column.csv"],
+    "label": ["data=csv", "data.train_file={folder}/label.csv"],
+    "pixel1": ["data=csv", "data.train_file={folder}/pixel.csv"],
+    "train-images": ["data=fashion_mnist", "data.limit=null", "data.dir={folder}"],
+    "cannot be written": ["model=small_cnn"],
+}
+CSV = {
+    "column.csv": "label,pixel1,pixel2,pixel4\n0,1,2,4\n",
+    "label.csv": "label,pixel1,pixel2,pixel3,pixel4\n-1,1,2,3,4\n",
+    "pixel.csv": "label,pixel1,pixel2,pixel3,pixel4\n0,256,2,3,4\n",
 }
 
 
+def bad_files(folder: Path) -> None:
+    """Write data files with one thing wrong in each, and a truncated Fashion-MNIST."""
+    for name, text in CSV.items():
+        (folder / name).write_text(text)
+    real = Path("/usr/share/datasets/fashion-mnist")
+    for path in real.glob("*.gz"):
+        content = path.read_bytes()
+        half = "train-images" in path.name
+        (folder / path.name).write_bytes(content[: len(content) // 2] if half else content)
+
+
 @pytest.mark.parametrize("named", BAD)
-def test_bad_input_is_one_line_and_leaves_nothing(named: str, tmp_path: Path) -> None:
-    overrides = BAD[named]
-    small = [] if "data=fashion_mnist" in overrides else SMALL
-    if "+sweep=smoke" in overrides:
+def test_bad_input_is_one_line_and_leaves_nothing(
+    named: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("data")
+    bad_files(elsewhere)
+    overrides = [override.format_map({"folder": elsewhere}) if "{folder}" in override else override
+                 for override in BAD[named]]  # fmt: skip
+    small = SMALL
+    if overrides[0].startswith("data=csv"):
+        small = ["data.image_size=[2, 2]"]
+    elif overrides[0] in ("data=fashion_mnist", "+sweep=smoke"):
         small = []
-    done = program(tmp_path, *small, *overrides)
+    if named == "cannot be written":
+        (tmp_path / "mlruns").write_text("a file, where a folder is to be")
+    before = list(tmp_path.iterdir())
+    done = program(tmp_path, *overrides[:1], *small, *overrides[1:])
     assert done.returncode == 2, done.stdout + done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
     assert named in line
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == before
 
 
 def test_help_needs_neither_tensorflow_nor_mlflow() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from fmnist_sweep.search.records import Confirmed, LookedAtOfficialTest, Record
 from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.space.overrides import apply_overrides
 from fmnist_sweep.training.batches import ImageSet
-from fmnist_sweep.training.rung import BEST_MODEL_FILE
+from fmnist_sweep.training.results import BEST_MODEL_FILE
 
 
 def sweep(top: int = 2, seeds: int = 3, **values: Any) -> Config:
@@ -217,7 +218,7 @@ def test_the_winner_is_looked_at_once_and_counted(
     assert state.official == [look]
     # The same trial, trained on: other weights, another look.
     assert best.result is not None
-    best.result = type(best.result)(**{**best.result.to_json(), "best_weights_sha256": "others"})
+    best.result = replace(best.result, best_weights_sha256="others")
     assert len(looks(state, tmp_path, official())) == 1
     assert len(state.official) == 2
 

@@ -18,7 +18,7 @@ from fmnist_sweep.errors import ConfigError, JournalError
 from fmnist_sweep.files import canonical_json
 from fmnist_sweep.search.identity import check_same_sweep, sweep_identity, sweep_name
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
-from fmnist_sweep.search.plan import SweepPlan, plan_sweep
+from fmnist_sweep.search.plan import SweepPlan, check_writable, plan_sweep
 from fmnist_sweep.search.records import SCHEMA, Begun
 from fmnist_sweep.space.reading import read_space
 from fmnist_sweep.training.preparation import with_threads
@@ -225,7 +225,7 @@ MISTAKES = [
     (["sweep.start_with=[{model.conv_blocks.count: 9}]"], "sweep.start_with.0: "),
     (["sweep.max_parameters=1"], "space: none of 200 points drawn from it can be tried; the first"),
     (["sweep.objective.metric=test_accuracy"],
-     "sweep.objective.metric=test_accuracy is no validation metric; allowed: val_accuracy, val_"),
+     "sweep.objective.metric=test_accuracy: must be one of val_accuracy, val_loss"),
     (["sweep.objective.metric=loss"], "sweep.objective.metric=loss is no validation metric"),
 ]  # fmt: skip
 
@@ -252,7 +252,9 @@ def test_a_split_without_a_validation_set_has_nothing_to_search_by() -> None:
 def test_an_output_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mlruns").write_text("a file")
     with pytest.raises(ConfigError, match=r"mlruns.sweeps: cannot be written; allowed: a folder"):
-        plan()
+        check_writable(tmp_path, "mlruns/sweeps")
+    check_writable(tmp_path, "experiments/best")
+    assert not (tmp_path / "experiments" / "best").exists()
 
 
 def test_a_journal_that_cannot_be_read_stops_the_plan(tmp_path: Path) -> None:

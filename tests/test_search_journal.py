@@ -113,6 +113,14 @@ def test_appending_to_a_torn_journal_replaces_the_torn_line(tmp_path: Path) -> N
         assert path.read_bytes() == whole
 
 
+def test_nothing_is_left_of_a_torn_line_that_is_longer_than_the_next(tmp_path: Path) -> None:
+    path = journal_of(EACH[:4], tmp_path)
+    with path.open("ab") as file:
+        file.write(to_line(EACH[4])[:-1])
+    Journal(path).append(EACH[-1])
+    assert path.read_bytes() == b"".join(map(to_line, [*EACH[:4], EACH[-1]]))
+
+
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

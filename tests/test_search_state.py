@@ -111,7 +111,6 @@ def test_a_promotion_takes_the_new_score_and_a_running_one_is_not_ranked() -> No
     running = state_of(*first)
     assert order(running) == [1]
     assert running.trials[0].status is TrialStatus.RUNNING
-    assert not running.trials[0].status.is_final
     done = state_of(*first, answered(2, 0.95, trial=0))
     assert order(done) == [0, 1]
     assert (done.trials[0].rung, done.trials[0].last_epoch, len(done.trials)) == (1, 2, 2)

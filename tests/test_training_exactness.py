@@ -144,18 +144,6 @@ def test_the_schedule_does_not_know_where_a_rung_ends() -> None:
     assert contents(other_horizon)["weights"] != contents(states[1])["weights"]
 
 
-def test_the_callers_random_state_stays_as_it_was() -> None:
-    random.seed(5)
-    np.random.seed(6)
-    python, numpy = random.getstate(), np.random.get_state()
-
-    train_to(config_of(*PLAIN, "model.conv_blocks.0.dropout=0.1"), 1)
-
-    assert random.getstate() == python
-    assert np.array_equal(np.random.get_state()[1], numpy[1])
-    assert np.random.get_state()[2:] == numpy[2:]
-
-
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_precision_is_the_networks_own_and_the_callers_stays(precision: str) -> None:
     keras.config.set_dtype_policy("mixed_float16")

@@ -6,7 +6,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
@@ -71,7 +71,7 @@ def random_state_kept() -> Iterator[None]:
 
 
 def timeless(result: RunResult) -> dict[str, object]:
-    values = result.to_json()
+    values = asdict(result)
     del values["train_seconds"], values["best_metrics"]["epoch_seconds"]
     return values
 

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.config.yaml_text import to_yaml
-from fmnist_sweep.files import write_text_whole
+from fmnist_sweep.files import digest_of, write_text_whole
 from fmnist_sweep.provenance import command, cpu_model, versions
 from fmnist_sweep.search.state import SweepState, Trial
 from fmnist_sweep.space.overrides import apply_overrides
@@ -26,8 +26,14 @@ def best_config(config: Config, trial: Trial) -> RunConfig:
     return chosen.model_copy(update={"train": train})
 
 
-def best_file_text(name: str, config: Config, state: SweepState, trial: Trial) -> str:
-    """Return the file: a header that says question, command, hardware and result; the config."""
+def write_best_file(
+    folder: Path, name: str, config: Config, state: SweepState, trial: Trial
+) -> Path:
+    """Write the winner into `folder`, and return its file.
+
+    That is `<name>.yaml`; where this holds another config already, which is never overwritten, it
+    is `<name>-<digits of the config>.yaml`. A file with this very config is left as it is.
+    """
     chosen = best_config(config, trial)
     values: dict[str, Any] = {
         "defaults": [
@@ -36,34 +42,24 @@ def best_file_text(name: str, config: Config, state: SweepState, trial: Trial) -
         ],
         **chosen.as_given(),
     }
-    header = "\n".join(f"# {line}".rstrip() for line in _header(name, config, state, trial))
-    return f"# @package _global_\n{header}\n{to_yaml(values)}"
+    path = folder / f"{name}.yaml"
+    if path.exists() and OmegaConf.load(path) != OmegaConf.create(values):
+        path = folder / f"{name}-{digest_of(values)[:6]}.yaml"
+    if not path.exists():
+        lines = _header(path.stem, config, state, trial)
+        header = "\n".join(f"# {line}".rstrip() for line in lines)
+        write_text_whole(path, f"# @package _global_\n{header}\n{to_yaml(values)}")
+    return path
 
 
-def write_best_file(folder: Path, name: str, text: str, trials: int) -> tuple[Path, bool]:
-    """Write the winner into `folder`; a file that has another config is never overwritten.
-
-    Returns:
-        The file that holds this winner, and whether it was written now. Where `<name>.yaml`
-        holds another one, that is `<name>-<trials>trials.yaml`.
-    """
-    for path in (folder / f"{name}.yaml", folder / f"{name}-{trials}trials.yaml"):
-        if not path.exists():
-            write_text_whole(path, text)
-            return path, True
-        if OmegaConf.load(path) == OmegaConf.create(text):
-            return path, False
-    return folder / f"{name}.yaml", False
-
-
-def _header(name: str, config: Config, state: SweepState, trial: Trial) -> list[str]:
+def _header(stem: str, config: Config, state: SweepState, trial: Trial) -> list[str]:
     result, metric = trial.result, config.sweep.objective.metric
     assert result is not None  # a winner was trained
     assert state.begun is not None
     lines = [
-        f"The winner of sweep {name}: trial {trial.number} of {len(state.trials)}.",
+        f"The winner of sweep {state.begun.name}: trial {trial.number} of {len(state.trials)}.",
         "",
-        f"Run it:    {command((f'+best={name}',))}",
+        f"Run it:    {command((f'+best={stem}',))}",
         f"Sweep:     {state.begun.command}",
         f"Hardware:  {cpu_model()}, {config.train.threads} threads",
         f"Versions:  {', '.join(f'{k} {v}' for k, v in versions().items())}",

@@ -14,8 +14,8 @@ from fmnist_sweep.search.records import Confirmed, LookedAtOfficialTest, Record
 from fmnist_sweep.search.state import SweepState, Trial
 from fmnist_sweep.space.overrides import apply_overrides
 from fmnist_sweep.training.batches import ImageSet
-from fmnist_sweep.training.results import EpochRecord
-from fmnist_sweep.training.rung import BEST_MODEL_FILE, evaluate_saved
+from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord
+from fmnist_sweep.training.rung import evaluate_saved
 
 Recorder = Callable[[Record], None]
 
@@ -87,7 +87,10 @@ def _confirmation(
     )
     outcome = executor.submit(rung, _keep_quiet).result()
     if outcome.result is None:
-        raise SweepStopped(f"confirming trial {trial.number} with seed {seed}: {outcome.reason}")
+        raise SweepStopped(
+            f"confirming trial {trial.number} with seed {seed}: {outcome.reason}; "
+            "sweep.confirm=null ends the sweep without"
+        )
     return Confirmed(
         trial=trial.number,
         seed=seed,

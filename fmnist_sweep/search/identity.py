@@ -31,7 +31,7 @@ def sweep_identity(
         "space": {leaf.path: _plain(leaf) for leaf in space.leaves},
         "space_order": [leaf.path for leaf in space.leaves],  # it decides what is drawn
         "variants": {name: dict(given) for name, given in space.variants.items()},
-        "model": config.model.model_dump(),
+        "model": config.model.as_given(),
         "train": config.train.model_dump(),
         "tuner": config.tuner.model_dump(),
         "objective": config.sweep.objective.model_dump(),
@@ -90,8 +90,11 @@ def _short(value: Any) -> str:
 
 
 def _code_of(build_model: Callable[..., Any]) -> dict[str, str]:
-    name = f"{build_model.__module__}.{build_model.__qualname__}"
+    """Return a builder's name and a digest of its source. What a closure, a partial or an object
+    carries besides is not seen: two of those with one source want two `sweep.name`s."""
+    code = build_model if hasattr(build_model, "__qualname__") else type(build_model)
+    name = f"{code.__module__}.{code.__qualname__}"
     try:
-        return {"name": name, "sha256": digest_of(inspect.getsource(build_model))}
+        return {"name": name, "sha256": digest_of(inspect.getsource(code))}
     except (OSError, TypeError):  # typed at a prompt, or compiled: the name has to do
         return {"name": name, "sha256": ""}

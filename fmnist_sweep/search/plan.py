@@ -74,7 +74,6 @@ def plan_sweep(
     label = f"synthetic-{label}" if dataset.synthetic else label
     name = sweep_name(config, label, identity)
     folder = root / "mlruns" / "sweeps" / name
-    check_writable(root)
     begun = Journal(folder / JOURNAL_FILE).records[:1]
     if begun and isinstance(begun[0], Begun):
         check_same_sweep(name, begun[0].identity, identity)
@@ -132,9 +131,13 @@ def _check_objective(config: Config, prepared: Prepared) -> None:
         )
 
 
-def check_writable(root: Path) -> None:
-    """Refuse an output folder that cannot be written, before a run is begun in it."""
-    for folder in (root / "mlruns" / "sweeps", root / "experiments" / "best"):
+def check_writable(root: Path, *folders: str) -> None:
+    """Refuse output folders that cannot be written, before a run is begun in them.
+
+    Raises:
+        ConfigError: names the folder.
+    """
+    for folder in (root / name for name in folders):
         existing = folder
         while not existing.exists():
             existing = existing.parent

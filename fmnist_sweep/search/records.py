@@ -23,11 +23,6 @@ class TrialStatus(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
 
-    @property
-    def is_final(self) -> bool:
-        """Whether the trial's latest rung has ended; a promotion may still take it further."""
-        return self is not TrialStatus.RUNNING
-
 
 @dataclass(frozen=True)
 class Begun:

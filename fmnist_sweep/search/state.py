@@ -40,7 +40,6 @@ class Trial:
     result: RunResult | None = None
     score: float | None = None
     reason: str | None = None
-    seconds: float = 0.0
     confirmations: list[Confirmed] = field(default_factory=list)
 
     @property
@@ -65,6 +64,7 @@ class SweepState:
     infeasible: int = 0
     official: list[LookedAtOfficialTest] = field(default_factory=list)
     ended: Ended | None = None
+    ends: int = 0
     epochs_total: int = 0
     rung_seconds: float = 0.0
     ended_trials: set[int] = field(default_factory=set)
@@ -117,6 +117,8 @@ class SweepState:
             case LookedAtOfficialTest():
                 self._trial(record.trial)
                 self.official.append(record)
+            case Ended():
+                self.ends += 1
         self.ended = record if isinstance(record, Ended) else None
 
     def ranking(self) -> list[Trial]:
@@ -180,7 +182,6 @@ class SweepState:
         else:
             self.failed_trials.add(record.trial)
         self.ended_trials.add(record.trial)
-        trial.seconds += record.seconds
         self.rung_seconds += record.seconds
 
     def _trial(self, number: int) -> Trial:

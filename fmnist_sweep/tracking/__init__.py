@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmnist_sweep.environment import quiet_mlflow
-from fmnist_sweep.tracking.store import prepare_store, resolve_tracking_uri
+from fmnist_sweep.tracking.store import (
+    local_store_uri,
+    prepare_store,
+    resolve_tracking_uri,
+    shown_uri,
+)
 from fmnist_sweep.tracking.tracker import NoTracker, Tracker
 
 if TYPE_CHECKING:
@@ -30,3 +36,18 @@ def open_tracker(
 
     name = experiment if config.experiment is None else config.experiment
     return MlflowTracker(uri, name, artifact_root)
+
+
+def ui_command(config: TrackingConfig, *, root: Path, environment_uri: str | None) -> str | None:
+    """Return how to browse what was tracked: a command, a server's address, None where nothing is.
+
+    Raises ConfigError for a URI that cannot be used.
+    """
+    if not config.enabled:
+        return None
+    uri = resolve_tracking_uri(config.uri, environment_uri, root)
+    if uri == local_store_uri(root):
+        uri = "sqlite:///mlruns/mlflow.db"  # the same, from this folder, and shorter to read
+    if uri.startswith(("http", "databricks")):
+        return shown_uri(uri)
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"

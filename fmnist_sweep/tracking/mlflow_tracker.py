@@ -22,7 +22,7 @@ from fmnist_sweep.tracking.mlflow_entities import (
 )
 from fmnist_sweep.tracking.mlflow_experiment import open_experiment
 from fmnist_sweep.tracking.mlflow_run import GAP_TAG, KnownRun, Standing
-from fmnist_sweep.tracking.tracker import RunStart, RunStatus
+from fmnist_sweep.tracking.tracker import REASON_TAG, RunStart, RunStatus
 from fmnist_sweep.training.results import EpochRecord
 
 _RUNS_A_PAGE = 500
@@ -120,6 +120,8 @@ class MlflowTracker:
             with self._calling(f"end run {key!r} as {status}"):
                 if run.gap:
                     self._set_tags(run, {GAP_TAG: "true"})
+                if status is RunStatus.FINISHED and REASON_TAG in self._standing(run).tags:
+                    self._client.delete_tag(run.id, REASON_TAG)  # of an end that was not the last
                 self._client.set_terminated(run.id, status.value, end_time=_ms(at))
             run.status, run.ended_ms = status, _ms(at)
         run.standing = None  # a sweep has many runs, and most are never looked at again
@@ -128,6 +130,11 @@ class MlflowTracker:
         """Whether the run of that key was started and has not ended."""
         run = self._runs.get(key)
         return run is not None and not run.status.is_final
+
+    def is_complete(self, key: str) -> bool:
+        """Whether the run of that key was started and has FINISHED."""
+        run = self._runs.get(key)
+        return run is not None and run.status is RunStatus.FINISHED
 
     def where(self, key: str) -> str | None:
         """Return MLflow's id of a run that was started here, or None."""

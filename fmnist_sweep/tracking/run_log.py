@@ -13,7 +13,7 @@ from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.config.yaml_text import config_yaml
 from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.provenance import git_commit
-from fmnist_sweep.tracking.tracker import DatasetInput, RunStart, RunStatus, Tracker
+from fmnist_sweep.tracking.tracker import REASON_TAG, DatasetInput, RunStart, RunStatus, Tracker
 from fmnist_sweep.training.results import RunResult
 
 CHECKPOINTS = "checkpoints"
@@ -45,14 +45,12 @@ def start_run(
             note=note,
         )
     )
-    if tracker.is_open(key):
+    if not tracker.is_complete(key):
         tracker.text(key, config_yaml(config), "config.yaml")
 
 
-def log_result(
-    tracker: Tracker, key: str, result: RunResult, *, at: float, best_model: Path
-) -> None:
-    """Log where a training stands at the end of its last epoch, its best model with it."""
+def log_metrics(tracker: Tracker, key: str, result: RunResult, *, at: float) -> None:
+    """Log where a training stands at the end of its last epoch."""
     metrics = {
         "best_epoch": float(result.best_epoch),
         "test_accuracy": result.test_accuracy,
@@ -63,21 +61,24 @@ def log_result(
         if name in result.best_metrics:
             metrics[f"best_{name}"] = result.best_metrics[name]
     tracker.metrics(key, metrics, step=result.last_epoch, at=at)
-    if tracker.is_open(key):
-        tracker.tags(
-            key,
-            {
-                "weights.sha256": result.weights_sha256,
-                "best_weights.sha256": result.best_weights_sha256,
-            },
-        )
-        if best_model.exists():
-            tracker.file(key, best_model, CHECKPOINTS)
+
+
+def log_files(tracker: Tracker, key: str, result: RunResult, best_model: Path) -> None:
+    """Log a training's best model and the digests of its weights, unless they stand."""
+    if tracker.is_complete(key):
+        return
+    digests = {
+        "weights.sha256": result.weights_sha256,
+        "best_weights.sha256": result.best_weights_sha256,
+    }
+    tracker.tags(key, digests)
+    if best_model.exists():
+        tracker.file(key, best_model, CHECKPOINTS)
 
 
 def end_failed(tracker: Tracker, key: str, reason: str, *, at: float) -> None:
     """End a run whose training went wrong, for that reason."""
-    tracker.tags(key, {"status_reason": reason})
+    tracker.tags(key, {REASON_TAG: reason})
     tracker.end(key, RunStatus.FAILED, at=at)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.config.yaml_text import to_yaml
 from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.data.split_report import save_indices, split_table
-from fmnist_sweep.errors import InfeasibleModel
+from fmnist_sweep.errors import InfeasibleModel, RunError
 from fmnist_sweep.files import canonical_json
 from fmnist_sweep.model.plan import plan_cnn
+from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
 from fmnist_sweep.search.leaderboard import leaderboard
 from fmnist_sweep.search.records import (
     Asked,
@@ -37,12 +38,13 @@ from fmnist_sweep.tracking.run_log import (
     dataset_inputs,
     end_failed,
     input_tags,
-    log_result,
+    log_files,
+    log_metrics,
     provenance_tags,
     start_run,
 )
 from fmnist_sweep.tracking.tracker import RunStart, RunStatus, Tracker
-from fmnist_sweep.training.rung import BEST_MODEL_FILE
+from fmnist_sweep.training.results import BEST_MODEL_FILE
 
 
 class SweepLog:
@@ -80,7 +82,9 @@ class SweepLog:
         self._custom_builder = custom_builder
         self._tags = provenance_tags(dataset, split, config)
         self._sweep_key = ""
-        self._open_trials: set[str] = set()
+        self._open_runs: set[str] = set()
+        self._final_asks: set[int] | None = None
+        self._replayed_to: Record | None = None
 
     def __call__(self, record: Record, state: SweepState) -> None:
         """Tell one record; `state` is the sweep's after it."""
@@ -107,28 +111,45 @@ class SweepLog:
             case Ended():
                 self._ended(record, state)
 
+    def replay(self, journal: Journal, state: SweepState) -> None:
+        """Tell what a journal says already; `state` takes it in on the way.
+
+        Only a trial's latest rung, and only an end that is the last record, have files: those of
+        the earlier ones were overwritten since.
+        """
+        records = journal.records
+        latest = {record.trial: record.ask for record in records if isinstance(record, Told)}
+        self._final_asks = set(latest.values())
+        self._replayed_to = records[-1] if records else None
+        for record in state.taking_in(journal):
+            self(record, state)
+        self._final_asks = self._replayed_to = None
+
     @contextmanager
     def ends_what_is_open(self) -> Iterator[None]:
-        """Leave no run open behind the block: KILLED after an interrupt, FAILED after an error."""
+        """Leave no run open behind the block: after an error the sweep's run has FAILED, and what
+        was cut off, or all of it after an interrupt, was KILLED."""
         try:
             yield
-        except KeyboardInterrupt:
-            for key in self._open():
-                self._tracker.end(key, RunStatus.KILLED, at=time.time())
+        except BaseException as error:
+            for key in (*sorted(self._open_runs), self._sweep_key):
+                # An error here must not hide the first one, nor keep the other runs open.
+                with suppress(RunError):
+                    self._end_cut_off(key, error)
             raise
-        except Exception as error:
-            for key in self._open():
-                end_failed(self._tracker, key, str(error), at=time.time())
-            raise
+
+    def _end_cut_off(self, key: str, error: BaseException) -> None:
+        if not self._tracker.is_open(key):
+            return
+        if key == self._sweep_key and not isinstance(error, KeyboardInterrupt):
+            end_failed(self._tracker, key, str(error), at=time.time())
+        else:
+            self._tracker.end(key, RunStatus.KILLED, at=time.time())
 
     @property
     def run_id(self) -> str | None:
         """The tracker's own id of the sweep's run, once it has begun."""
         return self._tracker.where(self._sweep_key)
-
-    def _open(self) -> list[str]:
-        known = [*sorted(self._open_trials), self._sweep_key]
-        return [key for key in known if key and self._tracker.is_open(key)]
 
     def _key(self, trial: int) -> str:
         return f"{self._sweep_key}/{trial}"
@@ -161,14 +182,14 @@ class SweepLog:
                 note=self._config.tracking.note,
             )
         )
-        if self._tracker.is_open(self._sweep_key):
+        if not self._tracker.is_complete(self._sweep_key):
             self._tracker.text(self._sweep_key, to_yaml(self._sweep_values()), "config.yaml")
             self._split_files()
 
     def _asked(self, record: Asked) -> None:
         config = apply_overrides(self._base, record.overrides)
         key = self._key(record.trial)
-        self._open_trials.add(key)
+        self._open_runs.add(key)
         start_run(
             self._tracker,
             key=key,
@@ -198,32 +219,39 @@ class SweepLog:
 
     def _told(self, record: Told) -> None:
         key = self._key(record.trial)
-        self._open_trials.discard(key)
         if record.status is TrialStatus.FAILED:
             end_failed(self._tracker, key, record.reason or "", at=record.at)
+            self._open_runs.discard(key)
             return
         assert record.result is not None  # a completed rung has one
         best_model = self._folder / "trials" / f"{record.trial:04d}" / BEST_MODEL_FILE
-        log_result(self._tracker, key, record.result, at=record.at, best_model=best_model)
+        log_metrics(self._tracker, key, record.result, at=record.at)
+        if self._final_asks is not None and record.ask not in self._final_asks:
+            return
+        log_files(self._tracker, key, record.result, best_model)
         if self._custom_builder:
             self._tracker.tags(key, {"model.parameters": str(record.result.parameters)})
         self._tracker.end(key, RunStatus.FINISHED, at=record.at)
+        self._open_runs.discard(key)
 
     def _confirmed(self, record: Confirmed) -> None:
-        key = f"{self._key(record.trial)}/seed{record.seed}"
+        trial_key = self._key(record.trial)
+        key = f"{trial_key}/seed{record.seed}"
+        self._open_runs |= {key, trial_key}
         self._tracker.start(
             RunStart(
                 key=key,
                 name=f"{self._name}-{record.trial}-seed{record.seed}",
                 started_at=record.at - record.result.train_seconds,
-                parent_key=self._key(record.trial),
+                parent_key=trial_key,
                 params={"train.seed": record.seed},
                 tags={**self._tags, "fmnist.role": "confirmation", "sweep.name": self._name},
             )
         )
-        log_result(self._tracker, key, record.result, at=record.at, best_model=Path("none"))
-        self._tracker.end(key, RunStatus.FINISHED, at=record.at)
-        self._tracker.end(self._key(record.trial), RunStatus.FINISHED, at=record.at)
+        log_metrics(self._tracker, key, record.result, at=record.at)
+        for ended in (key, trial_key):
+            self._tracker.end(ended, RunStatus.FINISHED, at=record.at)
+        self._open_runs -= {key, trial_key}
 
     def _ended(self, record: Ended, state: SweepState) -> None:
         best = state.best
@@ -238,14 +266,16 @@ class SweepLog:
                 "trials": float(len(state.trials)),
                 "epochs": float(state.epochs_total),
             }
-            self._tracker.metrics(self._sweep_key, metrics, step=len(state.trials), at=record.at)
-        if self._tracker.is_open(self._sweep_key):
+            self._tracker.metrics(self._sweep_key, metrics, step=state.ends, at=record.at)
+        if self._replayed_to is not None and record is not self._replayed_to:
+            return
+        if not self._tracker.is_complete(self._sweep_key):
             self._summary_files(state)
-            self._tracker.tags(self._sweep_key, {"status_reason": record.reason})
+            self._tracker.tags(self._sweep_key, {"sweep.ended": record.reason})
         self._tracker.end(self._sweep_key, RunStatus.FINISHED, at=record.at)
 
     def _summary_files(self, state: SweepState) -> None:
-        self._tracker.file(self._sweep_key, self._folder / "journal.jsonl")
+        self._tracker.file(self._sweep_key, self._folder / JOURNAL_FILE)
         table = leaderboard(state).to_csv(index=False)
         self._tracker.text(self._sweep_key, table, "leaderboard.csv")
         best = self._folder / "best.yaml"

@@ -10,6 +10,9 @@ from typing import Protocol
 
 from fmnist_sweep.training.results import EpochRecord
 
+REASON_TAG = "status_reason"
+"""Why a run FAILED; gone when it is FINISHED after all."""
+
 
 class RunStatus(StrEnum):
     """How a run stands, in MLflow's words."""
@@ -79,6 +82,9 @@ class Tracker(Protocol):
     def is_open(self, key: str) -> bool:
         """Whether a run that was started has not ended, so that files are still to come."""
 
+    def is_complete(self, key: str) -> bool:
+        """Whether a run has FINISHED, so that all of its files stand."""
+
     def where(self, key: str) -> str | None:
         """Return the tracker's own id of the run, or None where there is none."""
 
@@ -110,6 +116,10 @@ class NoTracker:
     def is_open(self, key: str) -> bool:
         """Return False: nothing is to come."""
         return False
+
+    def is_complete(self, key: str) -> bool:
+        """Return True: nothing is missing."""
+        return True
 
     def where(self, key: str) -> str | None:
         """Return None: there is no run."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+BEST_MODEL_FILE = "best.keras"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,3 @@ class RunResult:
     stopped_early: bool
     weights_sha256: str
     best_weights_sha256: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as a dict of plain values."""
-        return asdict(self)

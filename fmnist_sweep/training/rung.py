@@ -15,7 +15,7 @@ from fmnist_sweep.training.checkpoint import Checkpoint, weights_digest
 from fmnist_sweep.training.evaluation import Evaluation, evaluate
 from fmnist_sweep.training.graphs import graphs_freed
 from fmnist_sweep.training.randomness import seeded, seeded_epoch
-from fmnist_sweep.training.results import EpochRecord, RunResult
+from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResult
 from fmnist_sweep.training.train import (
     ModelBuilder,
     Trained,
@@ -27,7 +27,6 @@ from fmnist_sweep.training.train import (
 )
 
 CHECKPOINT_FILE = "checkpoint.npz"
-BEST_MODEL_FILE = "best.keras"
 
 
 @graphs_freed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,14 +20,14 @@ from fmnist_sweep.data import Dataset
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import canonical_json, write_text_whole
 from fmnist_sweep.provenance import command, versions
-from fmnist_sweep.report.best_file import best_config, best_file_text, write_best_file
+from fmnist_sweep.report.best_file import best_config, write_best_file
 from fmnist_sweep.search import lock
 from fmnist_sweep.search.executor import InlineExecutor, OnEpoch, Rung
 from fmnist_sweep.search.finish import confirm, look_at_official_test
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
 from fmnist_sweep.search.leaderboard import leaderboard
 from fmnist_sweep.search.loop import Observer, SweepLoop
-from fmnist_sweep.search.plan import SweepPlan, plan_sweep
+from fmnist_sweep.search.plan import SweepPlan, check_writable, plan_sweep
 from fmnist_sweep.search.records import SCHEMA, Begun, Ended, Record
 from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.tracking import open_tracker
@@ -34,8 +35,8 @@ from fmnist_sweep.tracking.sweep_log import SweepLog
 from fmnist_sweep.tracking.tracker import Tracker
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.preparation import Prepared, epochs_of
-from fmnist_sweep.training.results import RunResult
-from fmnist_sweep.training.rung import BEST_MODEL_FILE, default_builder, run_rung
+from fmnist_sweep.training.results import BEST_MODEL_FILE, RunResult
+from fmnist_sweep.training.rung import default_builder, run_rung
 from fmnist_sweep.training.train import ModelBuilder
 
 EXPERIMENT = "fmnist-sweep"
@@ -109,6 +110,8 @@ def run_sweep(
         build_model: (config, input_shape, classes) -> a Keras model that gives class
             probabilities for images in 0..1; None: the CNN that `config.model` describes.
         data: images of one's own (`dataset_from_arrays`); None: what `config.data` names.
+            The winner of one's own images or networks is `best_model()`; no config could say
+            how to train it again, so none is exported.
         label: the first part of the name where `sweep.name` is null.
         pinned: config keys that are not to be searched, whatever the space says.
         overrides: how the config was composed, for the record.
@@ -122,6 +125,7 @@ def run_sweep(
     plan = plan_sweep(config, build_model, data, label=label, pinned=pinned, root=Path.cwd())
     if on_plan is not None:
         on_plan(plan)
+    check_writable(Path.cwd(), "mlruns/sweeps", "mlruns/artifacts", "experiments/best")
     tracker = open_tracker(
         plan.config.tracking,
         root=Path.cwd(),
@@ -129,7 +133,7 @@ def run_sweep(
         experiment=plan.config.tracking.experiment or EXPERIMENT,
     )
     with lock.held(plan.folder / "lock"):
-        return _run(plan, tracker, build_model, overrides, observer)
+        return _run(plan, tracker, build_model, data is not None, overrides, observer)
 
 
 def load_sweep(name: str) -> Sweep:
@@ -153,10 +157,12 @@ def _run(
     plan: SweepPlan,
     tracker: Tracker,
     build_model: ModelBuilder | None,
+    own_data: bool,
     overrides: tuple[str, ...],
     observer: Observer | None,
 ) -> Sweep:
     config, prepared = plan.config, plan.prepared
+    custom = build_model is not None or own_data
     log = SweepLog(
         tracker,
         config,
@@ -170,8 +176,7 @@ def _run(
     state = SweepState(config.sweep.objective)
     with log.ends_what_is_open():
         journal = Journal(plan.folder / JOURNAL_FILE)
-        for record in state.taking_in(journal):
-            log(record, state)
+        log.replay(journal, state)
 
         def observe(record: Record, state: SweepState) -> None:
             log(record, state)
@@ -191,6 +196,8 @@ def _run(
             plan.why_infeasible,
         )
         if state.begun is None:
+            # Checkpoints without a journal are of a sweep that nobody knows any more.
+            shutil.rmtree(plan.folder / "trials", ignore_errors=True)
             loop.record(_begun(plan, overrides))
         reason = loop.run()
         confirm(config, state, executor, plan.folder, loop.record)
@@ -201,7 +208,7 @@ def _run(
             loop.trial_folder,
             loop.record,
         )
-        best_file = _export(plan, state)
+        best_file = None if custom else _export(plan, state)
         if state.ended is None:
             loop.record(Ended(reason, at=time.time()))
     return Sweep(plan.name, plan.folder, config, state, best_file, log.run_id)
@@ -236,10 +243,9 @@ def _export(plan: SweepPlan, state: SweepState) -> Path | None:
     best = state.best
     if best is None:
         return None
-    text = best_file_text(plan.name, plan.config, state, best)
-    write_text_whole(plan.folder / "best.yaml", text)
-    folder = Path.cwd() / "experiments" / "best"
-    return write_best_file(folder, plan.name, text, len(state.trials))[0]
+    path = write_best_file(Path.cwd() / "experiments" / "best", plan.name, plan.config, state, best)
+    write_text_whole(plan.folder / "best.yaml", path.read_text())
+    return path
 
 
 def _as_given(config: Config) -> Mapping[str, Any]:
