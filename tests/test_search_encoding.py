@@ -142,7 +142,7 @@ def check_point(config: Config, space: Space, point: dict[str, Any], reason: str
             assert there == value
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spaces(), st.integers(0, 2**32 - 1))
 def test_any_sampled_point_of_any_space_validates_or_is_infeasible_with_a_reason(
     config: Config, seed: int

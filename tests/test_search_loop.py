@@ -10,7 +10,7 @@ import pytest
 from search_fakes import InstantExecutor, config_with, prepared, run, told, train_at_once
 
 from fmnist_sweep.config.schema import Config, RunConfig
-from fmnist_sweep.errors import ConfigError, SweepStopped
+from fmnist_sweep.errors import ConfigError, RunError, SweepStopped
 from fmnist_sweep.search.budget import check_budget
 from fmnist_sweep.search.executor import InlineExecutor, OnEpoch, Rung
 from fmnist_sweep.search.oracle import SearchOracle
@@ -388,6 +388,11 @@ def test_what_goes_wrong_outside_the_training_is_not_the_trial_s(
 
     with pytest.raises(type(error)):
         inline().submit(a_rung(tmp_path), on_epoch)
+
+
+def test_a_full_disk_is_not_the_trial_s(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="No space left on device"):
+        inline(OSError("No space left on device")).submit(a_rung(tmp_path), lambda record: None)
 
 
 def test_a_tracker_that_breaks_does_not_fail_a_trial(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_a_parallel_sweep_resumes_from_the_order_in_its_journal(tuner: str, tmp_
         if isinstance(record, Asked | Told)
     )
     assert "aaa" in asks
-    for cut in range(0, len(whole.journal.records), 5):
+    for cut in range(0, len(whole.journal.records), 9):
         folder = tmp_path / str(cut)
         journal_of(whole.journal.records[:cut], folder)
         resumed = run(config, folder, InstantExecutor(fails, workers=3))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.errors import RunError
 from fmnist_sweep.training.results import EpochRecord, RunResult
 
 OnEpoch = Callable[[EpochRecord], None]
@@ -56,8 +57,12 @@ class InlineExecutor:
         self._run = run
 
     def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
-        """Run the rung; its own errors become its outcome. What `on_epoch` raises (a full disk, a
-        tracker that is away) is not the trial's and goes through, as an interrupt does."""
+        """Run the rung; its own errors become its outcome. What `on_epoch` raises (a tracker that
+        is away) is not the trial's and goes through, as an interrupt does; so does a full disk.
+
+        Raises:
+            RunError: the rung's files cannot be written or read.
+        """
         future: Future[RungOutcome] = Future()
         started = time.perf_counter()
         result, reason = None, None
@@ -75,6 +80,8 @@ class InlineExecutor:
         except Exception as error:
             if not_the_trials:
                 raise
+            if isinstance(error, OSError):
+                raise RunError(f"trial in {rung.folder}: {error}") from error
             reason = " ".join(f"{type(error).__name__}: {error}".split("\n", 1)[0].split())
         future.set_result(RungOutcome(result, reason, time.perf_counter() - started))
         return future

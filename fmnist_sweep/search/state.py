@@ -174,7 +174,7 @@ class SweepState:
         is_result = record.result is not None and record.score is not None
         if is_result != (record.status is TrialStatus.COMPLETED):
             raise ValueError(f"an answer to ask {record.ask} that is {record.status} by half")
-        del self.open_asks[record.ask]
+        asked = self.open_asks.pop(record.ask)
         trial = self._trial(record.trial)
         trial.status, trial.reason = record.status, record.reason
         if record.status is TrialStatus.COMPLETED:
@@ -182,7 +182,10 @@ class SweepState:
         else:
             self.failed_trials.add(record.trial)
         self.ended_trials.add(record.trial)
-        self.rung_seconds += record.seconds
+        # `seconds` are of the process that ended the rung; one before may have been killed in it.
+        epochs = (epoch.metrics.get("epoch_seconds", 0.0) for epoch in trial.history)
+        trained = sum(list(epochs)[asked.first_epoch :])
+        self.rung_seconds += max(record.seconds, trained)
 
     def _trial(self, number: int) -> Trial:
         if number not in self.trials:
