@@ -195,7 +195,7 @@ def test_bayesian_proposals_follow_the_answers() -> None:
     searches = []
     for wanted in (0.1, 0.8):
         search = Search(config)
-        for number in range(5):
+        for number in range(6):
             answer = search.oracle.ask(number)
             assert isinstance(answer, Suggestion)
             search.asked.append(answer)

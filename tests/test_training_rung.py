@@ -19,9 +19,8 @@ from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import RunError, TrialFailed
 from fmnist_sweep.training.checkpoint import Checkpoint, weights_digest
 from fmnist_sweep.training.evaluation import evaluate
-from fmnist_sweep.training.results import EpochRecord, RunResult
+from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResult
 from fmnist_sweep.training.rung import (
-    BEST_MODEL_FILE,
     CHECKPOINT_FILE,
     default_builder,
     evaluate_saved,
@@ -205,6 +204,26 @@ def test_a_test_loss_that_is_not_finite_fails_it_too(tmp_path: Path) -> None:
 
     with pytest.raises(TrialFailed, match="not finite in epoch 1: test_loss=nan"):
         rung(config, 1, tmp_path)
+
+
+class Unsavable(keras.layers.Dense):
+    def get_config(self) -> dict[str, object]:
+        raise NotImplementedError
+
+
+def unsavable_builder(
+    config: RunConfig, input_shape: tuple[int, int, int], classes: int
+) -> keras.Model:
+    del config
+    layers = [keras.layers.Flatten(), Unsavable(classes, activation="softmax")]
+    return keras.Sequential([keras.Input(input_shape), *layers])
+
+
+def test_a_model_that_cannot_be_saved_leaves_no_half_file(tmp_path: Path) -> None:
+    with pytest.raises(NotImplementedError):
+        rung(config_of(), 1, tmp_path, build_model=unsavable_builder)
+
+    assert files_in(tmp_path) == {CHECKPOINT_FILE}
 
 
 def silu_builder(config: RunConfig, input_shape: tuple[int, int, int], classes: int) -> keras.Model:

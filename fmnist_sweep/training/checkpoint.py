@@ -55,7 +55,7 @@ class Checkpoint:
         for part in _PARTS:
             dtypes[part] = [array.dtype.name for array in getattr(self, part)]
             for number, array in enumerate(getattr(self, part)):
-                arrays[f"{part}/{number}"] = _as_bytes(array)
+                arrays[f"{part}/{number}"] = array
         about = {"history": [asdict(record) for record in self.history], "dtypes": dtypes}
         arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
         with write_whole(path) as file:
@@ -72,8 +72,9 @@ class Checkpoint:
             with np.load(path, allow_pickle=False) as arrays:
                 about = json.loads(arrays["about"].tobytes())
                 parts = {
+                    # The view brings back kinds of number that NumPy has not, such as bfloat16.
                     part: tuple(
-                        _from_bytes(arrays[f"{part}/{number}"], dtype)
+                        arrays[f"{part}/{number}"].view(dtype)
                         for number, dtype in enumerate(about["dtypes"][part])
                     )
                     for part in _PARTS
@@ -91,12 +92,3 @@ def weights_digest(weights: Sequence[NDArray[Any]]) -> str:
         digest.update(f"{array.dtype.name}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-def _as_bytes(array: NDArray[Any]) -> NDArray[Any]:
-    # A `.npz` file does not keep the kinds of number that NumPy has not itself, such as bfloat16.
-    return array.view(f"u{array.itemsize}") if array.dtype.kind == "V" else array
-
-
-def _from_bytes(array: NDArray[Any], dtype: str) -> NDArray[Any]:
-    return array.view(dtype)

@@ -183,7 +183,6 @@ def _build_metrics(model: keras.Model, config: TrainConfig, classes: int) -> Non
     # traced, and have TensorFlow trace it once more: half a second a rung.
     targets = np.zeros((1, classes) if wants_one_hot(config) else 1)
     model.compute_metrics(None, targets, np.zeros((1, classes), np.float32))
-    model.reset_metrics()
 
 
 def _train_epoch(

@@ -1,0 +1,93 @@
+"""The program in a folder of its own, and what it leaves there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+REPOSITORY = Path(__file__).parents[1]
+SMALL = [
+    "data=synthetic", "data.train_size=600", "data.test_size=100", "data.image_size=12",
+    "split.validation=100", "split.test=100", "train.threads=1",
+]  # fmt: skip
+"""Drawn garments, so that a sweep takes seconds."""
+QUICK_SPACE = [
+    "model=small_cnn", "model.conv_blocks=[{channels: 4}]", "model.fc_layers=[]", "train.epochs=2",
+    "+space.train.optimizer.learning_rate={float: [1e-3, 1e-1], log: true}",
+    "+space.train.batch_size={choice: [25, 50, 100]}",
+    "+space.model.conv_blocks.count={int: [1, 2]}",
+    "+space.model.conv_blocks.each.channels={choice: [2, 4]}",
+]  # fmt: skip
+EPOCH_METRICS = {
+    "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "epoch_seconds",
+}  # fmt: skip
+LAST_METRICS = {"best_epoch", "best_val_accuracy", "test_accuracy", "test_loss", "train_seconds"}
+
+
+def program(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the program in a folder of its own; what it prints comes back."""
+    return subprocess.run(
+        [sys.executable, "-m", "fmnist_sweep", *arguments],
+        cwd=folder, env=environment(), capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    return {**ours, "PYTHONPATH": str(REPOSITORY)}
+
+
+def sweep_folder(folder: Path) -> Path:
+    (found,) = (folder / "mlruns" / "sweeps").iterdir()
+    return found
+
+
+def artifact(folder: Path, run: Run, path: str) -> Path:
+    return Path(run.info.artifact_uri.removeprefix("file://")) / path
+
+
+class Store:
+    """What a folder's MLflow store says."""
+
+    def __init__(self, folder: Path, experiment: str = "fmnist-sweep") -> None:
+        self.client = MlflowClient(f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}")
+        found = self.client.get_experiment_by_name(experiment)
+        assert found is not None
+        runs = list(self.client.search_runs([found.experiment_id], max_results=500))
+        self.parents = [run for run in runs if run.data.tags.get("fmnist.role") == "sweep"]
+        self.children = sorted(
+            (run for run in runs if run.data.tags.get("fmnist.role") == "trial"),
+            key=lambda run: int(run.data.tags["trial"]),
+        )
+        self.runs = runs
+
+    def steps(self, run: Run, metric: str) -> list[int]:
+        history = self.client.get_metric_history(run.info.run_id, metric)
+        return sorted(logged.step for logged in history)
+
+    def values(self, run: Run, metric: str) -> list[tuple[int, float]]:
+        history = self.client.get_metric_history(run.info.run_id, metric)
+        return sorted((logged.step, logged.value) for logged in history)
+
+
+def leaderboard(folder: Path) -> pd.DataFrame:
+    """The leaderboard that MLflow has, times aside."""
+    store = Store(folder)
+    table = pd.read_csv(artifact(folder, store.parents[0], "leaderboard.csv"))
+    return table.drop(columns="train_seconds")
+
+
+def assert_same_outcome(one: Path, other: Path) -> None:
+    """Leaderboards digit for digit, digests included, and every metric of every trial."""
+    pd.testing.assert_frame_equal(leaderboard(one), leaderboard(other), check_exact=True)
+    first, second = Store(one), Store(other)
+    for mine, theirs in zip(first.children, second.children, strict=True):
+        assert mine.data.params == theirs.data.params
+        for metric in (EPOCH_METRICS | LAST_METRICS) - {"epoch_seconds", "train_seconds"}:
+            assert first.values(mine, metric) == second.values(theirs, metric)

@@ -1,0 +1,102 @@
+"""A user's mistake gets one line that names it, exit code 2, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from program import SMALL, environment
+
+BAD = {
+    "space.train.bach_size": ["+space.train.bach_size={choice: [1]}"],
+    "space.data": ["+space.data.limit={choice: [100]}"],
+    "train.threads": ["+space.train.threads={choice: [1, 2]}"],
+    "the range is empty": ["+space.train.optimizer.learning_rate={float: [1e-2, 1e-4]}"],
+    "is not searched": [
+        "+space.train.batch_size={choice: [32], when: {train.optimizer.name: [sgd]}}"
+    ],
+    "in a circle": [
+        "+space.train.batch_size={choice: [32], when: {train.label_smoothing: [0.1]}}",
+        "+space.train.label_smoothing={choice: [0.1], when: {train.batch_size: [32]}}",
+    ],
+    "model.conv_blocks.0.activation": ["model.conv_blocks=[{activation: rleu}]"],
+    "train.optimizer.name": ["train.optimizer.name=adagrad"],
+    "conv block 0": ["model.conv_blocks=[{filter: 40, pad: valid}]"],
+    "sweep.name": ["+sweep=smoke", "sweep.name=../elsewhere"],
+    "split.test": ["split.test=55"],
+    "/nowhere": ["data=fashion_mnist", "data.limit=null", "data.dir=/nowhere"],
+    "needs a budget": ["+space.train.batch_size={choice: [32]}"],
+    "objective.metric": ["+sweep=smoke", "sweep.objective.metric=test_accuracy"],
+    "pixel3": ["data=csv", "data.train_file={folder}/column.csv"],
+    "label": ["data=csv", "data.train_file={folder}/label.csv"],
+    "pixel1": ["data=csv", "data.train_file={folder}/pixel.csv"],
+    "train-images": ["data=fashion_mnist", "data.limit=null", "data.dir={folder}"],
+    "cannot be written": ["model=small_cnn"],
+}
+CSV = {
+    "column.csv": "label,pixel1,pixel2,pixel4\n0,1,2,4\n",
+    "label.csv": "label,pixel1,pixel2,pixel3,pixel4\n-1,1,2,3,4\n",
+    "pixel.csv": "label,pixel1,pixel2,pixel3,pixel4\n0,256,2,3,4\n",
+}
+
+
+def bad_files(folder: Path) -> None:
+    """Write data files with one thing wrong in each, and a truncated Fashion-MNIST."""
+    for name, text in CSV.items():
+        (folder / name).write_text(text)
+    real = Path("/usr/share/datasets/fashion-mnist")
+    for path in real.glob("*.gz"):
+        content = path.read_bytes()
+        half = "train-images" in path.name
+        (folder / path.name).write_bytes(content[: len(content) // 2] if half else content)
+
+
+ALL_CASES = """
+import contextlib, io, json, os, sys
+from fmnist_sweep.app import main
+told = {}
+for named, (folder, arguments) in json.load(sys.stdin).items():
+    os.chdir(folder)
+    before = sorted(os.listdir())
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        code = main(arguments)
+    told[named] = [code, said.getvalue(), before == sorted(os.listdir())]
+print(json.dumps(told))
+"""
+"""One process for all cases: TensorFlow takes seconds to import."""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    data = tmp_path_factory.mktemp("data")
+    bad_files(data)
+    cases = {}
+    for named, overrides in BAD.items():
+        folder = tmp_path_factory.mktemp("case")
+        if named == "cannot be written":
+            (folder / "mlruns").write_text("a file, where a folder is to be")
+        typed = [o.replace("{folder}", str(data)) for o in overrides]
+        small = [] if typed[0] in ("data=fashion_mnist", "+sweep=smoke") else SMALL
+        if typed[0] == "data=csv":
+            small = ["data.image_size=[2, 2]", "train.threads=1"]
+        cases[named] = (str(folder), [*small, *typed])
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_CASES], input=json.dumps(cases),
+        env=environment(), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("named", BAD)
+def test_it_is_one_line_and_leaves_nothing(named: str, told: Any) -> None:
+    code, said, nothing_is_left = told[named]
+    (line,) = said.splitlines()
+    assert line.startswith("error: ")
+    assert named in line
+    assert (code, nothing_is_left) == (2, True)

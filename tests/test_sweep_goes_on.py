@@ -1,0 +1,66 @@
+"""Sweeps that were stopped, killed or given a larger budget end as if nothing had been."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from program import QUICK_SPACE, SMALL, Store, assert_same_outcome, environment, program
+
+
+@pytest.mark.parametrize("tuner", ["random", "grid", "bayesian"])
+def test_a_raised_budget_ends_where_the_larger_one_would_have(tuner: str, tmp_path: Path) -> None:
+    whole, raised = tmp_path / "whole", tmp_path / "raised"
+    for folder, budgets in ((whole, [5]), (raised, [2, 5])):
+        folder.mkdir()
+        for budget in budgets:
+            points = ["tuner.initial_points=3"] if tuner == "bayesian" else []
+            done = program(
+                folder, *SMALL, *QUICK_SPACE, f"tuner={tuner}", *points,
+                f"sweep.max_trials={budget}",
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+    assert_same_outcome(whole, raised)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_sweep_that_was_stopped_goes_on_as_if_it_never_was(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    arguments = [*SMALL, *QUICK_SPACE, "tuner=hyperband", "train.epochs=3", "sweep.max_trials=5"]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    for folder in (whole, stopped):
+        folder.mkdir()
+    assert program(whole, *arguments).returncode == 0
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "fmnist_sweep", *arguments],
+        cwd=stopped, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as running:  # fmt: skip
+        wait_for_epochs(stopped, 3)
+        running.send_signal(number)
+        printed, _ = running.communicate(timeout=60)
+    if number is signal.SIGKILL:
+        assert running.returncode == -signal.SIGKILL
+    else:
+        assert running.returncode == 128 + number
+        assert "To go on: python -m fmnist_sweep" in printed
+        assert "KILLED" in {run.info.status for run in Store(stopped).runs}
+        assert "RUNNING" not in {run.info.status for run in Store(stopped).runs}
+    assert program(stopped, *arguments).returncode == 0
+    assert_same_outcome(whole, stopped)
+    assert {run.info.status for run in Store(stopped).runs} == {"FINISHED"}
+
+
+def wait_for_epochs(folder: Path, count: int) -> None:
+    """Wait until a running sweep has journaled that many epochs."""
+    for _ in range(600):
+        journals = list(folder.glob("mlruns/sweeps/*/journal.jsonl"))
+        if journals and journals[0].read_text().count('"kind":"epoch"') >= count:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"no {count} epochs in a minute")
