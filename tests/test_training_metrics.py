@@ -130,6 +130,32 @@ def test_a_budget_in_steps_ends_with_a_short_epoch() -> None:
     assert int(history.model.optimizer.iterations) == 7
 
 
+class Counting(keras.Model):
+    """Counts how often its steps are traced: Python runs then, and only then."""
+
+    def train_step(self, data: Any) -> Any:
+        TRACED.append("train")
+        return super().train_step(data)
+
+    def predict_step(self, data: Any) -> Any:
+        TRACED.append("predict")
+        return super().predict_step(data)
+
+
+TRACED: list[str] = []
+
+
+def test_a_training_is_traced_once_however_many_epochs_and_batch_sizes() -> None:
+    def build(config: RunConfig, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
+        model = default_builder(config, input_shape, classes)
+        return Counting(model.inputs, model.outputs)
+
+    TRACED.clear()
+    train_to(config_of(*PLAIN), 3, build_model=build)
+
+    assert sorted(TRACED) == ["predict", "train"]
+
+
 def test_one_hot_and_sparse_targets_train_alike() -> None:
     sparse, one_hot = (
         train_to(config_of(f"train.loss={name}_crossentropy"), 2).checkpoint
