@@ -139,17 +139,16 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_every_public_name_is_there() -> None:
-    from fmnist_sweep import data
+    from fmnist_sweep import data, sweep
     from fmnist_sweep.model import builder, wrapper
-    from fmnist_sweep.search import api
 
     homes: dict[str, Any] = {
         "FashionMNISTCNN": wrapper,
         "balanced_test_split": data,
         "build_cnn": builder,
         "load_dataset": data,
-        "load_sweep": api,
-        "run_sweep": api,
+        "load_sweep": sweep,
+        "run_sweep": sweep,
     }
     assert set(fmnist_sweep.__all__) == {"__version__", *homes}
     assert set(fmnist_sweep.__all__) <= set(dir(fmnist_sweep))
