@@ -123,20 +123,43 @@ def use_threads(threads: int) -> None:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Have SIGTERM interrupt the block as Ctrl-C does, but as `Terminated`."""
+    """Have SIGTERM interrupt the block as Ctrl-C does, but as `Terminated`.
 
-    def terminate(_number: int, _frame: object) -> None:
-        raise Terminated
+    Python drops an exception that a signal raises while an object is being destroyed, and freeing
+    a network's graph destroys many; so the request is kept, for `stop_if_asked` to find.
+    """
 
+    def stop(number: int, _frame: object) -> None:
+        _asked_to_stop.append(Terminated if number == signal.SIGTERM else KeyboardInterrupt)
+        raise _asked_to_stop[-1]
+
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as for a job in the background
+        numbers.append(signal.SIGINT)
     try:
-        before = signal.signal(signal.SIGTERM, terminate)
+        before = {number: signal.signal(number, stop) for number in numbers}
     except ValueError:  # not the main thread: its owner deals with signals
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        _asked_to_stop.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop_if_asked() -> None:
+    """Raise the interrupt that a signal asked for inside `terminable`, should it have been lost.
+
+    Raises:
+        KeyboardInterrupt: `Terminated` after SIGTERM.
+    """
+    if _asked_to_stop:
+        raise _asked_to_stop[0]
+
+
+_asked_to_stop: list[type[KeyboardInterrupt]] = []
 
 
 class Terminated(KeyboardInterrupt):

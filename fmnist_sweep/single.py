@@ -77,6 +77,7 @@ def run_single(
         def tell(record: EpochRecord) -> None:
             tracker.epoch(key, record)
             on_epoch(record)
+            environment.stop_if_asked()
 
         folder = Path(place)
         result = run_rung(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_sweep.config.schema import Config, RunConfig
+from fmnist_sweep.environment import stop_if_asked
 from fmnist_sweep.errors import SweepStopped
 from fmnist_sweep.search.budget import (
     check_failures,
@@ -87,6 +88,7 @@ class SweepLoop:
         self._journal.append(record)
         self._state.apply(record)
         self._observer(record, self._state)
+        stop_if_asked()
 
     def run(self) -> str:
         """Go on until the budget is used up or the tuner has nothing more; return which.
