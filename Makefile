@@ -22,7 +22,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup ready smoke sweep test lint ui bench lock clean-venv
+.PHONY: help setup ready smoke sweep baselines test lint ui bench lock clean-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,14 @@ smoke: ready ## a sweep of a minute on a part of the real data
 
 sweep: ready ## the main job: search CNNs on the whole of Fashion-MNIST
 	$(BIN)/python -m fmnist_sweep +sweep=cnn
+	@echo "Next: make ui"
+
+baselines: ready ## train the published systems with three seeds, and write their table (an hour)
+	@for file in experiments/baseline/*.yaml; do \
+	  name=$$(basename "$$file" .yaml); \
+	  $(BIN)/python -m fmnist_sweep -m +baseline=$$name train.seed=1,2,3 || exit 1; \
+	done
+	$(BIN)/python -m fmnist_sweep baselines
 	@echo "Next: make ui"
 
 test: ready ## the whole test suite (PYTEST_ARGS='-k split' for a part)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 
 from fmnist_sweep import environment
 from fmnist_sweep.config.compose import Composition, Task, run_main
@@ -35,26 +37,71 @@ def run(config: Config, composition: Composition) -> None:
         launch_training(config, composition)
 
 
-def space(config: Config, composition: Composition) -> None:
-    """Print a sweep's search space, starting nothing."""
+@dataclass(frozen=True)
+class Command:
+    """A side command: a bare word, its own words after it, then config as everywhere.
+
+    `words` says in capitals what may follow, those in brackets if one likes; dots: as many.
+    """
+
+    words: str
+    run: Callable[..., None]
+
+    def accepts(self, words: Sequence[str]) -> bool:
+        """Whether there are as many words as there have to be."""
+        wanted = self.words.split()
+        least = sum(not word.startswith("[") for word in wanted)
+        return least <= len(words) and (len(words) <= len(wanted) or self.words.endswith("...]"))
+
+
+def _space(config: Config, composition: Composition) -> None:
     environment.load_tensorflow()
     from fmnist_sweep.launch import launch_space
 
     launch_space(config, composition)
 
 
-COMMANDS: dict[str, Task] = {"space": space}
-"""Side commands: a bare word before the overrides."""
+def _export(config: Config, _composition: Composition, *words: str) -> None:
+    from fmnist_sweep.side_commands import export
+
+    export(config, *words)
+
+
+def _baselines(config: Config, _composition: Composition, *words: str) -> None:
+    from fmnist_sweep.side_commands import write_baselines
+
+    write_baselines(config, *words)
+
+
+COMMANDS = {
+    "space": Command("", _space),
+    "export": Command("RUN [NAME]", _export),
+    "baselines": Command("[NAME...]", _baselines),
+}
+"""Side commands by their names."""
 
 
 def _task_and_overrides(arguments: list[str]) -> tuple[Task, list[str]]:
-    if not arguments or arguments[0].startswith(("-", "+", "~")) or "=" in arguments[0]:
+    if not arguments or _is_config(arguments[0]):
         return run, arguments
-    name, *overrides = arguments
+    name, *rest = arguments
     if name not in COMMANDS:
         advice = did_you_mean(name, COMMANDS, of="there are")
         raise ConfigError(f"{name}: no such command{advice}; config is written key=value")
-    return COMMANDS[name], overrides
+    words = list(takewhile(lambda argument: not _is_config(argument), rest))
+    command = COMMANDS[name]
+    if not command.accepts(words):
+        wanted = command.words or "no words of its own"
+        raise ConfigError(f"{name}: takes {wanted}, given: {' '.join(words) or 'none'}")
+
+    def task(config: Config, composition: Composition) -> None:
+        command.run(config, composition, *words)
+
+    return task, rest[len(words) :]
+
+
+def _is_config(argument: str) -> bool:
+    return argument.startswith(("-", "+", "~")) or "=" in argument
 
 
 def _exit_code(program: Callable[[], None]) -> int:

@@ -48,12 +48,14 @@ def hydra_raises() -> Iterator[None]:
 
 
 def quiet_mlflow() -> None:
-    """Have MLflow send no usage statistics and print no links; call before it is imported.
+    """Have MLflow send no usage statistics, print no links and draw no bars; call before it is
+    imported.
 
     What the user has set stays as it is.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 def load_tensorflow() -> None:
@@ -93,6 +95,32 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def numeric_settings() -> dict[str, str]:
+    """Return the environment variables that are set and change how numbers are calculated."""
+    return {name: os.environ[name] for name in _NUMERIC_SETTINGS if name in os.environ}
+
+
+_NUMERIC_SETTINGS = (
+    "DNNL_MAX_CPU_ISA", "KERAS_BACKEND", "ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA",
+    "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS", "XLA_FLAGS",
+)  # fmt: skip
+
+
+def accelerators() -> list[str]:
+    """Return the names of the GPUs and the like that TensorFlow sees."""
+    load_tensorflow()
+    import tensorflow as tf
+
+    with _stderr_aside():
+        found = [
+            device for device in tf.config.list_physical_devices() if device.device_type != "CPU"
+        ]
+        return [
+            tf.config.experimental.get_device_details(device).get("device_name", device.name)
+            for device in found
+        ]
+
+
 def use_threads(threads: int) -> None:
     """Fix the number of threads of TensorFlow's operations, which the last bits depend on.
 
@@ -114,9 +142,7 @@ def use_threads(threads: int) -> None:
                 f"train.threads={threads}: TensorFlow was started with {started} in this process "
                 "and cannot change; start another process for another number"
             ) from error
-    with _stderr_aside():
-        has_gpu = bool(tf.config.list_physical_devices("GPU"))
-    if has_gpu:
+    if accelerators():
         # On a CPU a fixed number of threads is enough; a GPU's kernels have to be asked.
         tf.config.experimental.enable_op_determinism()
 

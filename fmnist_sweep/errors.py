@@ -8,7 +8,8 @@
     └── RunError             trouble while running; the program exits with code 1
         ├── TrialFailed      one trial went wrong; the sweep goes on
         ├── JournalError     a journal that cannot be read; names file and line
-        └── SweepStopped     a sweep that cannot go on (too many failures, a lock held)
+        ├── SweepStopped     a sweep that cannot go on (too many failures, a lock held)
+        └── NotReproduced    a rerun that is not, or did not give, what was recorded
 
 A message is one line that names the thing, the value given and what is allowed.
 """
@@ -54,3 +55,7 @@ class JournalError(RunError):
 
 class SweepStopped(RunError):
     """A sweep that cannot go on."""
+
+
+class NotReproduced(RunError):
+    """A rerun whose data, split or config is not the recorded one, or whose result is not."""

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fmnist_sweep.errors import ConfigError
+
 
 @contextmanager
 def write_whole(path: Path) -> Iterator[BinaryIO]:
@@ -45,3 +47,17 @@ def canonical_json(value: Any) -> str:
 def digest_of(value: Any) -> str:
     """Return the SHA-256 of a plain value, in hex."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def check_writable(root: Path, *folders: str) -> None:
+    """Refuse output folders that cannot be written, before a run is begun in them.
+
+    Raises:
+        ConfigError: names the folder.
+    """
+    for folder in (root / name for name in folders):
+        existing = folder
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            raise ConfigError(f"{folder}: cannot be written; allowed: a folder that is yours")

@@ -7,8 +7,9 @@ from pathlib import Path
 from fmnist_sweep import environment
 from fmnist_sweep.config.compose import Composition
 from fmnist_sweep.config.schema import Config
-from fmnist_sweep.errors import ConfigError, RunError
+from fmnist_sweep.errors import ConfigError, NotReproduced, RunError
 from fmnist_sweep.provenance import command
+from fmnist_sweep.report.comparisons import print_verification, reported_table
 from fmnist_sweep.report.console import (
     SweepProgress,
     console,
@@ -20,7 +21,7 @@ from fmnist_sweep.report.console import (
 from fmnist_sweep.report.space_table import print_space
 from fmnist_sweep.search.finish import confirmation_epochs
 from fmnist_sweep.search.plan import SweepPlan, plan_sweep
-from fmnist_sweep.single import run_single
+from fmnist_sweep.single import Origin, run_single
 from fmnist_sweep.sweep import Sweep, run_sweep
 from fmnist_sweep.tracking import ui_command
 
@@ -45,17 +46,25 @@ def launch_sweep(config: Config, composition: Composition) -> None:
 
 
 def launch_training(config: Config, composition: Composition) -> None:
-    """Train one config and track it."""
+    """Train one config and track it; hold it to its record, where it has one.
+
+    Raises:
+        NotReproduced: it is not what was recorded, or did not give it.
+    """
     out = console()
-    label = composition.selected.get("best") or composition.selected.get("baseline") or "train"
+    source = composition.source
+    label = "train" if source is None else source.partition("/")[2]
+    origin = Origin(source, derived=bool(composition.deriving))
     with environment.terminable():
-        result = run_single(
+        run = run_single(
             config,
             label,
             composition.overrides,
+            origin,
             on_start=lambda line: out.print(line, soft_wrap=True, markup=False),
             on_epoch=lambda record: out.print(f"  {epoch_line(record)}", soft_wrap=True),
         )
+    result = run.result
     validation = result.best_metrics.get("val_accuracy")
     out.print(
         f"best epoch {result.best_epoch}: "
@@ -64,18 +73,25 @@ def launch_training(config: Config, composition: Composition) -> None:
         f"({result.train_seconds:.1f} s)"
     )
     out.print(f"weights {result.weights_sha256[:16]}, best {result.best_weights_sha256[:16]}")
-    print_commands(out, _see_it(config))
+    if config.reported is not None:
+        out.print(reported_table(config.reported, result))
+    if run.verification is not None:
+        print_verification(out, run.verification)
+    elif config.expected is not None:
+        out.print(
+            f"derived from {source}: {' '.join(composition.deriving)}; no verdict", markup=False
+        )
+    out.print("next:")
+    print_commands(out, {**_keep_it(run.run_id), **_see_it(config)})
+    if run.verification is not None and not run.verification.matches:
+        raise NotReproduced(f"{source}: the rerun did not give what was recorded")
 
 
 def launch_space(config: Config, composition: Composition) -> None:
     """Print a sweep's space; start nothing."""
     if not config.is_sweep:
         raise ConfigError("space: this config has none; choose a sweep, such as +sweep=cnn")
-    print_space(_plan(config, composition), console())
-
-
-def _plan(config: Config, composition: Composition) -> SweepPlan:
-    return plan_sweep(
+    plan = plan_sweep(
         config,
         None,
         None,
@@ -83,6 +99,7 @@ def _plan(config: Config, composition: Composition) -> SweepPlan:
         pinned=composition.overridden_keys,
         root=Path.cwd(),
     )
+    print_space(plan, console())
 
 
 def _announce(plan: SweepPlan) -> None:
@@ -140,6 +157,11 @@ def _conclude(sweep: Sweep, composition: Composition) -> None:
         commands = {"reproduce": command((f"+best={sweep.best_file.stem}",)), **commands}
     out.print("next:")
     print_commands(out, {**commands, **_see_it(sweep.config)})
+
+
+def _keep_it(run_id: str | None) -> dict[str, str]:
+    """Return how to make a config with a record out of a run."""
+    return {} if run_id is None else {"keep it": f"{command(())} export {run_id}"}
 
 
 def _see_it(config: Config) -> dict[str, str]:

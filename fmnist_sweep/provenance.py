@@ -1,4 +1,4 @@
-"""Where a result comes from: the code, the packages, the command."""
+"""Where a result comes from: the machine, the packages, the code, the command."""
 
 from __future__ import annotations
 
@@ -9,20 +9,40 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_PACKAGES = (
-    "fmnist-sweep", "tensorflow", "keras", "keras-tuner", "mlflow", "hydra-core", "numpy", "pandas",
-)  # fmt: skip
+from fmnist_sweep import environment
+from fmnist_sweep.config.record_schema import Environment, Numerics
+from fmnist_sweep.config.schema import RunConfig
+
+_CALCULATING = ("tensorflow", "keras", "numpy")
+_OTHERS = ("fmnist-sweep", "keras-tuner", "mlflow", "hydra-core", "omegaconf", "pydantic", "pandas")
+# Instruction sets for which TensorFlow, oneDNN and NumPy have code of their own.
+_FEATURES = ("sse4", "ssse3", "avx", "fma", "f16c", "bf16", "amx", "asimd", "neon", "sve", "i8mm")
+_MOST_OF_A_DIFF = 1_000_000
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a result depends on."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # run from a source tree that was never installed
-            found[package] = "not installed"
-    return found
+def environment_of_run(config: RunConfig, overrides: tuple[str, ...]) -> Environment:
+    """Return where a run of that config is made, threads resolved; TensorFlow is started.
+
+    `overrides`: how the config was composed.
+    """
+    threads = config.train.threads
+    assert threads is not None  # `with_threads` comes first
+    calculating = {"python": ".".join(map(str, sys.version_info[:3])), **_versions(_CALCULATING)}
+    return Environment(
+        numerics=Numerics(
+            versions=calculating,
+            cpu=cpu_model(),
+            cpu_features=_cpu_features(),
+            accelerators=environment.accelerators(),
+            threads=threads,
+            settings=environment.numeric_settings(),
+        ),
+        packages=_versions(_OTHERS),
+        platform=platform.platform(),
+        git_commit=git_commit(Path.cwd()),
+        git_changed=git_diff(Path.cwd()) is not None,
+        command=command(overrides),
+    )
 
 
 def command(overrides: tuple[str, ...]) -> str:
@@ -32,22 +52,72 @@ def command(overrides: tuple[str, ...]) -> str:
 
 def git_commit(folder: Path) -> str | None:
     """Return the commit that a folder is checked out at, or None where there is none to tell."""
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"],
-            capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
+    answer = _git(folder, "rev-parse", "HEAD")
+    return None if answer is None else answer.strip()
+
+
+def git_diff(folder: Path) -> str | None:
+    """Return how the tracked files of a folder's repository differ from its commit.
+
+    None where they do not, or where there is no repository; a very long one is cut, and says so.
+    """
+    # Whatever a user's settings say: no program of theirs is run, no colours are put in.
+    answer = _git(folder, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD")
+    if not answer:
         return None
-    return answer.stdout.strip()
+    if len(answer) > _MOST_OF_A_DIFF:
+        return f"{answer[:_MOST_OF_A_DIFF]}\n[cut: {len(answer):,} characters]\n"
+    return answer
 
 
 def cpu_model() -> str:
-    """Return the processor's name as its system tells it."""
+    """Return the processor's name as its system tells it.
+
+    Virtual machines hide it behind a general one; family and model tell generations apart.
+    """
+    name = _cpuinfo("model name")
+    family, model = _cpuinfo("cpu family"), _cpuinfo("model")
+    if name is not None and family is not None and model is not None:
+        return f"{name} (family {family}, model {model})"
+    if name is None and sys.platform == "darwin":
+        name = _output("sysctl", "-n", "machdep.cpu.brand_string")
+    return (name or platform.processor() or platform.machine()).strip()
+
+
+def _cpu_features() -> list[str]:
+    """Return those instruction sets of the processor that decide which code calculates."""
+    flags = _cpuinfo("flags") or _cpuinfo("Features") or ""
+    return sorted(flag for flag in flags.split() if flag.startswith(_FEATURES))
+
+
+def _cpuinfo(key: str) -> str | None:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+            name, _, value = line.partition(":")
+            if name.strip() == key:
+                return value.strip()
     except OSError:  # not Linux
         pass
-    return platform.processor() or platform.machine()
+    return None
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from a source tree that was never installed
+            found[package] = "not installed"
+    return found
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    return _output("git", "-C", str(folder), *arguments)
+
+
+def _output(*words: str) -> str | None:
+    try:
+        answer = subprocess.run(words, capture_output=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.decode(errors="replace")

@@ -6,20 +6,26 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from fmnist_sweep import environment
+from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import Config
+from fmnist_sweep.data.dataset import run_name
 from fmnist_sweep.errors import RunError
+from fmnist_sweep.files import check_writable
 from fmnist_sweep.model.plan import plan_cnn
-from fmnist_sweep.provenance import command
-from fmnist_sweep.search.plan import check_writable
-from fmnist_sweep.tracking import open_tracker
+from fmnist_sweep.provenance import environment_of_run
+from fmnist_sweep.reproduction import Outcome, Verification, check_before, compare
+from fmnist_sweep.tracking import TRAININGS, open_tracker
 from fmnist_sweep.tracking.run_log import (
     dataset_inputs,
     end_failed,
+    final_metrics,
     input_tags,
     log_files,
+    log_git_diff,
     log_metrics,
     provenance_tags,
     start_run,
@@ -29,32 +35,63 @@ from fmnist_sweep.training.preparation import Prepared, epochs_of, prepare, with
 from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResult
 from fmnist_sweep.training.rung import default_builder, run_rung
 
-EXPERIMENT = "fmnist-train"
+
+@dataclass(frozen=True)
+class Origin:
+    """Which file a training's config comes from (`best/NAME` or `baseline/NAME`, None where it is
+    none), and whether values of the command line make it another training."""
+
+    source: str | None = None
+    derived: bool = False
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tag that tells a rerun from a derived run."""
+        if self.source is None:
+            return {}
+        return {"derived_from" if self.derived else "rerun_of": self.source}
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A training that was run: its result, how it compares with the config's record (None where
+    that was not asked for), and the tracker's own id of its run (None where there is none)."""
+
+    result: RunResult
+    verification: Verification | None
+    run_id: str | None
 
 
 def run_single(
     config: Config,
     label: str,
     overrides: tuple[str, ...],
+    origin: Origin,
     *,
     on_start: Callable[[str], None],
     on_epoch: Callable[[EpochRecord], None],
-) -> RunResult:
+) -> TrackedRun:
     """Train a config from the start to its end, and track it as a run of its own.
 
     Args:
-        config: what to train.
+        config: what to train; where it has a record, and the run is not derived, it is held to it.
         label: the run's name.
         overrides: how the config was composed, for the record.
+        origin: where the config comes from.
         on_start: hears in a line what is going to be trained.
         on_epoch: hears of every epoch.
 
     Raises:
         UserError: the config cannot be run; nothing was written.
+        NotReproduced: data, split or config are not the recorded ones; nothing was written.
         TrialFailed: the loss is not finite.
     """
     config = with_threads(config)
     prepared = prepare(config)
+    expected = None if origin.derived else config.expected
+    if expected is not None:
+        data, split = prepared.dataset.sha256, prepared.split.sha256
+        check_before(expected, config.run, data, split, origin.source or label)
     epochs = epochs_of(config, prepared)
     shape, classes = prepared.dataset.image_shape, prepared.dataset.classes
     parameters = plan_cnn(config.model, shape, classes).parameters
@@ -63,16 +100,17 @@ def run_single(
         config.tracking,
         root=Path.cwd(),
         environment_uri=environment.tracking_uri_from_environment(),
-        experiment=config.tracking.experiment or EXPERIMENT,
+        experiment=config.tracking.experiment or TRAININGS,
     )
-    name = f"synthetic-{label}" if prepared.dataset.synthetic else label
+    here = environment_of_run(config, overrides)
+    name = run_name(label, prepared.dataset)
     on_start(
         f"{name}: {parameters:,} parameters, {epochs} epochs of {len(prepared.split.train):,} "
         f"images, {config.train.threads} threads"
     )
     key = f"{name}@{time.time()}"
     with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place, _ended(tracker, key):
-        _start(tracker, key, name, config, prepared, parameters, overrides)
+        _start(tracker, key, name, config, prepared, parameters, origin, here)
 
         def tell(record: EpochRecord) -> None:
             tracker.epoch(key, record)
@@ -81,11 +119,32 @@ def run_single(
 
         folder = Path(place)
         result = run_rung(
-            config.run, prepared.data, epochs, folder, build_model=default_builder, on_epoch=tell
+            config.run,
+            prepared.data,
+            epochs,
+            folder,
+            build_model=default_builder,
+            on_epoch=tell,
+            every_steps=config.tracking.every_steps,
         )
         log_metrics(tracker, key, result, at=time.time())
         log_files(tracker, key, result, folder / BEST_MODEL_FILE)
-    return result
+        verification = None
+        if expected is not None:
+            verification = compare(expected, _outcome(prepared, result), here.numerics)
+            tracker.tags(key, {"reproduction": verification.verdict})
+    return TrackedRun(result, verification, tracker.where(key))
+
+
+def _outcome(prepared: Prepared, result: RunResult) -> Outcome:
+    return Outcome(
+        final_metrics(result),
+        prepared.split.images,
+        data_sha256=prepared.dataset.sha256,
+        split_sha256=prepared.split.sha256,
+        weights_sha256=result.weights_sha256,
+        best_weights_sha256=result.best_weights_sha256,
+    )
 
 
 def _start(
@@ -95,7 +154,8 @@ def _start(
     config: Config,
     prepared: Prepared,
     parameters: int,
-    overrides: tuple[str, ...],
+    origin: Origin,
+    here: Environment,
 ) -> None:
     inputs = dataset_inputs(prepared.dataset, prepared.split)
     start_run(
@@ -109,12 +169,16 @@ def _start(
             **input_tags(inputs),
             **config.tracking.tags,
             "fmnist.role": "training",
-            "train.command": command(overrides),
+            "train.command": here.command,
+            **origin.tags,
         },
+        environment=here,
         started_at=time.time(),
         inputs=inputs,
         note=config.tracking.note,
     )
+    if not tracker.is_complete(key):
+        log_git_diff(tracker, key)
 
 
 @contextmanager

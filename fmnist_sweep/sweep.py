@@ -18,8 +18,8 @@ from fmnist_sweep import environment
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.data import Dataset
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.files import canonical_json, write_text_whole
-from fmnist_sweep.provenance import command, versions
+from fmnist_sweep.files import canonical_json, check_writable, write_text_whole
+from fmnist_sweep.provenance import command, environment_of_run
 from fmnist_sweep.report.best_file import best_config, write_best_file
 from fmnist_sweep.search import lock
 from fmnist_sweep.search.executor import InlineExecutor, OnEpoch, Rung
@@ -27,10 +27,10 @@ from fmnist_sweep.search.finish import confirm, look_at_official_test
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
 from fmnist_sweep.search.leaderboard import leaderboard
 from fmnist_sweep.search.loop import Observer, SweepLoop
-from fmnist_sweep.search.plan import SweepPlan, check_writable, plan_sweep
+from fmnist_sweep.search.plan import SweepPlan, plan_sweep
 from fmnist_sweep.search.records import SCHEMA, Begun, Ended, Record
 from fmnist_sweep.search.state import SweepState
-from fmnist_sweep.tracking import open_tracker
+from fmnist_sweep.tracking import SWEEPS, open_tracker
 from fmnist_sweep.tracking.sweep_log import SweepLog
 from fmnist_sweep.tracking.tracker import Tracker
 from fmnist_sweep.training.batches import ImageSet
@@ -39,7 +39,6 @@ from fmnist_sweep.training.results import BEST_MODEL_FILE, RunResult
 from fmnist_sweep.training.rung import default_builder, run_rung
 from fmnist_sweep.training.train import ModelBuilder
 
-EXPERIMENT = "fmnist-sweep"
 _CONFIG_FILE = "config.json"
 
 
@@ -130,7 +129,7 @@ def run_sweep(
         plan.config.tracking,
         root=Path.cwd(),
         environment_uri=environment.tracking_uri_from_environment(),
-        experiment=plan.config.tracking.experiment or EXPERIMENT,
+        experiment=plan.config.tracking.experiment or SWEEPS,
     )
     with lock.held(plan.folder / "lock"):
         return _run(plan, tracker, build_model, data is not None, overrides, observer)
@@ -163,6 +162,7 @@ def _run(
 ) -> Sweep:
     config, prepared = plan.config, plan.prepared
     custom = build_model is not None or own_data
+    place = environment_of_run(config, overrides)
     log = SweepLog(
         tracker,
         config,
@@ -170,7 +170,9 @@ def _run(
         plan.folder,
         prepared.dataset,
         prepared.split,
+        place,
         custom_builder=build_model is not None,
+        custom_data=own_data,
     )
     write_text_whole(plan.folder / _CONFIG_FILE, canonical_json(_as_given(config)))
     state = SweepState(config.sweep.objective)
@@ -183,7 +185,9 @@ def _run(
             if observer is not None:
                 observer(record, state)
 
-        executor = _inline_executor(prepared, build_model or default_builder)
+        executor = _inline_executor(
+            prepared, build_model or default_builder, config.tracking.every_steps
+        )
         loop = SweepLoop(
             config,
             plan.space,
@@ -194,6 +198,7 @@ def _run(
             plan.folder,
             observe,
             plan.why_infeasible,
+            place,
         )
         if state.begun is None:
             # Checkpoints without a journal are of a sweep that nobody knows any more.
@@ -214,7 +219,9 @@ def _run(
     return Sweep(plan.name, plan.folder, config, state, best_file, log.run_id)
 
 
-def _inline_executor(prepared: Prepared, build_model: ModelBuilder) -> InlineExecutor:
+def _inline_executor(
+    prepared: Prepared, build_model: ModelBuilder, every_steps: int | None
+) -> InlineExecutor:
     def run(rung: Rung, on_epoch: OnEpoch) -> RunResult:
         return run_rung(
             rung.config,
@@ -223,6 +230,7 @@ def _inline_executor(prepared: Prepared, build_model: ModelBuilder) -> InlineExe
             rung.folder,
             build_model=build_model,
             on_epoch=on_epoch,
+            every_steps=every_steps,
         )
 
     return InlineExecutor(run)
@@ -234,7 +242,6 @@ def _begun(plan: SweepPlan, overrides: tuple[str, ...]) -> Begun:
         name=plan.name,
         identity=plan.identity,
         command=command(overrides),
-        versions=versions(),
         at=time.time(),
     )
 
@@ -243,7 +250,8 @@ def _export(plan: SweepPlan, state: SweepState) -> Path | None:
     best = state.best
     if best is None:
         return None
-    path = write_best_file(Path.cwd() / "experiments" / "best", plan.name, plan.config, state, best)
+    folder = Path.cwd() / "experiments" / "best"
+    path = write_best_file(folder, plan.name, plan.config, state, best, plan.prepared.split)
     write_text_whole(plan.folder / "best.yaml", path.read_text())
     return path
 

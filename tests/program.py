@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -36,6 +39,39 @@ def program(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "fmnist_sweep", *arguments],
         cwd=folder, env=environment(), capture_output=True, text=True, timeout=500,
     )  # fmt: skip
+
+
+@dataclass
+class Called:
+    """What one call of the program gave; `err` and `out` are what it printed."""
+
+    exit_code: int
+    out: str
+    err: str
+
+
+_DRIVER = """
+import contextlib, io, json, sys
+from fmnist_sweep.app import main
+
+for arguments in json.load(sys.stdin):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(arguments)
+    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
+"""
+
+
+def calls(folder: Path, *each: Sequence[str], before: str = "") -> list[Called]:
+    """Call the program several times in one process of its own, which spares starting TensorFlow
+    for each; `before` is Python to run first."""
+    done = subprocess.run(
+        [sys.executable, "-c", before + _DRIVER],
+        cwd=folder, env=environment(), input=json.dumps([list(one) for one in each]),
+        capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [Called(*json.loads(line)) for line in done.stdout.splitlines()]
 
 
 def environment() -> dict[str, str]:

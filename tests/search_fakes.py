@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.load import load_config
+from fmnist_sweep.config.record_schema import Environment, Numerics
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.files import digest_of
@@ -26,6 +27,21 @@ from fmnist_sweep.space.reading import read_space
 from fmnist_sweep.training.preparation import Prepared, epochs_of
 from fmnist_sweep.training.results import EpochRecord, RunResult
 
+ENVIRONMENT = Environment(
+    numerics=Numerics(
+        versions={"tensorflow": "2.21.0"},
+        cpu="a CPU",
+        cpu_features=["avx2"],
+        accelerators=[],
+        threads=2,
+        settings={},
+    ),
+    packages={"fmnist-sweep": "0.1.0"},
+    platform="Linux",
+    git_commit="c" * 40,
+    git_changed=False,
+    command="python -m fmnist_sweep +sweep=mine",
+)
 SMALL_DATA = (
     "data=synthetic",
     "data.train_size=400",
@@ -145,6 +161,7 @@ def run(
     *,
     observer: Callable[[Record, SweepState], None] = lambda record, state: None,
     why_infeasible: Callable[[Mapping[str, Any]], str | None] | None = None,
+    environment: Environment = ENVIRONMENT,
 ) -> Run:
     """Run a sweep, or go on with the one whose journal is in that folder."""
     executor = executor or InstantExecutor()
@@ -161,6 +178,7 @@ def run(
         folder,
         observer,
         why_infeasible or feasibility(config, space, prepared(), on_paper=True),
+        environment,
     )
     return Run(loop.run(), state, journal, executor)
 

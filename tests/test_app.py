@@ -196,11 +196,32 @@ def test_help_lists_the_user_s_own_files(
 
 def test_command_gets_the_config_of_the_rest_of_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[Config, Composition]] = []
-    monkeypatch.setitem(app.COMMANDS, "look", lambda *call: seen.append(call))
+    look = app.Command("", lambda *call: seen.append(call))
+    monkeypatch.setitem(app.COMMANDS, "look", look)
     assert app.main(["look", "train.seed=6"]) == 0
     [(config, composition)] = seen
     assert config.train.seed == 6
     assert composition.overrides == ("train.seed=6",)
+
+
+def test_command_gets_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, ...]] = []
+    look = app.Command("RUN [NAME]", lambda config, composition, *words: seen.append(words))
+    monkeypatch.setitem(app.COMMANDS, "look", look)
+    assert app.main(["look", "one", "train.seed=6"]) == 0
+    assert app.main(["look", "one", "two"]) == 0
+    assert seen == [("one",), ("one", "two")]
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [(["export"], "none"), (["export", "a", "b", "c"], "a b c")],
+)
+def test_command_refuses_another_number_of_words(
+    words: list[str], given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main(words) == 2
+    assert capsys.readouterr().err == f"error: export: takes RUN [NAME], given: {given}\n"
 
 
 @pytest.mark.parametrize(
@@ -225,7 +246,7 @@ def test_trouble_while_running(
     def fail(config: Config, composition: Composition) -> None:
         raise error
 
-    monkeypatch.setitem(app.COMMANDS, "fail", fail)
+    monkeypatch.setitem(app.COMMANDS, "fail", app.Command("", fail))
     assert app.main(["fail"]) == exit_code
     assert capsys.readouterr().err == line
 
@@ -247,7 +268,7 @@ def test_ctrl_c_ends_the_program_with_130() -> None:
         "def wait(config, composition):\n"
         "    print('begun', flush=True)\n"
         "    time.sleep(600)\n"
-        "app.COMMANDS['wait'] = wait\n"
+        "app.COMMANDS['wait'] = app.Command('', wait)\n"
         "sys.exit(app.main(['wait']))\n"
     )
     with subprocess.Popen(

@@ -155,7 +155,8 @@ def test_the_readmes_own_sweep_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [path.stem for path in (REPOSITORY / "conf/sweep").glob("*.yaml")])
 def test_each_shipped_sweep_runs_on_little_data(name: str, tmp_path: Path) -> None:
-    small = [*SMALL, "data.limit=null", "train.epochs=1", "sweep.max_trials=2"]
+    small = ["split=balanced", *SMALL, "data.limit=null", "sweep.max_trials=2"]
+    small += ["train.steps=5"] if name == "ablation" else ["train.epochs=1"]
     done = program(tmp_path, f"+sweep={name}", *small)
     assert done.returncode == 0, done.stderr
     assert {run.info.status for run in Store(tmp_path).runs} == {"FINISHED"}

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from search_fakes import ENVIRONMENT
 
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import Config
+from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.report.best_file import best_config, write_best_file
-from fmnist_sweep.search.records import SCHEMA, Asked, Begun, Told, TrialStatus
+from fmnist_sweep.search.records import SCHEMA, Asked, Begun, EpochEnded, RunsIn, Told, TrialStatus
 from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.training.results import RunResult
 
@@ -31,9 +33,12 @@ RESULT = RunResult(
 def finished(config: Config, overrides: dict[str, object], last_epoch: int) -> SweepState:
     """A sweep of one trial."""
     state = SweepState(config.sweep.objective)
-    identity = {"data": "d" * 64, "split": "s" * 64}
-    state.apply(Begun(SCHEMA, "mine-123456", identity, "python -m fmnist_sweep", {}, at=0.0))
+    identity = {"data": "d" * 64, "split": "e" * 64}
+    state.apply(Begun(SCHEMA, "mine-123456", identity, "python -m fmnist_sweep", at=0.0))
+    state.apply(RunsIn(ENVIRONMENT, at=0.5))
     state.apply(Asked(0, 0, 0, 0, last_epoch, "0000", {}, overrides, at=1.0))
+    for epoch in range(1, last_epoch + 1):
+        state.apply(EpochEnded(0, epoch, {"loss": 0.1, "epoch_seconds": 1.0}, at=1.5))
     result = replace(RESULT, last_epoch=last_epoch)
     state.apply(Told(0, 0, TrialStatus.COMPLETED, 0.9, result, None, 5.0, at=2.0))
     return state
@@ -47,7 +52,9 @@ def config() -> Config:
 def export(folder: Path, config: Config, rate: float, last_epoch: int = 9) -> Path:
     state = finished(config, {"train.optimizer.learning_rate": rate}, last_epoch)
     assert state.best is not None
-    return write_best_file(folder / "experiments/best", "mine-123456", config, state, state.best)
+    split = make_split(config.split, load_dataset(config.data))
+    best = folder / "experiments" / "best"
+    return write_best_file(best, "mine-123456", config, state, state.best, split)
 
 
 def test_it_composes_to_the_winner(
@@ -89,5 +96,5 @@ def test_other_winners_get_files_of_their_own(config: Config, tmp_path: Path) ->
 
 def test_the_header_says_what_it_is(config: Config, tmp_path: Path) -> None:
     text = export(tmp_path, config, rate=0.01).read_text()
-    for told in ("mine-123456", "Hardware:", "Versions:", "val_accuracy 0.9000", "Digests:"):
+    for told in ("mine-123456", "Hardware:", "Versions:", "val_accuracy 0.9000", "expected:"):
         assert told in text

@@ -178,7 +178,7 @@ def shipped_sweeps() -> list[str]:
 @pytest.mark.parametrize("name", shipped_sweeps())
 def test_any_sampled_point_of_each_shipped_space_validates_or_is_infeasible(name: str) -> None:
     overrides = [o for o in SMALL_DATA if not o.startswith("model=")]
-    config = compose_config([f"+sweep={name}", *overrides, "data.limit=null"])
+    config = compose_config([f"+sweep={name}", "split=balanced", *overrides, "data.limit=null"])
     space, _ = read_space(config)
     why = feasibility(config, space, prepared(), on_paper=True)
     points = sample_points(space, 100, seed=3)

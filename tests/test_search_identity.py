@@ -15,10 +15,10 @@ from fmnist_sweep.config.compose import compose
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.errors import ConfigError, JournalError
-from fmnist_sweep.files import canonical_json
+from fmnist_sweep.files import canonical_json, check_writable
 from fmnist_sweep.search.identity import check_same_sweep, sweep_identity, sweep_name
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
-from fmnist_sweep.search.plan import SweepPlan, check_writable, plan_sweep
+from fmnist_sweep.search.plan import SweepPlan, plan_sweep
 from fmnist_sweep.search.records import SCHEMA, Begun
 from fmnist_sweep.space.reading import read_space
 from fmnist_sweep.training.preparation import with_threads
@@ -73,7 +73,7 @@ def identity(*overrides: str) -> str:
 
 
 def begin(made: SweepPlan) -> None:
-    begun = Begun(SCHEMA, made.name, made.identity, "python", {}, 1.0)
+    begun = Begun(SCHEMA, made.name, made.identity, "python", 1.0)
     Journal(made.folder / JOURNAL_FILE).append(begun)
 
 

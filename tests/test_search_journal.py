@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from search_fakes import config_with, journal_of, run, train_at_once
+from search_fakes import ENVIRONMENT, config_with, journal_of, run, train_at_once
 
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.errors import JournalError
@@ -27,6 +27,7 @@ from fmnist_sweep.search.records import (
     FoundInfeasible,
     LookedAtOfficialTest,
     Record,
+    RunsIn,
     Told,
     TrialStatus,
     from_json,
@@ -36,10 +37,11 @@ from fmnist_sweep.search.state import SweepState
 
 RESULT = train_at_once(config_with().run, 1)[1]
 EACH: list[Record] = [
-    Begun(SCHEMA, "mine-é", {"space": {"a": [None, True, 0.1]}}, "python", {"python": "3"}, 1.5),
+    Begun(SCHEMA, "mine-é", {"space": {"a": [None, True, 0.1]}}, "python", 1.5),
     FoundInfeasible({"b": 2, "a": 1}, "too large", 2.0),
     Asked(0, 0, 0, 0, 1, "0000", {"b": 0, "a": 1}, {"train.seed": None, "a.pair": [3, 5]}, 2.5),
-    EpochEnded(0, 1, {"loss": 1e-300, "val_loss": 0.1 + 0.2}, 3.0),
+    RunsIn(ENVIRONMENT, 2.75),
+    EpochEnded(0, 1, {"loss": 1e-300, "val_loss": 0.1 + 0.2}, 3.0, ((5, 0.1), (10, 1e-17))),
     Told(0, 0, TrialStatus.COMPLETED, 0.5, RESULT, None, 1.25, 4.0),
     Asked(1, 1, 0, 0, 1, None, None, {}, 4.5),
     Told(1, 1, TrialStatus.FAILED, None, None, "it broke\u2028\n here", 0.0, 5.0),
@@ -212,10 +214,11 @@ def test_a_record_that_makes_no_sense_is_refused(
 
 
 def test_another_schema_is_refused(tmp_path: Path) -> None:
-    begun = from_json({**to_json(EACH[0]), "schema": SCHEMA + 1})
-    path = journal_of([begun], tmp_path)
-    with pytest.raises(JournalError, match=rf"line 1: journal schema {SCHEMA + 1}; this version r"):
-        SweepState.after(Journal(path), OBJECTIVE)
+    path = journal_of(EACH, tmp_path)
+    now, other = (f'"schema":{number},'.encode() for number in (SCHEMA, SCHEMA - 1))
+    path.write_bytes(path.read_bytes().replace(now, other))
+    with pytest.raises(JournalError, match=rf"line 1 .*: journal schema {SCHEMA - 1}; this vers"):
+        Journal(path)
 
 
 DISK_FULL = """

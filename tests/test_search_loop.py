@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from search_fakes import InstantExecutor, config_with, prepared, run, told, train_at_once
+from search_fakes import (
+    ENVIRONMENT,
+    InstantExecutor,
+    config_with,
+    prepared,
+    run,
+    told,
+    train_at_once,
+)
 
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.errors import ConfigError, RunError, SweepStopped
@@ -51,7 +59,7 @@ def test_every_record_counts_once_it_is_on_disk(tmp_path: Path) -> None:
     end = run(sweep(sweep__max_trials=3, train__epochs=2), tmp_path, observer=observer)
     assert seen == end.journal.records
     kinds = Counter(type(record).__name__ for record in seen)
-    assert kinds == {"Asked": 3, "EpochEnded": 6, "Told": 3}
+    assert kinds == {"Asked": 3, "RunsIn": 1, "EpochEnded": 6, "Told": 3}
 
 
 def test_a_rung_is_trained_with_the_config_that_the_journal_names(tmp_path: Path) -> None:
@@ -426,3 +434,24 @@ def test_up_to_as_many_rungs_as_there_are_workers_are_open_at_once(tmp_path: Pat
     points = [[a.overrides for a in e.state.asks] for e in (end, one)]
     assert points[0] == points[1]
     assert sum(isinstance(r, Asked) for r in end.journal.records) == 7
+
+
+def test_an_environment_is_told_once_for_as_long_as_it_stays(tmp_path: Path) -> None:
+    config = sweep(sweep__max_trials=2, train__epochs=2)
+    run(config, tmp_path)
+    again = config.model_copy(update={"sweep": config.sweep.model_copy(update={"max_trials": 3})})
+    same = ENVIRONMENT.model_copy(update={"command": "another"})
+    assert run(again, tmp_path, environment=same).state.environments == [ENVIRONMENT]
+    elsewhere = ENVIRONMENT.model_copy(update={"git_commit": "e" * 40})
+    more = config.model_copy(update={"sweep": config.sweep.model_copy(update={"max_trials": 4})})
+    end = run(more, tmp_path, environment=elsewhere)
+    assert end.state.environments == [ENVIRONMENT, elsewhere]
+    made_in = [end.state.environments_of(trial) for trial in end.state.trials.values()]
+    assert made_in == [[ENVIRONMENT]] * 3 + [[elsewhere]]
+
+
+def test_a_finished_sweep_that_is_only_looked_at_tells_no_environment(tmp_path: Path) -> None:
+    config = sweep(sweep__max_trials=2, train__epochs=2)
+    before = run(config, tmp_path).journal.records
+    elsewhere = ENVIRONMENT.model_copy(update={"platform": "elsewhere"})
+    assert run(config, tmp_path, environment=elsewhere).journal.records == before

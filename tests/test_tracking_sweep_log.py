@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from search_fakes import ENVIRONMENT
 
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import Config
@@ -114,7 +115,15 @@ class Place:
         (folder / "trials" / "0000" / "best.keras").write_bytes(b"a model")
         (folder / "best.yaml").write_text("model: {}\n")
         return SweepLog(
-            tracker, self.config, name, folder, self.dataset, self.split, custom_builder=False
+            tracker,
+            self.config,
+            name,
+            folder,
+            self.dataset,
+            self.split,
+            ENVIRONMENT,
+            custom_builder=False,
+            custom_data=False,
         )
 
     def tell_live(self, name: str, tracker: Tracker) -> None:
@@ -123,7 +132,7 @@ class Place:
         journal = Journal(self.folder / name / JOURNAL_FILE)
         with log.ends_what_is_open():
             log.replay(journal, state)
-            begun = Begun(SCHEMA, name, {}, "python -m fmnist_sweep", {}, at=100.0)
+            begun = Begun(SCHEMA, name, {}, "python -m fmnist_sweep", at=100.0)
             for record in [begun, *RECORDS][len(journal.records) :]:
                 journal.append(record)
                 state.apply(record)
@@ -178,7 +187,9 @@ def test_the_names_of_the_design(place: Place) -> None:
         "best.yaml", "config.yaml", "journal.jsonl", "leaderboard.csv",
         "split/classes.csv", "split/indices.npz",
     }  # fmt: skip
-    assert {path for path, _ in shown["-0"][4]} == {"config.yaml", "checkpoints/best.keras"}
+    assert {path for path, _ in shown["-0"][4]} == {
+        "checkpoints/best.keras", "config.yaml", "environment.json"
+    }  # fmt: skip
     assert shown["-0"][1].keys() == {"train.batch_size", "model.parameters"}
     assert shown["-0"][2]["weights.sha256"] == LATER.weights_sha256
     assert [step for step, _, _ in shown["-0"][3]["test_accuracy"]] == [1, 2]

@@ -39,6 +39,9 @@ from fmnist_sweep.errors import ConfigError
 
 _PRIMARY = "config"
 _VERSION_BASE = "1.3"
+_TRAINED = ("data", "split", "model", "train", "expected")
+# Not what is trained on, which a digest tells, but where it is found here.
+_WHERE_DATA_LIES = ("data.dir", "data.file", "data.train_file", "data.val_file")
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,22 @@ class Composition:
     `selected`: which files of sweep, best and baseline were chosen, as {"sweep": "cnn"}.
     `overrides`: those of the command line, as typed, Hydra's own left out.
     `overridden_keys`: the dotted keys that they set to values (choices of files left out).
+    `deriving`: those of `overrides` that change what is trained, so that a run of a recorded
+    config is no longer a rerun of it.
     """
 
     selected: Mapping[str, str]
     overrides: tuple[str, ...]
     overridden_keys: tuple[str, ...]
+    deriving: tuple[str, ...]
+
+    @property
+    def source(self) -> str | None:
+        """The file of a single training that was chosen, as `best/NAME` or `baseline/NAME`."""
+        for group in ("best", "baseline"):
+            if group in self.selected:
+                return f"{group}/{self.selected[group]}"
+        return None
 
 
 Task = Callable[[Config, Composition], None]
@@ -151,8 +165,13 @@ def _composition(about: DictConfig) -> Composition:
     overrides = [str(override) for override in about.overrides.task]
     choices = {str(group): name for group, name in about.runtime.choices.items()}
     overridden: dict[str, None] = {}
-    for override in OverridesParser.create().parse_overrides(overrides):
+    deriving = []
+    for typed, override in zip(
+        overrides, OverridesParser.create().parse_overrides(overrides), strict=True
+    ):
         key, value = override.key_or_group, override.value()
+        if key.partition(".")[0] in _TRAINED and key not in _WHERE_DATA_LIES:
+            deriving.append(typed)
         # `sweep` is a group and a block: a block's values come in braces.
         chooses = key in choices and not isinstance(value, dict)
         if not (chooses or override.is_delete()):
@@ -161,6 +180,7 @@ def _composition(about: DictConfig) -> Composition:
         selected={group: str(choices[group]) for group in DATA_GROUPS if choices.get(group)},
         overrides=tuple(overrides),
         overridden_keys=tuple(overridden),
+        deriving=tuple(deriving),
     )
 
 

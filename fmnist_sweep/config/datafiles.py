@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_sweep.config.load import first_line
+from fmnist_sweep.config.schema import SCHEMA_VERSION
 from fmnist_sweep.config.shipped import shipped_conf_dir
 from fmnist_sweep.errors import ConfigError
 
@@ -40,10 +41,7 @@ def find_data_file(folder: Path, choice: str) -> Path | None:
     group, _, name = choice.removesuffix(".yaml").partition("/")
     if group not in DATA_GROUPS or not name:
         return None
-    if not _NAME.fullmatch(name):
-        raise ConfigError(
-            f"{_as_typed(choice)}: must be a name of letters, digits, '.', '_' and '-', not a path"
-        )
+    check_file_name(name, _as_typed(choice))
     path = folder / group / f"{name}.yaml"
     if not path.is_file():
         return None
@@ -52,6 +50,18 @@ def find_data_file(folder: Path, choice: str) -> Path | None:
     if (shipped_conf_dir() / group / path.name).is_file():
         raise ConfigError(f"{_told(path)}: a shipped {group} has that name; rename the file")
     return path
+
+
+def check_file_name(name: str, told: str) -> None:
+    """Refuse what cannot be the name of such a file; `told` is how the message calls it.
+
+    Raises:
+        ConfigError: it is no plain name.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{told}: must be a name of letters, digits, '.', '_' and '-', not a path"
+        )
 
 
 def data_file_names(folder: Path, group: str) -> list[str]:
@@ -67,7 +77,8 @@ def read_data_file(path: Path) -> DictConfig:
     Raises:
         ConfigError: no valid YAML; a key `hydra`, or one such as `_target_`, at any depth; a
             `defaults` entry that does more than choose from a shipped group; a `# @package`
-            other than `_global_`; an interpolation other than a reference to another key.
+            other than `_global_`; an interpolation other than a reference to another key; a
+            `schema_version` other than this package's.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -86,11 +97,21 @@ def read_data_file(path: Path) -> DictConfig:
             )
     content = OmegaConf.to_container(config, resolve=False)
     assert isinstance(content, dict)
+    _check_version(content.get("schema_version", SCHEMA_VERSION), path)
     _check_defaults(content.pop("defaults", []), path)
     for key, value in _walk(content):
         _check_key(key, path)
         _check_value(key, value, path)
     return config
+
+
+def _check_version(version: Any, path: Path) -> None:
+    if version != SCHEMA_VERSION:
+        raise ConfigError(
+            f"{_told(path)}: schema_version={version}: this version of fmnist_sweep reads "
+            f"{SCHEMA_VERSION}; export the config again from its run, or use the version that "
+            "wrote it"
+        )
 
 
 def _check_defaults(defaults: Any, path: Path) -> None:

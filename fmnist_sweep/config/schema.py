@@ -18,11 +18,14 @@ from fmnist_sweep.config.model_schema import (
     Seed,
     Strict,
 )
+from fmnist_sweep.config.record_schema import Expected, Reported
 
 Positive = Annotated[float, Field(gt=0.0)]
 SweepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Metric = Literal["val_accuracy", "val_loss", "accuracy", "loss"]
 VALIDATION_METRICS = ("val_accuracy", "val_loss")
+SCHEMA_VERSION = 1
+"""Raised when a config file of an earlier version would no longer mean what it meant."""
 
 
 class OptimizerConfig(Strict):
@@ -187,13 +190,15 @@ class ExecutorConfig(Strict):
 
 
 class TrackingConfig(Strict):
-    """MLflow. `uri: null` means MLFLOW_TRACKING_URI where it is set, else the local store."""
+    """MLflow. `uri: null` means MLFLOW_TRACKING_URI where it is set, else the local store. Where
+    a training's budget is in steps, its loss is tracked every `every_steps` of them too."""
 
     enabled: bool
     uri: str | None
     experiment: str | None
     tags: dict[str, str]
     note: str | None
+    every_steps: PositiveInt | None
 
 
 class RunConfig(Strict):
@@ -211,14 +216,18 @@ class RunConfig(Strict):
 
 
 class Config(RunConfig):
-    """The whole config of the program. A `space` (or `variants`) makes it a sweep."""
+    """The whole config of the program. A `space` (or `variants`) makes it a sweep. `expected` is
+    what a rerun is held to, `reported` what others say of the same training."""
 
+    schema_version: Literal[1]
     tuner: TunerConfig
     executor: ExecutorConfig
     tracking: TrackingConfig
     sweep: SweepConfig
     space: dict[str, Any] | None
     variants: dict[str, dict[str, Any]] | None
+    expected: Expected | None
+    reported: Reported | None
 
     @field_validator("space", mode="before")
     @classmethod

@@ -7,8 +7,13 @@ from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
 
-from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.config.load import first_line
+from fmnist_sweep.config.messages import one_line
+from fmnist_sweep.config.schema import SCHEMA_VERSION, RunConfig
+from fmnist_sweep.errors import ConfigError
 
 _ON_ONE_LINE = 5
 """The most keys that a mapping has on one line."""
@@ -16,7 +21,29 @@ _ON_ONE_LINE = 5
 
 def config_yaml(config: RunConfig) -> str:
     """Return data, split, model and train; a block says what its defaults do not."""
-    return to_yaml(config.as_given())
+    return to_yaml({"schema_version": SCHEMA_VERSION, **config.as_given()})
+
+
+def read_config_yaml(text: str) -> RunConfig:
+    """Read what `config_yaml` wrote.
+
+    Raises:
+        ConfigError: it is of another version, or no config at all.
+    """
+    try:
+        values = OmegaConf.to_container(OmegaConf.create(text))
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(first_line(error)) from error
+    if not isinstance(values, dict):
+        raise ConfigError("must hold keys and values, not a list")
+    version = values.pop("schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
+        raise ConfigError(f"schema_version={version}: this version reads {SCHEMA_VERSION}")
+    given = {str(key): value for key, value in values.items()}
+    try:
+        return RunConfig.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(one_line(error, given)) from error
 
 
 def to_yaml(values: dict[str, Any]) -> str:

@@ -14,6 +14,8 @@ FASHION_MNIST_CLASSES = (
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
 
+_SYNTHETIC = "synthetic-"
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -58,3 +60,10 @@ class Dataset:
             digest.update(f"{portable.dtype.str}{portable.shape};".encode())
             digest.update(portable.data)
         return digest.hexdigest()
+
+
+def run_name(label: str, dataset: Dataset) -> str:
+    """Return what a run of that label on that data is called: drawn data shows in the name."""
+    if dataset.synthetic and not label.startswith(_SYNTHETIC):
+        return f"{_SYNTHETIC}{label}"
+    return label

@@ -56,6 +56,12 @@ class Split:
             digest.update(indices.astype("<i8").tobytes())
         return digest.hexdigest()
 
+    @property
+    def images(self) -> dict[str, int]:
+        """How many images each set has: train, validation (0 where nothing validates), test."""
+        validation = 0 if self.validation is None else len(self.validation)
+        return {"train": len(self.train), "validation": validation, "test": len(self.test)}
+
     def train_set(self, dataset: Dataset) -> LabelledSet:
         """Return the images and labels that train."""
         return _take(dataset, "train", self.train)

@@ -3,53 +3,51 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from omegaconf import OmegaConf
-
+from fmnist_sweep.config.record_schema import Expected
 from fmnist_sweep.config.schema import Config, RunConfig
-from fmnist_sweep.config.yaml_text import to_yaml
-from fmnist_sweep.files import digest_of, write_text_whole
-from fmnist_sweep.provenance import command, cpu_model, versions
+from fmnist_sweep.data import Split
+from fmnist_sweep.provenance import command
+from fmnist_sweep.report.config_file import environment_lines, write_config_file
+from fmnist_sweep.reproduction import Outcome, expected_of
 from fmnist_sweep.search.state import SweepState, Trial
-from fmnist_sweep.space.overrides import apply_overrides
+from fmnist_sweep.space.overrides import straight_config
+from fmnist_sweep.tracking.run_log import final_metrics
 
 
 def best_config(config: Config, trial: Trial) -> RunConfig:
     """Return a trial as one straight training: the base config, its overrides, and where it
     ended (`train.stop_epoch`) if that is before the schedule's horizon."""
-    chosen = apply_overrides(config.run, trial.overrides)
-    horizon = chosen.train.epochs
-    if horizon is None or trial.last_epoch == horizon:
-        return chosen
-    train = chosen.train.model_copy(update={"stop_epoch": trial.last_epoch})
-    return chosen.model_copy(update={"train": train})
+    return straight_config(config.run, trial.overrides, trial.last_epoch)
 
 
 def write_best_file(
-    folder: Path, name: str, config: Config, state: SweepState, trial: Trial
+    folder: Path, name: str, config: Config, state: SweepState, trial: Trial, split: Split
 ) -> Path:
-    """Write the winner into `folder`, and return its file.
-
-    That is `<name>.yaml`; where this holds another config already, which is never overwritten, it
-    is `<name>-<digits of the config>.yaml`. A file with this very config is left as it is.
-    """
+    """Write the winner into `folder`, and return its file; `write_config_file` has the names."""
     chosen = best_config(config, trial)
-    values: dict[str, Any] = {
-        "defaults": [
-            {"override /data": chosen.data.source},
-            {"override /split": chosen.split.scheme},
-        ],
-        **chosen.as_given(),
-    }
-    path = folder / f"{name}.yaml"
-    if path.exists() and OmegaConf.load(path) != OmegaConf.create(values):
-        path = folder / f"{name}-{digest_of(values)[:6]}.yaml"
-    if not path.exists():
-        lines = _header(path.stem, config, state, trial)
-        header = "\n".join(f"# {line}".rstrip() for line in lines)
-        write_text_whole(path, f"# @package _global_\n{header}\n{to_yaml(values)}")
-    return path
+    return write_config_file(
+        folder,
+        name,
+        chosen,
+        _expected(chosen, state, trial, split),
+        lambda stem: _header(stem, config, state, trial),
+    )
+
+
+def _expected(chosen: RunConfig, state: SweepState, trial: Trial, split: Split) -> Expected:
+    result = trial.result
+    assert result is not None  # a winner was trained
+    assert state.begun is not None
+    outcome = Outcome(
+        final_metrics(result),
+        split.images,
+        data_sha256=state.begun.identity["data"],
+        split_sha256=state.begun.identity["split"],
+        weights_sha256=result.weights_sha256,
+        best_weights_sha256=result.best_weights_sha256,
+    )
+    return expected_of(chosen, outcome, state.environments_of(trial))
 
 
 def _header(stem: str, config: Config, state: SweepState, trial: Trial) -> list[str]:
@@ -61,8 +59,7 @@ def _header(stem: str, config: Config, state: SweepState, trial: Trial) -> list[
         "",
         f"Run it:    {command((f'+best={stem}',))}",
         f"Sweep:     {state.begun.command}",
-        f"Hardware:  {cpu_model()}, {config.train.threads} threads",
-        f"Versions:  {', '.join(f'{k} {v}' for k, v in versions().items())}",
+        *environment_lines(state.environments_of(trial)[-1]),
         f"Result:    {metric} {trial.score:.4f} at epoch {result.best_epoch}, "
         f"test_accuracy {result.test_accuracy:.4f} (n = 1 seed), "
         f"{result.parameters:,} parameters, {result.train_seconds:.0f} s of training",
@@ -79,10 +76,4 @@ def _header(stem: str, config: Config, state: SweepState, trial: Trial) -> list[
             f"           official_test_accuracy {looks[-1].accuracy:.4f} on "
             f"{looks[-1].images:,} images, look {len(state.official)} of this sweep"
         )
-    identity = state.begun.identity
-    return [
-        *lines,
-        f"Digests:   data {identity['data'][:16]}, split {identity['split'][:16]}, "
-        f"best weights {result.best_weights_sha256[:16]}",
-        "",
-    ]
+    return [*lines, ""]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.environment import stop_if_asked
 from fmnist_sweep.errors import SweepStopped
@@ -26,6 +27,7 @@ from fmnist_sweep.search.records import (
     EpochEnded,
     FoundInfeasible,
     Record,
+    RunsIn,
     Told,
     TrialStatus,
 )
@@ -50,6 +52,7 @@ class SweepLoop:
         folder: of the sweep; each trial's own is `trials/<number>` in it.
         observer: hears of every record once it is on disk.
         why_infeasible: says of a point why it cannot be tried, or None.
+        environment: where this process trains.
     """
 
     def __init__(
@@ -63,7 +66,9 @@ class SweepLoop:
         folder: Path,
         observer: Observer,
         why_infeasible: Callable[[Mapping[str, Any]], str | None],
+        environment: Environment,
     ) -> None:
+        self._environment = environment
         self._config = config
         self._base = config.run
         self._space = space
@@ -181,6 +186,8 @@ class SweepLoop:
             outcome: Future[RungOutcome] = Future()
             outcome.set_result(RungOutcome(None, trial.reason, 0.0))
             return outcome
+        if not self._state.runs_in(self._environment):
+            self.record(RunsIn(self._environment, at=time.time()))
         rung = Rung(
             config=apply_overrides(self._base, asked.overrides),
             last_epoch=asked.last_epoch,
@@ -194,7 +201,11 @@ class SweepLoop:
         def record_epoch(record: EpochRecord) -> None:
             # After a kill epochs are reported again; the journal has each once.
             if record.epoch > len(trial.history):
-                self.record(EpochEnded(number, record.epoch, record.metrics, record.ended_at))
+                self.record(
+                    EpochEnded(
+                        number, record.epoch, record.metrics, record.ended_at, record.step_loss
+                    )
+                )
 
         return record_epoch
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset
+from fmnist_sweep.data.dataset import run_name
 from fmnist_sweep.errors import ConfigError, InfeasibleModel
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.search.budget import check_budget
@@ -71,8 +71,7 @@ def plan_sweep(
         _check_start(number, config, overrides, prepared, on_paper=build_model is None)
     _check_any_feasible(space, why_infeasible)
     identity = sweep_identity(config, space, dataset.sha256, prepared.split.sha256, build_model)
-    label = f"synthetic-{label}" if dataset.synthetic else label
-    name = sweep_name(config, label, identity)
+    name = sweep_name(config, run_name(label, dataset), identity)
     folder = root / "mlruns" / "sweeps" / name
     begun = Journal(folder / JOURNAL_FILE).records[:1]
     if begun and isinstance(begun[0], Begun):
@@ -129,17 +128,3 @@ def _check_objective(config: Config, prepared: Prepared) -> None:
             f"{prepared.split.scheme} has no validation set; set split.validation, "
             "or take split=balanced"
         )
-
-
-def check_writable(root: Path, *folders: str) -> None:
-    """Refuse output folders that cannot be written, before a run is begun in them.
-
-    Raises:
-        ConfigError: names the folder.
-    """
-    for folder in (root / name for name in folders):
-        existing = folder
-        while not existing.exists():
-            existing = existing.parent
-        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-            raise ConfigError(f"{folder}: cannot be written; allowed: a folder that is yours")

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.training.results import EpochRecord, RunResult
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when a journal of an older version could no longer be read."""
 
 
@@ -33,7 +34,16 @@ class Begun:
     name: str
     identity: dict[str, Any]
     command: str
-    versions: dict[str, str]
+    at: float
+
+
+@dataclass(frozen=True)
+class RunsIn:
+    """From here on the sweep runs in that environment; where it stays the same, it is not told
+    again."""
+
+    kind: ClassVar[str] = "runs_in"
+    environment: Environment
     at: float
 
 
@@ -73,11 +83,12 @@ class EpochEnded:
     epoch: int
     metrics: dict[str, float]
     at: float
+    step_loss: tuple[tuple[int, float], ...] = ()
 
     @property
     def record(self) -> EpochRecord:
         """The epoch as a training reports it."""
-        return EpochRecord(self.epoch, self.metrics, ended_at=self.at)
+        return EpochRecord(self.epoch, self.metrics, self.at, self.step_loss)
 
 
 @dataclass(frozen=True)
@@ -131,19 +142,31 @@ class Ended:
 
 
 Record = (
-    Begun | Asked | FoundInfeasible | EpochEnded | Told | Confirmed | LookedAtOfficialTest | Ended
+    Begun
+    | RunsIn
+    | Asked
+    | FoundInfeasible
+    | EpochEnded
+    | Told
+    | Confirmed
+    | LookedAtOfficialTest
+    | Ended
 )
 _KINDS: dict[str, type[Any]] = {
     record.kind: record
     for record in (
-        Begun, Asked, FoundInfeasible, EpochEnded, Told, Confirmed, LookedAtOfficialTest, Ended,
+        Begun, RunsIn, Asked, FoundInfeasible, EpochEnded, Told, Confirmed,
+        LookedAtOfficialTest, Ended,
     )
 }  # fmt: skip
 
 
 def to_json(record: Record) -> dict[str, Any]:
     """Return a record as plain values, its kind first."""
-    return {"kind": record.kind, **asdict(record)}
+    plain = asdict(record)
+    if isinstance(record, RunsIn):
+        plain["environment"] = record.environment.model_dump()
+    return {"kind": record.kind, **plain}
 
 
 def from_json(line: dict[str, Any]) -> Record:
@@ -154,8 +177,14 @@ def from_json(line: dict[str, Any]) -> Record:
     """
     fields = dict(line)
     record = _KINDS[fields.pop("kind")]
+    if record is Begun and fields["schema"] != SCHEMA:
+        raise ValueError(f"journal schema {fields['schema']}; this version reads {SCHEMA}")
     if fields.get("result") is not None:
         fields["result"] = RunResult(**fields["result"])
+    if record is RunsIn:
+        fields["environment"] = Environment.model_validate(fields["environment"])
+    if record is EpochEnded:
+        fields["step_loss"] = tuple(map(tuple, fields["step_loss"]))
     if record is Told:
         fields["status"] = TrialStatus(fields["status"])
     made: Record = record(**fields)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.errors import JournalError
 from fmnist_sweep.search.journal import Journal
 from fmnist_sweep.search.records import (
-    SCHEMA,
     Asked,
     Begun,
     Confirmed,
@@ -20,6 +20,7 @@ from fmnist_sweep.search.records import (
     FoundInfeasible,
     LookedAtOfficialTest,
     Record,
+    RunsIn,
     Told,
     TrialStatus,
 )
@@ -29,7 +30,8 @@ from fmnist_sweep.training.results import EpochRecord, RunResult
 @dataclass
 class Trial:
     """One point of the space and what became of it. `last_epoch` is where its latest rung was
-    to end; early stopping may have ended it sooner."""
+    to end; early stopping may have ended it sooner. `environments` are the places, in the
+    sweep's list of them, of those that its epochs were trained in."""
 
     number: int
     overrides: dict[str, Any]
@@ -41,6 +43,7 @@ class Trial:
     score: float | None = None
     reason: str | None = None
     confirmations: list[Confirmed] = field(default_factory=list)
+    environments: set[int] = field(default_factory=set)
 
     @property
     def confirmed_score(self) -> tuple[float, float] | None:
@@ -57,6 +60,7 @@ class SweepState:
 
     objective: Objective
     begun: Begun | None = None
+    environments: list[Environment] = field(default_factory=list)
     trials: dict[int, Trial] = field(default_factory=dict)
     asks: list[Asked] = field(default_factory=list)
     asked_by_oracle: dict[str, Asked] = field(default_factory=dict)
@@ -104,6 +108,8 @@ class SweepState:
         match record:
             case Begun():
                 self._begun(record)
+            case RunsIn():
+                self.environments.append(record.environment)
             case Asked():
                 self._asked(record)
             case FoundInfeasible():
@@ -126,6 +132,16 @@ class SweepState:
         means. Of equals the earlier trial comes first."""
         return sorted(self._completed(), key=self._order)
 
+    def runs_in(self, environment: Environment) -> bool:
+        """Whether that is where the sweep was last seen to run, whatever the command."""
+        if not self.environments:
+            return False
+        return self.environments[-1].is_same_place(environment)
+
+    def environments_of(self, trial: Trial) -> list[Environment]:
+        """Return where a trial's epochs were trained, in their order."""
+        return [self.environments[place] for place in sorted(trial.environments)]
+
     @property
     def best(self) -> Trial | None:
         """The winner so far."""
@@ -144,8 +160,6 @@ class SweepState:
     def _begun(self, record: Begun) -> None:
         if self.begun is not None:
             raise ValueError("the sweep begins a second time")
-        if record.schema != SCHEMA:
-            raise ValueError(f"journal schema {record.schema}; this version reads {SCHEMA}")
         self.begun = record
 
     def _asked(self, record: Asked) -> None:
@@ -162,10 +176,12 @@ class SweepState:
         trial.rung, trial.last_epoch = record.rung, record.last_epoch
 
     def _epoch_ended(self, record: EpochEnded) -> None:
-        history = self._trial(record.trial).history
-        if record.epoch != len(history) + 1:
+        trial = self._trial(record.trial)
+        if record.epoch != len(trial.history) + 1:
             raise ValueError(f"epoch {record.epoch} of trial {record.trial} comes out of order")
-        history.append(record.record)
+        trial.history.append(record.record)
+        if self.environments:
+            trial.environments.add(len(self.environments) - 1)
         self.epochs_total += 1
 
     def _told(self, record: Told) -> None:

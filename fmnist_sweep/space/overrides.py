@@ -35,6 +35,20 @@ def apply_overrides(base: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(one_line(error, plain)) from error
 
 
+def straight_config(base: RunConfig, overrides: Mapping[str, Any], last_epoch: int) -> RunConfig:
+    """Return those overrides as one straight training to the end of `last_epoch`: where that is
+    before the schedule's horizon, or where this is in steps, `train.stop_epoch` says so.
+
+    Raises:
+        ConfigError: the result is no valid config.
+    """
+    chosen = apply_overrides(base, overrides)
+    if last_epoch == chosen.train.epochs:
+        return chosen
+    train = chosen.train.model_copy(update={"stop_epoch": last_epoch})
+    return chosen.model_copy(update={"train": train})
+
+
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a nested mapping with its keys joined by dots; keys with dots stay as they are."""
     flat: dict[str, Any] = {}

@@ -10,6 +10,7 @@ from fmnist_sweep.environment import quiet_mlflow
 from fmnist_sweep.tracking.store import (
     local_store_uri,
     prepare_store,
+    require_store,
     resolve_tracking_uri,
     shown_uri,
 )
@@ -17,6 +18,10 @@ from fmnist_sweep.tracking.tracker import NoTracker, Tracker
 
 if TYPE_CHECKING:
     from fmnist_sweep.config.schema import TrackingConfig
+    from fmnist_sweep.tracking.mlflow_reader import MlflowReader
+
+SWEEPS, TRAININGS = "fmnist-sweep", "fmnist-train"
+"""The experiments that runs are filed under, where the config names none."""
 
 
 def open_tracker(
@@ -36,6 +41,19 @@ def open_tracker(
 
     name = experiment if config.experiment is None else config.experiment
     return MlflowTracker(uri, name, artifact_root)
+
+
+def open_reader(config: TrackingConfig, *, root: Path, environment_uri: str | None) -> MlflowReader:
+    """Return what reads the store that the config names; nothing is created.
+
+    Raises ConfigError where there is no such store, RunError for one out of reach.
+    """
+    uri = resolve_tracking_uri(config.uri, environment_uri, root)
+    require_store(uri)
+    quiet_mlflow()
+    from fmnist_sweep.tracking.mlflow_reader import MlflowReader
+
+    return MlflowReader(uri)
 
 
 def ui_command(config: TrackingConfig, *, root: Path, environment_uri: str | None) -> str | None:

@@ -31,6 +31,11 @@ def one_line_errors(doing: str, uri: str) -> Iterator[None]:
         raise RunError(shown_uri(message)) from error
 
 
+def quoted(text: str) -> str:
+    """Return a text as MLflow's search syntax has it."""
+    return f'"{text}"' if "'" in text else f"'{text}'"
+
+
 def quiet_logging() -> None:
     """Keep MLflow's progress notes, and tracebacks of errors that it raises anyway, off stderr."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)

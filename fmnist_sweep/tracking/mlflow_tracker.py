@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
 from fmnist_sweep.errors import RunError
-from fmnist_sweep.tracking.mlflow_calls import one_line_errors, quiet_logging
+from fmnist_sweep.tracking.mlflow_calls import one_line_errors, quiet_logging, quoted
 from fmnist_sweep.tracking.mlflow_entities import (
     KEY_TAG,
     MAX_DIGEST,
@@ -26,6 +26,7 @@ from fmnist_sweep.tracking.tracker import REASON_TAG, RunStart, RunStatus
 from fmnist_sweep.training.results import EpochRecord
 
 _RUNS_A_PAGE = 500
+_METRICS_A_BATCH = 1000  # more are refused
 
 
 class MlflowTracker:
@@ -69,26 +70,33 @@ class MlflowTracker:
             self._complete(started, run)
 
     def epoch(self, key: str, record: EpochRecord) -> None:
-        """Log an epoch's metrics at step `record.epoch`, time-stamped `record.ended_at`."""
-        self.metrics(key, record.metrics, step=record.epoch, at=record.ended_at)
+        """Log an epoch's metrics at step `record.epoch`, time-stamped `record.ended_at`, and its
+        `step_loss` at the training's steps."""
+        entries = [(name, value, record.epoch) for name, value in record.metrics.items()]
+        entries += [("step_loss", value, step) for step, value in record.step_loss]
+        self._log(key, entries, record.ended_at)
 
     def metrics(self, key: str, metrics: Mapping[str, float], *, step: int, at: float) -> None:
         """Log metrics at a step; one that stands there already is left as it is."""
+        self._log(key, [(name, value, step) for name, value in metrics.items()], at)
+
+    def _log(self, key: str, entries: Sequence[tuple[str, float, int]], at: float) -> None:
         run = self._run(key)
-        with self._calling(f"log metrics of run {key!r} at step {step}"):
-            steps = {name: self._steps(run, name) for name in metrics}
-            new = [name for name in metrics if step not in steps[name]]
+        with self._calling(f"log metrics of run {key!r}"):
+            new = [entry for entry in entries if entry[2] not in self._steps(run, entry[0])]
             if not new:
                 return
             self._reopen(run)
-            batch = [Metric(name, float(metrics[name]), _ms(at), step) for name in new]
+            batch = [Metric(name, float(value), _ms(at), step) for name, value, step in new]
             try:
-                self._client.log_batch(run.id, metrics=batch, synchronous=True)
+                for first in range(0, len(batch), _METRICS_A_BATCH):
+                    some = batch[first : first + _METRICS_A_BATCH]
+                    self._client.log_batch(run.id, metrics=some, synchronous=True)
             except BaseException:
                 run.gap = True
                 raise
-            for name in new:
-                steps[name].add(step)
+            for name, _, step in new:
+                self._steps(run, name).add(step)
 
     def tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Set tags."""
@@ -158,9 +166,9 @@ class MlflowTracker:
         if key in self._runs:
             return self._runs[key]
         if parent is None:
-            self._attach(f"tags.`{KEY_TAG}` = {_quoted(key)}", None)
+            self._attach(f"tags.`{KEY_TAG}` = {quoted(key)}", None)
         elif not parent.children_known:
-            self._attach(f"tags.`{PARENT_TAG}` = {_quoted(parent.id)}", parent)
+            self._attach(f"tags.`{PARENT_TAG}` = {quoted(parent.id)}", parent)
             parent.children_known = True
         return self._runs.get(key)
 
@@ -250,10 +258,6 @@ class MlflowTracker:
 
     def _calling(self, doing: str) -> AbstractContextManager[None]:
         return one_line_errors(doing, self._uri)
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"' if "'" in text else f"'{text}'"
 
 
 def _ms(seconds: float) -> int:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.config.yaml_text import config_yaml
 from fmnist_sweep.data import Dataset, Split
-from fmnist_sweep.provenance import git_commit
+from fmnist_sweep.provenance import git_diff
 from fmnist_sweep.tracking.tracker import REASON_TAG, DatasetInput, RunStart, RunStatus, Tracker
 from fmnist_sweep.training.results import RunResult
 
 CHECKPOINTS = "checkpoints"
+CONFIG_FILE, ENVIRONMENT_FILE = "config.yaml", "environment.json"
+CUSTOM_BUILDER_TAG, CUSTOM_DATA_TAG = "python.build_model", "python.data"
+"""On runs whose networks or images were given from Python: no config could name those."""
 
 
 def start_run(
@@ -27,12 +32,14 @@ def start_run(
     config: RunConfig,
     params: Mapping[str, object],
     tags: Mapping[str, str],
+    environment: Environment,
     started_at: float,
     parent_key: str | None = None,
     inputs: tuple[DatasetInput, ...] = (),
     note: str | None = None,
 ) -> None:
-    """Start the run of one training; its whole resolved config becomes `config.yaml`."""
+    """Start the run of one training; its whole resolved config becomes `config.yaml`, where it
+    is made `environment.json`."""
     tracker.start(
         RunStart(
             key=key,
@@ -40,17 +47,43 @@ def start_run(
             started_at=started_at,
             parent_key=parent_key,
             params=params,
-            tags=tags,
+            tags={**environment_tags(environment), **tags},
             inputs=inputs,
             note=note,
         )
     )
     if not tracker.is_complete(key):
-        tracker.text(key, config_yaml(config), "config.yaml")
+        tracker.text(key, config_yaml(config), CONFIG_FILE)
+        log_environments(tracker, key, [environment])
 
 
-def log_metrics(tracker: Tracker, key: str, result: RunResult, *, at: float) -> None:
-    """Log where a training stands at the end of its last epoch."""
+def log_environments(tracker: Tracker, key: str, environments: Sequence[Environment]) -> None:
+    """Write where a run was made, in the order in which it was in several places."""
+    plain = [environment.model_dump() for environment in environments]
+    tracker.text(key, json.dumps(plain, indent=1) + "\n", ENVIRONMENT_FILE)
+
+
+def log_git_diff(tracker: Tracker, key: str, name: str = "git.diff") -> None:
+    """Write how the tracked files differ from their commit, where they do."""
+    diff = git_diff(Path.cwd())
+    if diff is not None:
+        tracker.text(key, diff, name)
+
+
+def environment_tags(environment: Environment) -> dict[str, str]:
+    """Return what is looked at most of where a run is made."""
+    commit, numerics = environment.git_commit, environment.numerics
+    return {
+        "cpu": numerics.cpu,
+        "train.threads": str(numerics.threads),
+        **{f"version.{name}": version for name, version in numerics.versions.items()},
+        **({} if commit is None else {"git.commit": commit}),
+        **({"git.changed": "true"} if environment.git_changed else {}),
+    }
+
+
+def final_metrics(result: RunResult) -> dict[str, float]:
+    """Return where a training stands at the end of its last epoch, by the names in MLflow."""
     metrics = {
         "best_epoch": float(result.best_epoch),
         "test_accuracy": result.test_accuracy,
@@ -60,20 +93,30 @@ def log_metrics(tracker: Tracker, key: str, result: RunResult, *, at: float) -> 
     for name in ("val_accuracy", "val_loss"):
         if name in result.best_metrics:
             metrics[f"best_{name}"] = result.best_metrics[name]
-    tracker.metrics(key, metrics, step=result.last_epoch, at=at)
+    return metrics
+
+
+def log_metrics(tracker: Tracker, key: str, result: RunResult, *, at: float) -> None:
+    """Log where a training stands at the end of its last epoch."""
+    tracker.metrics(key, final_metrics(result), step=result.last_epoch, at=at)
 
 
 def log_files(tracker: Tracker, key: str, result: RunResult, best_model: Path) -> None:
     """Log a training's best model and the digests of its weights, unless they stand."""
     if tracker.is_complete(key):
         return
+    log_digests(tracker, key, result)
+    if best_model.exists():
+        tracker.file(key, best_model, CHECKPOINTS)
+
+
+def log_digests(tracker: Tracker, key: str, result: RunResult) -> None:
+    """Log the digests of a training's last and best weights."""
     digests = {
         "weights.sha256": result.weights_sha256,
         "best_weights.sha256": result.best_weights_sha256,
     }
     tracker.tags(key, digests)
-    if best_model.exists():
-        tracker.file(key, best_model, CHECKPOINTS)
 
 
 def end_failed(tracker: Tracker, key: str, reason: str, *, at: float) -> None:
@@ -84,15 +127,13 @@ def end_failed(tracker: Tracker, key: str, reason: str, *, at: float) -> None:
 
 def provenance_tags(dataset: Dataset, split: Split, config: RunConfig) -> dict[str, str]:
     """Return the tags that say what a run was made from."""
-    commit = git_commit(Path.cwd())
     return {
         "data.name": dataset.name,
         "data.sha256": dataset.sha256,
         "split.sha256": split.sha256,
         "split.scheme": split.scheme,
-        "train.threads": str(config.train.threads),
+        **{f"split.{name}_images": str(count) for name, count in split.images.items()},
         "train.precision": config.train.precision,
-        **({"git.commit": commit} if commit is not None else {}),
         **({"data.synthetic": "true"} if dataset.synthetic else {}),
     }
 

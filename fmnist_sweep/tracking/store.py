@@ -79,19 +79,36 @@ def prepare_store(uri: str, root: Path) -> Path | None:
     Raises ConfigError for a file that is no MLflow store, RunError for a server out of reach.
     """
     artifact_root = _local_database(root).parent / "artifacts"
-    scheme = urlsplit(uri).scheme
     if uri.startswith(_SQLITE):
-        _ensure_sqlite_store(Path(uri.removeprefix(_SQLITE).split("?")[0]), artifact_root)
-    elif scheme in ("http", "https"):
+        _ensure_sqlite_store(_database_of(uri), artifact_root)
+    else:
+        require_store(uri)
+    return None if urlsplit(uri).scheme in _SERVERS or uri in _SERVERS else artifact_root
+
+
+def require_store(uri: str) -> None:
+    """Make sure that a store can be read at `uri`; nothing is created.
+
+    Raises ConfigError where there is none, RunError for a server out of reach.
+    """
+    if uri.startswith(_SQLITE):
+        database = _database_of(uri)
+        if not database.exists():
+            raise ConfigError(f"{database}: not there yet, so no run is tracked in it")
+        _require_whole(database)
+    elif urlsplit(uri).scheme in ("http", "https"):
         from fmnist_sweep.tracking.server import require_answer
 
         require_answer(uri)
-    return None if scheme in _SERVERS or uri in _SERVERS else artifact_root
 
 
 def shown_uri(uri: str) -> str:
     """Return a URI, or a text with URIs in it, without the passwords that they carry."""
     return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
+
+
+def _database_of(uri: str) -> Path:
+    return Path(uri.removeprefix(_SQLITE).split("?")[0])
 
 
 def _local_database(root: Path) -> Path:
@@ -114,7 +131,7 @@ def _ensure_sqlite_store(database: Path, artifact_root: Path) -> None:
                 f"{database.parent} cannot hold the MLflow store: {error.strerror}; "
                 "allowed: a folder that you may write to"
             ) from error
-    _require_store(database)
+    _require_whole(database)
 
 
 @contextmanager
@@ -170,7 +187,7 @@ def _remove(database: Path) -> None:
         database.with_name(database.name + suffix).unlink(missing_ok=True)
 
 
-def _require_store(database: Path) -> None:
+def _require_whole(database: Path) -> None:
     """Refuse at once what MLflow would try to open for minutes, or would write its tables into."""
     try:
         uri = f"{database.as_uri()}?mode=rw"

@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.config.yaml_text import to_yaml
 from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.data.split_report import save_indices, split_table
 from fmnist_sweep.errors import InfeasibleModel, RunError
-from fmnist_sweep.files import canonical_json
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
 from fmnist_sweep.search.leaderboard import leaderboard
@@ -29,16 +29,23 @@ from fmnist_sweep.search.records import (
     EpochEnded,
     LookedAtOfficialTest,
     Record,
+    RunsIn,
     Told,
     TrialStatus,
 )
 from fmnist_sweep.search.state import SweepState
-from fmnist_sweep.space.overrides import apply_overrides
+from fmnist_sweep.space.overrides import apply_overrides, straight_config
 from fmnist_sweep.tracking.run_log import (
+    CUSTOM_BUILDER_TAG,
+    CUSTOM_DATA_TAG,
     dataset_inputs,
     end_failed,
+    environment_tags,
     input_tags,
+    log_digests,
+    log_environments,
     log_files,
+    log_git_diff,
     log_metrics,
     provenance_tags,
     start_run,
@@ -57,8 +64,10 @@ class SweepLog:
         folder: the sweep's, with `trials/<number>/best.keras` and `journal.jsonl`.
         dataset: what it was trained on.
         split: how that was divided.
+        environment: where this process runs.
         custom_builder: whether the networks come from the user's own function, whose size is
             known only once they are built.
+        custom_data: whether the images were given from Python.
     """
 
     def __init__(
@@ -69,8 +78,10 @@ class SweepLog:
         folder: Path,
         dataset: Dataset,
         split: Split,
+        environment: Environment,
         *,
         custom_builder: bool,
+        custom_data: bool,
     ) -> None:
         self._tracker = tracker
         self._config = config
@@ -79,8 +90,13 @@ class SweepLog:
         self._folder = folder
         self._dataset = dataset
         self._split = split
+        self._environment = environment
         self._custom_builder = custom_builder
-        self._tags = provenance_tags(dataset, split, config)
+        self._tags = {
+            **provenance_tags(dataset, split, config),
+            **({CUSTOM_BUILDER_TAG: "true"} if custom_builder else {}),
+            **({CUSTOM_DATA_TAG: "true"} if custom_data else {}),
+        }
         self._sweep_key = ""
         self._open_runs: set[str] = set()
         self._final_asks: set[int] | None = None
@@ -91,14 +107,16 @@ class SweepLog:
         match record:
             case Begun():
                 self._begun(record)
+            case RunsIn():
+                self._runs_in(state)
             case Asked():
                 self._asked(record)
             case EpochEnded():
                 self._tracker.epoch(self._key(record.trial), record.record)
             case Told():
-                self._told(record)
+                self._told(record, state)
             case Confirmed():
-                self._confirmed(record)
+                self._confirmed(record, state)
             case LookedAtOfficialTest():
                 metrics = {
                     "official_test_accuracy": record.accuracy,
@@ -170,13 +188,13 @@ class SweepLog:
                     **{f"sweep.objective.{key}": value for key, value in objective.items()},
                 },
                 tags={
+                    **environment_tags(self._environment),
                     **self._tags,
                     **input_tags(inputs),
                     **self._config.tracking.tags,
                     "fmnist.role": "sweep",
                     "sweep.name": self._name,
                     "sweep.command": record.command,
-                    "sweep.versions": canonical_json(record.versions),
                 },
                 inputs=inputs,
                 note=self._config.tracking.note,
@@ -185,6 +203,15 @@ class SweepLog:
         if not self._tracker.is_complete(self._sweep_key):
             self._tracker.text(self._sweep_key, to_yaml(self._sweep_values()), "config.yaml")
             self._split_files()
+
+    def _runs_in(self, state: SweepState) -> None:
+        if self._tracker.is_complete(self._sweep_key):
+            return
+        log_environments(self._tracker, self._sweep_key, state.environments)
+        if self._replayed_to is None:  # else the files are no longer as they were
+            number = len(state.environments)
+            name = "git.diff" if number == 1 else f"git-{number}.diff"
+            log_git_diff(self._tracker, self._sweep_key, name)
 
     def _asked(self, record: Asked) -> None:
         config = apply_overrides(self._base, record.overrides)
@@ -203,6 +230,7 @@ class SweepLog:
                 "sweep.name": self._name,
                 "trial": str(record.trial),
             },
+            environment=self._environment,
             started_at=record.at,
             parent_key=self._sweep_key,
         )
@@ -217,7 +245,7 @@ class SweepLog:
             params["model.parameters"] = plan.parameters
         return params
 
-    def _told(self, record: Told) -> None:
+    def _told(self, record: Told, state: SweepState) -> None:
         key = self._key(record.trial)
         if record.status is TrialStatus.FAILED:
             end_failed(self._tracker, key, record.reason or "", at=record.at)
@@ -229,26 +257,34 @@ class SweepLog:
         if self._final_asks is not None and record.ask not in self._final_asks:
             return
         log_files(self._tracker, key, record.result, best_model)
+        environments = state.environments_of(state.trials[record.trial])
+        if environments != [self._environment] and not self._tracker.is_complete(key):
+            log_environments(self._tracker, key, environments)
         if self._custom_builder:
             self._tracker.tags(key, {"model.parameters": str(record.result.parameters)})
         self._tracker.end(key, RunStatus.FINISHED, at=record.at)
         self._open_runs.discard(key)
 
-    def _confirmed(self, record: Confirmed) -> None:
+    def _confirmed(self, record: Confirmed, state: SweepState) -> None:
         trial_key = self._key(record.trial)
         key = f"{trial_key}/seed{record.seed}"
         self._open_runs |= {key, trial_key}
-        self._tracker.start(
-            RunStart(
-                key=key,
-                name=f"{self._name}-{record.trial}-seed{record.seed}",
-                started_at=record.at - record.result.train_seconds,
-                parent_key=trial_key,
-                params={"train.seed": record.seed},
-                tags={**self._tags, "fmnist.role": "confirmation", "sweep.name": self._name},
-            )
+        trial = state.trials[record.trial]
+        straight = straight_config(self._base, trial.overrides, trial.last_epoch)
+        train = straight.train.model_copy(update={"seed": record.seed})
+        start_run(
+            self._tracker,
+            key=key,
+            name=f"{self._name}-{record.trial}-seed{record.seed}",
+            config=straight.model_copy(update={"train": train}),
+            params={"train.seed": record.seed},
+            tags={**self._tags, "fmnist.role": "confirmation", "sweep.name": self._name},
+            environment=self._environment,
+            started_at=record.at - record.result.train_seconds,
+            parent_key=trial_key,
         )
         log_metrics(self._tracker, key, record.result, at=record.at)
+        log_digests(self._tracker, key, record.result)
         for ended in (key, trial_key):
             self._tracker.end(ended, RunStatus.FINISHED, at=record.at)
         self._open_runs -= {key, trial_key}

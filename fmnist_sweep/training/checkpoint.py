@@ -79,7 +79,7 @@ class Checkpoint:
                     )
                     for part in _PARTS
                 }
-            history = tuple(EpochRecord(**record) for record in about["history"])
+            history = tuple(map(EpochRecord.of, about["history"]))
         except _UNREADABLE as error:
             raise RunError(f"checkpoint {path} cannot be read: {error}") from error
         return cls(history=history, **parts)

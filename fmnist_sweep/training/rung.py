@@ -38,13 +38,14 @@ def run_rung(
     *,
     build_model: ModelBuilder,
     on_epoch: Callable[[EpochRecord], None],
+    every_steps: int | None = None,
 ) -> RunResult:
     """Train to the end of `last_epoch` from the last epoch that `folder` has a checkpoint of.
 
     Leaves `checkpoint.npz` (written after every epoch, before `on_epoch` hears of it) and
     `best.keras` in `folder`. Without a usable checkpoint (none there, one that cannot be read or
     that is past `last_epoch`) the training starts over, which gives the same result, later.
-    `on_epoch` hears of the epochs before the checkpoint again.
+    `on_epoch` hears of the epochs before the checkpoint again. `every_steps`: as in `train`.
 
     Raises:
         TrialFailed: the loss is not finite.
@@ -67,6 +68,7 @@ def run_rung(
         checkpoint,
         build_model=build_model,
         on_epoch=keep,
+        every_steps=every_steps,
     )
     return _measure(config, data, trained, folder / BEST_MODEL_FILE)
 

@@ -24,6 +24,7 @@ from fmnist_sweep.training.optimizers import (
 )
 from fmnist_sweep.training.randomness import epoch_order, seeded, seeded_epoch
 from fmnist_sweep.training.results import EpochRecord
+from fmnist_sweep.training.step_loss import StepLoss
 
 ModelBuilder = Callable[[RunConfig, tuple[int, int, int], int], keras.Model]
 """(config, (height, width, channels), classes) -> a model that gives class probabilities."""
@@ -72,6 +73,7 @@ def train(
     *,
     build_model: ModelBuilder,
     on_epoch: Callable[[Checkpoint], None] | None = None,
+    every_steps: int | None = None,
 ) -> Trained:
     """Train from the end of `first_epoch` (0: from the start) to the end of `last_epoch`.
 
@@ -87,6 +89,7 @@ def train(
         checkpoint: the state to go on from.
         build_model: makes the network.
         on_epoch: called with the state after each epoch.
+        every_steps: where the budget is in steps, take down the loss this often too.
 
     Raises:
         TrialFailed: the loss is not finite; the message names the epoch.
@@ -107,7 +110,7 @@ def train(
         )
         if stopped:
             break
-        record = _train_epoch(model, config.train, data, plan, epoch)
+        record = _train_epoch(model, config.train, data, plan, epoch, every_steps)
         state = _advance(model, config.train.monitor, state, record)
         if on_epoch is not None:
             on_epoch(state)
@@ -186,7 +189,12 @@ def _build_metrics(model: keras.Model, config: TrainConfig, classes: int) -> Non
 
 
 def _train_epoch(
-    model: keras.Model, config: TrainConfig, data: TrainingData, plan: StepPlan, epoch: int
+    model: keras.Model,
+    config: TrainConfig,
+    data: TrainingData,
+    plan: StepPlan,
+    epoch: int,
+    every_steps: int | None,
 ) -> EpochRecord:
     started = time.perf_counter()
     batches = data.train.shuffled(
@@ -195,8 +203,17 @@ def _train_epoch(
         plan.of_epoch(epoch),
         one_hot=wants_one_hot(config),
     )
+    steps = None
+    if every_steps is not None and config.steps is not None:
+        steps = StepLoss(
+            plan.before(epoch),
+            every_steps,
+            batch_size=config.batch_size,
+            images=len(data.train),
+        )
     with seeded_epoch(model, config.seed, epoch):
-        logs = model.fit(batches, epochs=1, verbose=0, shuffle=False).history
+        callbacks = [] if steps is None else [steps.callback]
+        logs = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks).history
         metrics = {"loss": float(logs["loss"][0]), "accuracy": float(logs["accuracy"][0])}
         if data.validation is not None:
             validation = evaluate(model, data.validation)
@@ -206,7 +223,8 @@ def _train_epoch(
     step = plan.before(epoch) + plan.of_epoch(epoch) - 1
     metrics["learning_rate"] = learning_rate_at(config, plan.per_epoch, plan.total, step)
     metrics["epoch_seconds"] = time.perf_counter() - started
-    return EpochRecord(epoch, metrics, ended_at=time.time())
+    step_loss = () if steps is None else tuple(steps.pairs)
+    return EpochRecord(epoch, metrics, ended_at=time.time(), step_loss=step_loss)
 
 
 def check_finite(epoch: int, metrics: Mapping[str, float]) -> None:

@@ -1,0 +1,78 @@
+"""What the side commands `export` and `baselines` do; neither trains, so none needs TensorFlow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fmnist_sweep import environment
+from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.config.datafiles import check_file_name, data_file_names
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.export import export_run
+from fmnist_sweep.files import check_writable, write_text_whole
+from fmnist_sweep.provenance import command
+from fmnist_sweep.report.baselines import gather, markdown, write_baseline_file
+from fmnist_sweep.report.console import console, print_commands
+from fmnist_sweep.tracking import SWEEPS, TRAININGS, open_reader
+from fmnist_sweep.tracking.mlflow_reader import MlflowReader
+
+_PAGE = Path("docs") / "baselines.md"
+
+
+def export(config: Config, run: str, name: str | None = None) -> None:
+    """Write a tracked run as a config into `experiments/best/`; `run` is its id or its name."""
+    if name is not None:
+        check_file_name(name, f"export: NAME={name}")
+    folder = Path.cwd() / "experiments" / "best"
+    reader = _reader(config)
+    seen = reader.run(run, _experiments(config))
+    check_writable(Path.cwd(), "experiments/best")
+    path = export_run(reader, seen, folder, name)
+    out = console()
+    out.print(f"run {seen.name}: written to {path.relative_to(Path.cwd())}", soft_wrap=True)
+    print_commands(out, {"reproduce": command((f"+best={path.stem}",))})
+
+
+def write_baselines(config: Config, *names: str) -> None:
+    """Write table, headers and records of the baselines (all, or those named) from their runs."""
+    folder = Path.cwd() / "experiments" / "baseline"
+    there = data_file_names(folder.parent, "baseline")
+    unknown = [name for name in names if name not in there]
+    if unknown:
+        raise ConfigError(
+            f"baselines: {unknown[0]}: not found in experiments/baseline; there are: "
+            f"{', '.join(there) or 'none'}"
+        )
+    reader, out, found = _reader(config), console(), []
+    for name in names or there:
+        baseline_config = compose_config([f"+baseline={name}"])
+        if baseline_config.reported is None:
+            out.print(f"{name}: says nothing of what was `reported`; left as it is")
+            continue
+        baseline = gather(name, baseline_config, reader, _experiments(config))
+        if baseline is None:
+            runs = command(("-m", f"+baseline={name}", "train.seed=1,2,3"))
+            out.print(f"{name}: no finished run of this config is tracked; {runs}", soft_wrap=True)
+            continue
+        write_baseline_file(folder / f"{name}.yaml", baseline)
+        out.print(f"{name}: header and record of seeds {', '.join(map(str, baseline.seeds))}")
+        found.append(baseline)
+    if found and not names:
+        write_text_whole(Path.cwd() / _PAGE, markdown(found))
+        out.print(f"{len(found)} baselines: {_PAGE}")
+
+
+def _reader(config: Config) -> MlflowReader:
+    return open_reader(
+        config.tracking,
+        root=Path.cwd(),
+        environment_uri=environment.tracking_uri_from_environment(),
+    )
+
+
+def _experiments(config: Config) -> list[str]:
+    """Return the experiments to look in: the config's, or all of this package's own."""
+    if config.tracking.experiment is not None:
+        return [config.tracking.experiment]
+    return [TRAININGS, SWEEPS]

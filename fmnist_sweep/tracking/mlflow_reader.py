@@ -1,0 +1,142 @@
+"""What MLflow holds, read back: runs by id, name or tag, their metrics and text artifacts."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from fmnist_sweep.errors import ConfigError, RunError
+from fmnist_sweep.tracking.mlflow_calls import one_line_errors, quiet_logging, quoted
+from fmnist_sweep.tracking.store import shown_uri
+from fmnist_sweep.tracking.tracker import RunStatus
+
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+_RUNS_A_PAGE = 500
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class SeenRun:
+    """A run as it stands. `metrics` and `last_steps` are those that were logged last."""
+
+    id: str
+    name: str
+    status: RunStatus
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    last_steps: Mapping[str, int]
+
+
+class MlflowReader:
+    """Reads a store that exists; writes nothing.
+
+    What MLflow cannot do raises RunError, in one line.
+    """
+
+    def __init__(self, uri: str) -> None:
+        quiet_logging()
+        self._uri = uri
+        self._client = MlflowClient(tracking_uri=uri)
+
+    def run(self, id_or_name: str, experiments: Sequence[str]) -> SeenRun:
+        """Return the run of that id, or of that name in one of the experiments.
+
+        Raises:
+            ConfigError: there is none, or several have that name.
+        """
+        if _RUN_ID.fullmatch(id_or_name):
+            try:
+                with self._calling(f"look up run {id_or_name}"):
+                    return _seen(self._client.get_run(id_or_name))
+            except RunError as error:
+                if _is_missing(error):
+                    raise ConfigError(self._unknown(id_or_name, experiments)) from error
+                raise
+        found = self.runs(experiments, f"attributes.run_name = {quoted(id_or_name)}")
+        if not found:
+            raise ConfigError(self._unknown(id_or_name, experiments))
+        if len(found) > 1:
+            ids = ", ".join(run.id for run in found[:_SHOWN])
+            raise ConfigError(
+                f"run {id_or_name}: {len(found)} runs have that name; take an id, newest first: "
+                f"{ids}"
+            )
+        return found[0]
+
+    def runs(self, experiments: Sequence[str], condition: str = "") -> list[SeenRun]:
+        """Return the runs of those experiments that fulfil a condition, newest first.
+
+        `condition` is in MLflow's search syntax; experiments that are not there have no runs.
+        """
+        with self._calling("search for runs"):
+            ids = [
+                found.experiment_id
+                for name in experiments
+                if (found := self._client.get_experiment_by_name(name)) is not None
+            ]
+            return [_seen(run) for run in self._search(ids, condition)] if ids else []
+
+    def text(self, run: SeenRun, path: str) -> str | None:
+        """Return a text artifact of a run, None where it has none of that name."""
+        with (
+            self._calling(f"fetch {path} of run {run.name!r}"),
+            tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as folder,
+        ):
+            if all(found.path != path for found in self._client.list_artifacts(run.id)):
+                return None
+            return Path(self._client.download_artifacts(run.id, path, folder)).read_text()
+
+    def history(self, run: SeenRun, metric: str) -> list[tuple[int, float]]:
+        """Return a metric's (step, value), in the order of the steps."""
+        with self._calling(f"fetch {metric} of run {run.name!r}"):
+            logged = self._client.get_metric_history(run.id, metric)
+        return sorted((entry.step, entry.value) for entry in logged)
+
+    def _search(self, experiment_ids: list[str], condition: str) -> Iterator[Run]:
+        token = None
+        while True:
+            page = self._client.search_runs(
+                experiment_ids,
+                condition,
+                max_results=_RUNS_A_PAGE,
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _unknown(self, id_or_name: str, experiments: Sequence[str]) -> str:
+        latest = self.runs(experiments)[:_SHOWN]
+        told = ", ".join(f"{run.name} ({run.id})" for run in latest) or "none"
+        return f"run {id_or_name}: not found at {shown_uri(self._uri)}; the latest are: {told}"
+
+    def _calling(self, doing: str) -> AbstractContextManager[None]:
+        return one_line_errors(doing, self._uri)
+
+
+def _seen(run: Run) -> SeenRun:
+    return SeenRun(
+        id=run.info.run_id,
+        name=run.info.run_name,
+        status=RunStatus(run.info.status),
+        tags=dict(run.data.tags),
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        last_steps={metric.key: metric.step for metric in run.data.to_proto().metrics},
+    )
+
+
+def _is_missing(error: RunError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, MlflowException) and cause.error_code == "RESOURCE_DOES_NOT_EXIST"

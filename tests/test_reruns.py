@@ -1,0 +1,244 @@
+"""From a sweep to exported configs and back: reruns that match, and those that are caught."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from program import QUICK_SPACE, Called, Store, artifact, calls
+
+from fmnist_sweep.config.data_schema import SyntheticData
+from fmnist_sweep.data import load_dataset
+
+ARRAYS = [
+    "data=npz", "data.file=images.npz", "split.validation=100", "split.test=100",
+    "train.threads=1", *QUICK_SPACE,
+]  # fmt: skip
+RUNGS = [*ARRAYS, "sweep.name=rungs", "tuner=hyperband", "train.epochs=4", "sweep.max_trials=5"]
+STOPPED = [
+    *ARRAYS, "sweep.name=stopped", "train.epochs=4", "sweep.max_trials=2",
+    "train.early_stopping={patience: 1, min_delta: 0.9}",
+]  # fmt: skip
+# Which trials are promoted is a matter of the space and the seed; a test sees to it that it was.
+PROMOTED = "rungs-2"
+# One index that trains changes places with one that validates.
+SWAP = """
+import fmnist_sweep.training.preparation as preparation
+from dataclasses import replace
+straight = preparation.make_split
+
+def swapped(config, dataset):
+    split = straight(config, dataset)
+    train, validation = split.train.copy(), split.validation.copy()
+    train[0], validation[0] = split.validation[0], split.train[0]
+    return replace(split, train=train, validation=validation)
+
+preparation.make_split = swapped
+"""
+
+
+def write_images(folder: Path, pixel: int | None = None) -> None:
+    drawn = load_dataset(
+        SyntheticData(
+            source="synthetic",
+            train_size=600,
+            test_size=50,
+            image_size=12,
+            noise=0.1,
+            seed=1,
+            limit=None,
+        )
+    )
+    if pixel is not None:
+        drawn = replace(drawn, images=drawn.images.copy())
+        drawn.images.reshape(-1)[pixel] ^= 1
+    np.savez(
+        folder / "images.npz",
+        x_train=drawn.images[..., 0],
+        y_train=drawn.labels,
+        x_test=drawn.official_images[..., 0],  # type: ignore[index] # drawn data has them
+        y_test=drawn.official_labels,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two finished sweeps, their winners and two of their trials exported."""
+    folder = tmp_path_factory.mktemp("reruns")
+    write_images(folder)
+    done = calls(folder, RUNGS, STOPPED, ["export", PROMOTED], ["export", "stopped-1", "early"])
+    assert [call.exit_code for call in done] == [0, 0, 0, 0], done
+    return folder
+
+
+def best(folder: Path, name: str) -> Path:
+    return folder / "experiments" / "best" / f"{name}.yaml"
+
+
+def edited(folder: Path, name: str, old: str, new: str) -> str:
+    """Copy an exported file with one passage changed; return the copy's name."""
+    text = best(folder, name).read_text()
+    assert text.count(old) == 1, old
+    copy = f"{name}-edited-{abs(hash((old, new)))}"
+    best(folder, copy).write_text(text.replace(old, new))
+    return copy
+
+
+def reruns(folder: Path) -> int:
+    client = Store(folder).client
+    found = client.get_experiment_by_name("fmnist-train")
+    return 0 if found is None else len(client.search_runs([found.experiment_id]))
+
+
+def test_winner_multi_rung_trial_and_early_stopped_one_reproduce_to_the_last_bit(
+    place: Path,
+) -> None:
+    children = {run.info.run_name: run for run in Store(place).children}
+    epochs = Store(place).steps(children[PROMOTED], "test_accuracy")
+    assert len(epochs) == 2, "the trial was trained in two rungs"
+    assert Store(place).steps(children["stopped-1"], "loss") == [1, 2], "it was stopped early"
+
+    names = ["rungs", PROMOTED, "early", "stopped"]
+    for name, done in zip(names, calls(place, *([f"+best={n}"] for n in names)), strict=True):
+        assert done.exit_code == 0, done
+        assert "verdict: exact (tested: the last bit; machine, threads and versions" in done.out
+        (rerun, *_) = [
+            run
+            for run in Store(place, "fmnist-train").runs
+            if run.data.tags.get("rerun_of") == f"best/{name}"
+        ]
+        assert rerun.data.tags["reproduction"] == "exact"
+
+
+def test_an_altered_pixel_is_caught_before_training(place: Path) -> None:
+    write_images(place, pixel=12345)
+    try:
+        before = reruns(place)
+        (done,) = calls(place, ["+best=rungs"])
+    finally:
+        write_images(place)
+    assert_refused(done, r"best/rungs is not what was recorded: data has sha256 \w{64}, recorded")
+    assert reruns(place) == before
+
+
+def test_a_changed_index_is_caught_before_training(place: Path) -> None:
+    (done,) = calls(place, ["+best=rungs"], before=SWAP)
+    assert_refused(done, r"best/rungs is not what was recorded: split has sha256 \w{64}, recorded")
+
+
+def test_a_changed_hyperparameter_is_caught_before_training_and_named(place: Path) -> None:
+    name = edited(place, "rungs", "  label_smoothing: 0.0\n", "  label_smoothing: 0.1\n")
+    (done,) = calls(place, [f"+best={name}"])
+    assert_refused(done, r"train.label_smoothing is 0.1, recorded is 0.0\. Nothing was trained")
+
+
+def test_a_metric_that_is_not_reached_is_told_and_exits_with_1(place: Path) -> None:
+    value = OmegaConf.load(best(place, "rungs")).expected.metrics.test_accuracy.value
+    name = edited(
+        place, "rungs", f"test_accuracy: {{value: {value},", f"test_accuracy: {{value: {value}1,"
+    )
+    (done,) = calls(place, [f"+best={name}"])
+    assert done.exit_code == 1
+    assert re.search(rf"test_accuracy +│ +{value}1 │ +{value} │ the same │ DIFFERS", done.out)
+    assert "verdict: not reproduced" in done.out
+    assert done.err == f"error: best/{name}: the rerun did not give what was recorded\n"
+
+
+def test_elsewhere_the_table_says_what_differs(place: Path) -> None:
+    other = edited(place, "rungs", "tensorflow: 2.", "tensorflow: 1.")
+    (done,) = calls(place, [f"+best={other}"])
+    assert done.exit_code == 0
+    assert "verdict: within tolerance (tested: the tolerance; this is another env" in done.out
+    assert "tensorflow 1." in done.out
+    assert "not compared" in done.out
+
+
+def test_overrides_derive_a_run_without_a_verdict(place: Path) -> None:
+    derived, looked_at = calls(
+        place, ["+best=rungs", "train.seed=3"], ["+best=rungs", "tracking.note=again"]
+    )
+    assert (derived.exit_code, looked_at.exit_code) == (0, 0)
+    assert "derived from best/rungs: train.seed=3; no verdict" in derived.out
+    assert "verdict: exact" in looked_at.out, "a note changes nothing that is trained"
+    tags = [run.data.tags for run in Store(place, "fmnist-train").runs]
+    (mine,) = [tag for tag in tags if tag.get("derived_from") == "best/rungs"]
+    assert "rerun_of" not in mine
+    assert "reproduction" not in mine
+
+
+def test_a_run_has_its_environment(place: Path) -> None:
+    store = Store(place)
+    for run in [*store.parents, *store.children]:
+        (made_in,) = json.loads(artifact(place, run, "environment.json").read_text())
+        assert made_in["numerics"]["threads"] == 1
+        assert made_in["numerics"]["versions"]["tensorflow"]
+        assert made_in["command"].startswith("python -m fmnist_sweep data=npz")
+        assert run.data.tags["cpu"] == made_in["numerics"]["cpu"]
+
+
+def test_what_cannot_be_exported_or_run_gets_a_line(place: Path) -> None:
+    older = edited(place, "rungs", "schema_version: 1\n", "schema_version: 0\n")
+    for done, told in zip(
+        calls(
+            place,
+            ["export", "nosuch"],
+            ["export", "f" * 32],
+            ["export", "rungs-0", "../outside"],
+            ["export", "rungs-0", "x", "tracking.uri=sqlite:////nowhere/at/all.db"],
+            ["+best=nosuch"],
+            ["+best=../rungs"],
+            [f"+best={older}"],
+        ),
+        [
+            r"run nosuch: not found at sqlite:///.*; the latest are: .*\(\w{32}\)",
+            r"run f{32}: not found at .*",
+            r"export: NAME=\.\./outside: must be a name of letters, .*",
+            r"/nowhere/at/all.db: not there yet, so no run is tracked in it",
+            r"best=nosuch: .*",
+            r"best=\.\./rungs: must be a name, not a path",
+            r"experiments/best/rungs-edited-\d+.yaml: schema_version=0: this version .* reads 1.*",
+        ],
+        strict=True,
+    ):
+        assert done.exit_code == 2, done
+        assert re.fullmatch(f"error: {told}\n", done.err), done.err
+        assert done.out == ""
+
+
+def test_a_run_of_another_version_gets_a_line(place: Path) -> None:
+    run = Store(place).children[0]
+    path = artifact(place, run, "config.yaml")
+    text = path.read_text()
+    for changed, told in [
+        (text.replace("schema_version: 1", "schema_version: 0"), "schema_version=0: this version"),
+        (text.replace("  neurons:", "  units:"), "model.fc_defaults.neurons: missing"),
+        ("[", "while parsing"),
+    ]:
+        path.write_text(changed)
+        try:
+            (done,) = calls(place, ["export", run.info.run_id])
+        finally:
+            path.write_text(text)
+        assert done.exit_code == 2, done
+        assert re.fullmatch(rf"error: run {run.info.run_name}, config.yaml: .*\n", done.err)
+        assert told in done.err
+
+
+def test_a_sweeps_own_run_gives_its_winner(place: Path) -> None:
+    (done,) = calls(place, ["export", "rungs", "winner"])
+    assert done.exit_code == 0, done
+    ours, theirs = (OmegaConf.load(best(place, name)) for name in ("winner", "rungs"))
+    assert ours == theirs
+    assert "+best=winner\n" in best(place, "winner").read_text()
+
+
+def assert_refused(done: Called, told: str) -> None:
+    assert done.exit_code == 1
+    assert re.search(told, done.err), done.err
+    assert done.err.count("\n") == 1
+    assert done.out == ""
