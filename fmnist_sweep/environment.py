@@ -51,8 +51,11 @@ def quiet_mlflow() -> None:
     """Have MLflow send no usage statistics, print no links and draw no bars; call before it is
     imported.
 
-    What the user has set stays as it is.
+    It tries a request again for seconds rather than minutes: what could not be sent is kept and
+    sent later here. What the user has set stays as it is.
     """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

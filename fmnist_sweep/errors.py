@@ -9,7 +9,8 @@
         ├── TrialFailed      one trial went wrong; the sweep goes on
         ├── JournalError     a journal that cannot be read; names file and line
         ├── SweepStopped     a sweep that cannot go on (too many failures, a lock held)
-        └── NotReproduced    a rerun that is not, or did not give, what was recorded
+        ├── NotReproduced    a rerun that is not, or did not give, what was recorded
+        └── NotTracked       a run that ended, and that the tracker could not be told of whole
 
 A message is one line that names the thing, the value given and what is allowed.
 """
@@ -59,3 +60,7 @@ class SweepStopped(RunError):
 
 class NotReproduced(RunError):
     """A rerun whose data, split or config is not the recorded one, or whose result is not."""
+
+
+class NotTracked(RunError):
+    """A run that came to its end, and that the tracker could not be told of whole."""

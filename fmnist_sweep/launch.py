@@ -16,6 +16,7 @@ from fmnist_sweep.report.console import (
     epoch_line,
     leaderboard_table,
     print_commands,
+    say_tracking_trouble,
     summary_lines,
 )
 from fmnist_sweep.report.space_table import print_space
@@ -38,6 +39,7 @@ def launch_sweep(config: Config, composition: Composition) -> None:
                 overrides=composition.overrides,
                 on_plan=lambda plan: _announce(plan),
                 observer=SweepProgress(config, out),
+                on_trouble=say_tracking_trouble,
             )
     except (KeyboardInterrupt, RunError):
         out.print(f"To go on: {command(composition.overrides)}", soft_wrap=True, markup=False)
@@ -63,6 +65,7 @@ def launch_training(config: Config, composition: Composition) -> None:
             origin,
             on_start=lambda line: out.print(line, soft_wrap=True, markup=False),
             on_epoch=lambda record: out.print(f"  {epoch_line(record)}", soft_wrap=True),
+            on_trouble=say_tracking_trouble,
         )
     result = run.result
     validation = result.best_metrics.get("val_accuracy")
@@ -83,6 +86,8 @@ def launch_training(config: Config, composition: Composition) -> None:
         )
     out.print("next:")
     print_commands(out, {**_keep_it(run.run_id), **_see_it(config)})
+    if run.not_tracked is not None:
+        raise run.not_tracked
     if run.verification is not None and not run.verification.matches:
         raise NotReproduced(f"{source}: the rerun did not give what was recorded")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +14,15 @@ from fmnist_sweep import environment
 from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data.dataset import run_name
-from fmnist_sweep.errors import RunError
+from fmnist_sweep.errors import NotTracked
 from fmnist_sweep.files import check_writable
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.provenance import environment_of_run
 from fmnist_sweep.reproduction import Outcome, Verification, check_before, compare
 from fmnist_sweep.tracking import TRAININGS, open_tracker
+from fmnist_sweep.tracking.outbox import OnTrouble, Outbox, keep_quiet, sending
 from fmnist_sweep.tracking.run_log import (
     dataset_inputs,
-    end_failed,
     final_metrics,
     input_tags,
     log_files,
@@ -55,11 +56,13 @@ class Origin:
 @dataclass(frozen=True)
 class TrackedRun:
     """A training that was run: its result, how it compares with the config's record (None where
-    that was not asked for), and the tracker's own id of its run (None where there is none)."""
+    that was not asked for), and the tracker's own id of its run (None where there is none).
+    `not_tracked` says what could not be sent to the tracker."""
 
     result: RunResult
     verification: Verification | None
     run_id: str | None
+    not_tracked: NotTracked | None
 
 
 def run_single(
@@ -70,6 +73,7 @@ def run_single(
     *,
     on_start: Callable[[str], None],
     on_epoch: Callable[[EpochRecord], None],
+    on_trouble: OnTrouble = keep_quiet,
 ) -> TrackedRun:
     """Train a config from the start to its end, and track it as a run of its own.
 
@@ -80,6 +84,7 @@ def run_single(
         origin: where the config comes from.
         on_start: hears in a line what is going to be trained.
         on_epoch: hears of every epoch.
+        on_trouble: hears why the tracker cannot be told at present, and None when it can again.
 
     Raises:
         UserError: the config cannot be run; nothing was written.
@@ -109,31 +114,47 @@ def run_single(
         f"images, {config.train.threads} threads"
     )
     key = f"{name}@{time.time()}"
-    with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place, _ended(tracker, key):
-        _start(tracker, key, name, config, prepared, parameters, origin, here)
-
-        def tell(record: EpochRecord) -> None:
-            tracker.epoch(key, record)
-            on_epoch(record)
-            environment.stop_if_asked()
-
+    with (
+        tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place,
+        sending(tracker, on_trouble, name) as outbox,
+    ):
         folder = Path(place)
-        result = run_rung(
-            config.run,
-            prepared.data,
-            epochs,
-            folder,
-            build_model=default_builder,
-            on_epoch=tell,
-            every_steps=config.tracking.every_steps,
-        )
-        log_metrics(tracker, key, result, at=time.time())
-        log_files(tracker, key, result, folder / BEST_MODEL_FILE)
-        verification = None
-        if expected is not None:
-            verification = compare(expected, _outcome(prepared, result), here.numerics)
-            tracker.tags(key, {"reproduction": verification.verdict})
-    return TrackedRun(result, verification, tracker.where(key))
+        with _ended(outbox, key):
+            _start(outbox, key, name, config, prepared, parameters, origin, here)
+
+            def tell(record: EpochRecord) -> None:
+                outbox.epoch(key, record)
+                on_epoch(record)
+                environment.stop_if_asked()
+
+            result = run_rung(
+                config.run,
+                prepared.data,
+                epochs,
+                folder,
+                build_model=default_builder,
+                on_epoch=tell,
+                every_steps=config.tracking.every_steps,
+            )
+            log_metrics(outbox, key, result, at=time.time())
+            log_files(outbox, key, result, folder / BEST_MODEL_FILE)
+            verification = None
+            if expected is not None:
+                verification = compare(expected, _outcome(prepared, result), here.numerics)
+                outbox.tags(key, {"reproduction": verification.verdict})
+        not_tracked = _sent(outbox, folder, f"{name}-{time.time():.0f}")
+        return TrackedRun(result, verification, outbox.where(key), not_tracked)
+
+
+def _sent(outbox: Outbox, folder: Path, name: str) -> NotTracked | None:
+    """Wait until all was sent; what could not be, is kept, and the error says where."""
+    try:
+        outbox.finish()
+    except NotTracked as error:
+        kept = Path.cwd() / "mlruns" / "unsent" / name
+        shutil.copytree(folder, kept)
+        return NotTracked(f"{error}. The trained model is in {kept}")
+    return None
 
 
 def _outcome(prepared: Prepared, result: RunResult) -> Outcome:
@@ -177,21 +198,18 @@ def _start(
         inputs=inputs,
         note=config.tracking.note,
     )
-    if not tracker.is_complete(key):
-        log_git_diff(tracker, key)
+    log_git_diff(tracker, key)
 
 
 @contextmanager
-def _ended(tracker: Tracker, key: str) -> Iterator[None]:
+def _ended(outbox: Outbox, key: str) -> Iterator[None]:
     """Leave no run open behind the block: FINISHED, KILLED by an interrupt, FAILED by an error."""
     try:
         yield
-    except BaseException as error:
-        # An error here must not hide the first one.
-        with suppress(RunError):
-            if tracker.is_open(key) and isinstance(error, KeyboardInterrupt):
-                tracker.end(key, RunStatus.KILLED, at=time.time())
-            elif tracker.is_open(key):
-                end_failed(tracker, key, str(error), at=time.time())
+    except KeyboardInterrupt:
+        outbox.cut_off(key, RunStatus.KILLED, None, at=time.time())
         raise
-    tracker.end(key, RunStatus.FINISHED, at=time.time())
+    except BaseException as error:
+        outbox.cut_off(key, RunStatus.FAILED, str(error), at=time.time())
+        raise
+    outbox.end(key, RunStatus.FINISHED, at=time.time())

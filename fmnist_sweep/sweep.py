@@ -13,8 +13,10 @@ from typing import Any
 
 import keras
 import pandas as pd
+from pydantic import ValidationError
 
 from fmnist_sweep import environment
+from fmnist_sweep.config.messages import one_line
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.data import Dataset
 from fmnist_sweep.errors import ConfigError
@@ -31,8 +33,8 @@ from fmnist_sweep.search.plan import SweepPlan, plan_sweep
 from fmnist_sweep.search.records import SCHEMA, Begun, Ended, Record
 from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.tracking import SWEEPS, open_tracker
+from fmnist_sweep.tracking.outbox import OnTrouble, Outbox, keep_quiet, sending
 from fmnist_sweep.tracking.sweep_log import SweepLog
-from fmnist_sweep.tracking.tracker import Tracker
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.preparation import Prepared, epochs_of
 from fmnist_sweep.training.results import BEST_MODEL_FILE, RunResult
@@ -101,6 +103,7 @@ def run_sweep(
     overrides: tuple[str, ...] = (),
     on_plan: Callable[[SweepPlan], None] | None = None,
     observer: Observer | None = None,
+    on_trouble: OnTrouble = keep_quiet,
 ) -> Sweep:
     """Run a sweep, or go on with the one that has the same identity.
 
@@ -116,10 +119,12 @@ def run_sweep(
         overrides: how the config was composed, for the record.
         on_plan: hears what is going to be done, before anything is written.
         observer: hears of every record.
+        on_trouble: hears why the tracker cannot be told at present, and None when it can again.
 
     Raises:
         UserError: the config cannot be run; nothing was written.
         SweepStopped: too many trials failed, or another process runs this sweep.
+        NotTracked: the sweep came to its end, and not all of it could be told to the tracker.
     """
     plan = plan_sweep(config, build_model, data, label=label, pinned=pinned, root=Path.cwd())
     if on_plan is not None:
@@ -131,15 +136,16 @@ def run_sweep(
         environment_uri=environment.tracking_uri_from_environment(),
         experiment=plan.config.tracking.experiment or SWEEPS,
     )
-    with lock.held(plan.folder / "lock"):
-        return _run(plan, tracker, build_model, data is not None, overrides, observer)
+    with lock.held(plan.folder / "lock"), sending(tracker, on_trouble, plan.name) as outbox:
+        return _run(plan, outbox, build_model, data is not None, overrides, observer)
 
 
 def load_sweep(name: str) -> Sweep:
     """Load a sweep from `mlruns/sweeps/<name>` of the working directory.
 
     Raises:
-        ConfigError: there is no such sweep; the message lists those that there are.
+        ConfigError: there is no such sweep (the message lists those that there are), or its
+            config is of another version.
         JournalError: its journal cannot be read.
     """
     sweeps = Path.cwd() / "mlruns" / "sweeps"
@@ -147,14 +153,22 @@ def load_sweep(name: str) -> Sweep:
     if name not in there:
         raise ConfigError(f"sweep {name}: not found; there are: {', '.join(there) or 'none'}")
     folder = sweeps / name
-    config = Config.model_validate(json.loads((folder / _CONFIG_FILE).read_text()))
+    try:
+        given = json.loads((folder / _CONFIG_FILE).read_text())
+        config = Config.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(
+            f"sweep {name}: its config is of another version: {one_line(error, given)}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"sweep {name}: its {_CONFIG_FILE} cannot be read: {error}") from error
     state = SweepState.after(Journal(folder / JOURNAL_FILE), config.sweep.objective)
     return Sweep(name, folder, config, state)
 
 
 def _run(
     plan: SweepPlan,
-    tracker: Tracker,
+    outbox: Outbox,
     build_model: ModelBuilder | None,
     own_data: bool,
     overrides: tuple[str, ...],
@@ -164,7 +178,7 @@ def _run(
     custom = build_model is not None or own_data
     place = environment_of_run(config, overrides)
     log = SweepLog(
-        tracker,
+        outbox,
         config,
         plan.name,
         plan.folder,
@@ -216,6 +230,7 @@ def _run(
         best_file = None if custom else _export(plan, state)
         if state.ended is None:
             loop.record(Ended(reason, at=time.time()))
+    outbox.finish()
     return Sweep(plan.name, plan.folder, config, state, best_file, log.run_id)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -20,7 +21,7 @@ from fmnist_sweep.config.data_schema import (
     WrapperSplit,
 )
 from fmnist_sweep.data import Dataset, Split, balanced_test_split, load_dataset, make_split
-from fmnist_sweep.data.split_report import save_indices, split_table
+from fmnist_sweep.data.split_report import indices_npz, split_table
 from fmnist_sweep.errors import ConfigError, DataError
 
 
@@ -276,9 +277,7 @@ def test_the_table_counts_each_class_and_the_file_holds_the_indices(tmp_path: Pa
     assert unvalidated["test"].tolist() == [1, 0, 2]
 
     for saved_split in (split, make_split(official(), dataset)):
-        path = tmp_path / "indices"
-        save_indices(saved_split, path)
-        with np.load(path) as saved:
+        with np.load(io.BytesIO(indices_npz(saved_split))) as saved:
             assert ("validation" in saved) == (saved_split.validation is not None)
             rebuilt = Split(
                 saved_split.scheme,

@@ -34,7 +34,9 @@ import sys
 from pathlib import Path
 from fmnist_sweep.config.schema import TrackingConfig
 from fmnist_sweep.tracking import open_tracker
-config = TrackingConfig(enabled=True, uri=None, experiment=None, tags={}, note=None)
+config = TrackingConfig(
+    enabled=True, uri=None, experiment=None, tags={}, note=None, every_steps=None
+)
 open_tracker(config, root=Path(sys.argv[1]), environment_uri=None, experiment="both")
 """
 

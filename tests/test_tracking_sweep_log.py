@@ -75,7 +75,7 @@ class Interrupting:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._tracker, name)
-        if name in ("is_open", "is_complete", "where"):
+        if name == "where":
             return method
 
         def call(*arguments: Any, **named: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,8 +33,8 @@ def split_table(split: Split, dataset: Dataset) -> pd.DataFrame:
     )
 
 
-def save_indices(split: Split, path: Path) -> None:
-    """Write the index arrays (`train`, `validation` where there is one, `test`) to an .npz file.
+def indices_npz(split: Split) -> bytes:
+    """Return the index arrays (`train`, `validation` where there is one, `test`) as an .npz file.
 
     `validation_pool` and `test_pool` beside them say which images the indices point into.
     """
@@ -46,5 +46,6 @@ def save_indices(split: Split, path: Path) -> None:
     }
     if split.validation is not None:
         arrays["validation"] = split.validation
-    with path.open("wb") as file:  # given a name, NumPy would append .npz to it
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue()

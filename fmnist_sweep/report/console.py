@@ -35,6 +35,14 @@ def console() -> Console:
     return Console(highlight=False, width=_WIDEST)
 
 
+def say_tracking_trouble(trouble: str | None) -> None:
+    """Say on standard error that the tracker is away, or back; the training goes on meanwhile."""
+    if trouble is None:
+        sys.stderr.write("tracking: works again\n")
+    else:
+        sys.stderr.write(f"tracking: waits, the training goes on: {' '.join(trouble.split())}\n")
+
+
 class SweepProgress:
     """Says each record of a running sweep in a line."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class MlflowTracker:
     cannot change: what may differ in a later start (a raised budget) belongs in tags.
 
     One thread at a time. What is said of a key that was never started, and whatever MLflow cannot
-    do, raises RunError, in one line; `is_open` and `where` raise nothing.
+    do, raises RunError, in one line; `where` raises nothing.
     """
 
     def __init__(self, uri: str, experiment: str, artifact_root: Path | None) -> None:
@@ -82,7 +83,8 @@ class MlflowTracker:
 
     def _log(self, key: str, entries: Sequence[tuple[str, float, int]], at: float) -> None:
         run = self._run(key)
-        with self._calling(f"log metrics of run {key!r}"):
+        at_step = f" at step {entries[0][2]}" if entries else ""
+        with self._calling(f"log metrics of run {key!r}{at_step}"):
             new = [entry for entry in entries if entry[2] not in self._steps(run, entry[0])]
             if not new:
                 return
@@ -108,13 +110,21 @@ class MlflowTracker:
 
     def file(self, key: str, path: Path, folder: str = "") -> None:
         """Upload a file as an artifact, into that artifact folder, replacing an older one."""
-        with self._calling(f"store {path.name} of run {key!r}"):
-            self._client.log_artifact(self._run(key).id, str(path), folder or None)
+        run = self._run(key)
+        if run.status is not RunStatus.FINISHED:
+            with self._calling(f"store {path.name} of run {key!r}"):
+                self._client.log_artifact(run.id, str(path), folder or None)
 
-    def text(self, key: str, text: str, name: str) -> None:
-        """Write a text artifact of that name, such as `config.yaml`."""
-        with self._calling(f"store {name} of run {key!r}"):
-            self._client.log_text(self._run(key).id, text, name)
+    def content(self, key: str, make: Callable[[], str | bytes], name: str) -> None:
+        """Write an artifact of that name, such as `config.yaml`."""
+        if self._run(key).status is RunStatus.FINISHED:
+            return
+        content = make()
+        folder, _, file_name = name.rpartition("/")
+        with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place:
+            path = Path(place) / file_name
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+            self.file(key, path, folder)
 
     def end(self, key: str, status: RunStatus, *, at: float) -> None:
         """Give the run its final status; an end before the one that stands changes nothing.
@@ -134,15 +144,14 @@ class MlflowTracker:
             run.status, run.ended_ms = status, _ms(at)
         run.standing = None  # a sweep has many runs, and most are never looked at again
 
-    def is_open(self, key: str) -> bool:
-        """Whether the run of that key was started and has not ended."""
+    def cut_off(self, key: str, status: RunStatus, reason: str | None, *, at: float) -> None:
+        """Give a run that is still open its final status; others stay as they are."""
         run = self._runs.get(key)
-        return run is not None and not run.status.is_final
-
-    def is_complete(self, key: str) -> bool:
-        """Whether the run of that key was started and has FINISHED."""
-        run = self._runs.get(key)
-        return run is not None and run.status is RunStatus.FINISHED
+        if run is None or run.status.is_final:
+            return
+        if reason is not None:
+            self.tags(key, {REASON_TAG: reason})
+        self.end(key, status, at=at)
 
     def where(self, key: str) -> str | None:
         """Return MLflow's id of a run that was started here, or None."""
@@ -195,9 +204,17 @@ class MlflowTracker:
         if parent is not None:
             self._reopen(parent)
         tags = run_tags(start, None if parent is None else parent.id)
-        created = self._client.create_run(
-            self._experiment_id, start_time=_ms(start.started_at), tags=tags, run_name=start.name
-        )
+        try:
+            created = self._client.create_run(
+                self._experiment_id,
+                start_time=_ms(start.started_at),
+                tags=tags,
+                run_name=start.name,
+            )
+        except BaseException:
+            if parent is not None:
+                parent.children_known = False  # it may have been made, and its answer lost
+            raise
         run = KnownRun(created.info.run_id, RunStatus.RUNNING, parent, children_known=True)
         run.standing = Standing(tags=tags)
         self._runs[start.key] = run

@@ -52,22 +52,24 @@ def start_run(
             note=note,
         )
     )
-    if not tracker.is_complete(key):
-        tracker.text(key, config_yaml(config), CONFIG_FILE)
-        log_environments(tracker, key, [environment])
+    tracker.content(key, lambda: config_yaml(config), CONFIG_FILE)
+    log_environments(tracker, key, [environment])
 
 
 def log_environments(tracker: Tracker, key: str, environments: Sequence[Environment]) -> None:
     """Write where a run was made, in the order in which it was in several places."""
-    plain = [environment.model_dump() for environment in environments]
-    tracker.text(key, json.dumps(plain, indent=1) + "\n", ENVIRONMENT_FILE)
+
+    def text() -> str:
+        return json.dumps([place.model_dump() for place in environments], indent=1) + "\n"
+
+    tracker.content(key, text, ENVIRONMENT_FILE)
 
 
 def log_git_diff(tracker: Tracker, key: str, name: str = "git.diff") -> None:
     """Write how the tracked files differ from their commit, where they do."""
     diff = git_diff(Path.cwd())
     if diff is not None:
-        tracker.text(key, diff, name)
+        tracker.content(key, lambda: diff, name)
 
 
 def environment_tags(environment: Environment) -> dict[str, str]:
@@ -102,9 +104,7 @@ def log_metrics(tracker: Tracker, key: str, result: RunResult, *, at: float) -> 
 
 
 def log_files(tracker: Tracker, key: str, result: RunResult, best_model: Path) -> None:
-    """Log a training's best model and the digests of its weights, unless they stand."""
-    if tracker.is_complete(key):
-        return
+    """Log a training's best model and the digests of its weights."""
     log_digests(tracker, key, result)
     if best_model.exists():
         tracker.file(key, best_model, CHECKPOINTS)

@@ -16,7 +16,7 @@ from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.config.yaml_text import to_yaml
 from fmnist_sweep.data import Dataset, Split
-from fmnist_sweep.data.split_report import save_indices, split_table
+from fmnist_sweep.data.split_report import indices_npz, split_table
 from fmnist_sweep.errors import InfeasibleModel, RunError
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
@@ -99,11 +99,13 @@ class SweepLog:
         }
         self._sweep_key = ""
         self._open_runs: set[str] = set()
+        self._is_open = False
         self._final_asks: set[int] | None = None
         self._replayed_to: Record | None = None
 
     def __call__(self, record: Record, state: SweepState) -> None:
         """Tell one record; `state` is the sweep's after it."""
+        self._is_open = not isinstance(record, Ended)
         match record:
             case Begun():
                 self._begun(record)
@@ -150,19 +152,19 @@ class SweepLog:
         try:
             yield
         except BaseException as error:
-            for key in (*sorted(self._open_runs), self._sweep_key):
-                # An error here must not hide the first one, nor keep the other runs open.
-                with suppress(RunError):
-                    self._end_cut_off(key, error)
+            interrupted = isinstance(error, KeyboardInterrupt)
+            # An error here must not hide the first one.
+            with suppress(RunError):
+                for key in sorted(self._open_runs):
+                    self._tracker.cut_off(key, RunStatus.KILLED, None, at=time.time())
+            with suppress(RunError):
+                if self._is_open and interrupted:
+                    self._tracker.cut_off(self._sweep_key, RunStatus.KILLED, None, at=time.time())
+                elif self._is_open:
+                    self._tracker.cut_off(
+                        self._sweep_key, RunStatus.FAILED, str(error), at=time.time()
+                    )
             raise
-
-    def _end_cut_off(self, key: str, error: BaseException) -> None:
-        if not self._tracker.is_open(key):
-            return
-        if key == self._sweep_key and not isinstance(error, KeyboardInterrupt):
-            end_failed(self._tracker, key, str(error), at=time.time())
-        else:
-            self._tracker.end(key, RunStatus.KILLED, at=time.time())
 
     @property
     def run_id(self) -> str | None:
@@ -200,14 +202,11 @@ class SweepLog:
                 note=self._config.tracking.note,
             )
         )
-        if not self._tracker.is_complete(self._sweep_key):
-            self._tracker.text(self._sweep_key, to_yaml(self._sweep_values()), "config.yaml")
-            self._split_files()
+        self._tracker.content(self._sweep_key, lambda: to_yaml(self._sweep_values()), "config.yaml")
+        self._split_files()
 
     def _runs_in(self, state: SweepState) -> None:
-        if self._tracker.is_complete(self._sweep_key):
-            return
-        log_environments(self._tracker, self._sweep_key, state.environments)
+        log_environments(self._tracker, self._sweep_key, list(state.environments))
         if self._replayed_to is None:  # else the files are no longer as they were
             number = len(state.environments)
             name = "git.diff" if number == 1 else f"git-{number}.diff"
@@ -258,7 +257,7 @@ class SweepLog:
             return
         log_files(self._tracker, key, record.result, best_model)
         environments = state.environments_of(state.trials[record.trial])
-        if environments != [self._environment] and not self._tracker.is_complete(key):
+        if environments != [self._environment]:
             log_environments(self._tracker, key, environments)
         if self._custom_builder:
             self._tracker.tags(key, {"model.parameters": str(record.result.parameters)})
@@ -305,26 +304,26 @@ class SweepLog:
             self._tracker.metrics(self._sweep_key, metrics, step=state.ends, at=record.at)
         if self._replayed_to is not None and record is not self._replayed_to:
             return
-        if not self._tracker.is_complete(self._sweep_key):
-            self._summary_files(state)
-            self._tracker.tags(self._sweep_key, {"sweep.ended": record.reason})
+        self._summary_files(state)
+        self._tracker.tags(self._sweep_key, {"sweep.ended": record.reason})
         self._tracker.end(self._sweep_key, RunStatus.FINISHED, at=record.at)
 
     def _summary_files(self, state: SweepState) -> None:
         self._tracker.file(self._sweep_key, self._folder / JOURNAL_FILE)
         table = leaderboard(state).to_csv(index=False)
-        self._tracker.text(self._sweep_key, table, "leaderboard.csv")
+        self._tracker.content(self._sweep_key, lambda: table, "leaderboard.csv")
         best = self._folder / "best.yaml"
         if best.exists():
             self._tracker.file(self._sweep_key, best)
 
     def _split_files(self) -> None:
-        indices = self._folder / "indices.npz"
-        save_indices(self._split, indices)
-        self._tracker.file(self._sweep_key, indices, "split")
-        table = split_table(self._split, self._dataset).to_csv(index=False)
-        self._tracker.text(self._sweep_key, table, "split/classes.csv")
-        indices.unlink()
+        split, dataset = self._split, self._dataset
+        self._tracker.content(self._sweep_key, lambda: indices_npz(split), "split/indices.npz")
+        self._tracker.content(
+            self._sweep_key,
+            lambda: split_table(split, dataset).to_csv(index=False),
+            "split/classes.csv",
+        )
 
     def _sweep_values(self) -> dict[str, Any]:
         return {**self._config.model_dump(), **self._config.as_given()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -56,7 +56,8 @@ class RunStart:
 
 
 class Tracker(Protocol):
-    """Each call may be repeated: what stands already is not written again."""
+    """Each call may be repeated: what stands already is not written again. Whoever tells a run
+    once more leaves out files and end of a rung that another has followed."""
 
     def start(self, run: RunStart) -> None:
         """Create the run of that key, or attach to it where it exists."""
@@ -71,19 +72,20 @@ class Tracker(Protocol):
         """Set tags."""
 
     def file(self, key: str, path: Path, folder: str = "") -> None:
-        """Upload a file as an artifact, into that artifact folder, replacing an older one."""
+        """Upload a file as an artifact, into that artifact folder, replacing an older one.
 
-    def text(self, key: str, text: str, name: str) -> None:
-        """Write a text artifact of that name, such as `config.yaml`."""
+        The files of a run that has FINISHED stay as they are; so with `content`.
+        """
+
+    def content(self, key: str, make: Callable[[], str | bytes], name: str) -> None:
+        """Write an artifact of that name, such as `config.yaml`; `make` gives what is in it."""
 
     def end(self, key: str, status: RunStatus, *, at: float) -> None:
         """Give the run its final status."""
 
-    def is_open(self, key: str) -> bool:
-        """Whether a run that was started has not ended, so that files are still to come."""
-
-    def is_complete(self, key: str) -> bool:
-        """Whether a run has FINISHED, so that all of its files stand."""
+    def cut_off(self, key: str, status: RunStatus, reason: str | None, *, at: float) -> None:
+        """Give a run that is still open its final status and, where there is one, the reason; one
+        that has ended, or was never started, stays as it is."""
 
     def where(self, key: str) -> str | None:
         """Return the tracker's own id of the run, or None where there is none."""
@@ -107,19 +109,14 @@ class NoTracker:
     def file(self, key: str, path: Path, folder: str = "") -> None:
         """Keep nothing."""
 
-    def text(self, key: str, text: str, name: str) -> None:
+    def content(self, key: str, make: Callable[[], str | bytes], name: str) -> None:
         """Keep nothing."""
 
     def end(self, key: str, status: RunStatus, *, at: float) -> None:
         """Keep nothing."""
 
-    def is_open(self, key: str) -> bool:
-        """Return False: nothing is to come."""
-        return False
-
-    def is_complete(self, key: str) -> bool:
-        """Return True: nothing is missing."""
-        return True
+    def cut_off(self, key: str, status: RunStatus, reason: str | None, *, at: float) -> None:
+        """Keep nothing."""
 
     def where(self, key: str) -> str | None:
         """Return None: there is no run."""

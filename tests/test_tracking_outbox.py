@@ -1,0 +1,141 @@
+"""What leaves the training through the outbox: all of it, in order, whatever the tracker does."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmnist_sweep.errors import ConfigError, NotTracked, RunError
+from fmnist_sweep.tracking import outbox as module
+from fmnist_sweep.tracking.outbox import Outbox, sending
+from fmnist_sweep.tracking.tracker import RunStart, RunStatus
+
+
+class Away:
+    """A tracker that takes a call only when `answers` says so; it keeps those it took."""
+
+    def __init__(self, answers: Any) -> None:
+        self.taken: list[int] = []
+        self.tries = 0
+        self._answers = answers
+
+    def tags(self, key: str, tags: dict[str, str]) -> None:
+        self.tries += 1
+        if not self._answers(self.tries):
+            raise RunError("nobody\nanswers")
+        self.taken.append(int(tags["number"]))
+
+    def where(self, key: str) -> str | None:
+        return "an id"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(module, "_LONGEST_WAIT", 0.01)
+
+
+def put(box: Outbox, count: int) -> None:
+    for number in range(count):
+        box.tags("key", {"number": str(number)})
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [lambda n: True, lambda n: n % 2, lambda n: n % 7 == 0, lambda n: n > 20],
+    ids=["always", "every second time", "every seventh time", "from the 21st on"],
+)
+def test_everything_arrives_once_and_in_order(answers: Any) -> None:
+    tracker, said = Away(answers), []
+    box = Outbox(tracker, said.append, "a sweep")  # type: ignore[arg-type] # all that is called
+    put(box, 50)
+    assert box.drain(30) is None
+    assert tracker.taken == list(range(50))
+    # Trouble is said once for each time that it begins, and once when it is over.
+    assert said[::2] == ["nobody\nanswers"] * len(said[::2])
+    assert said[1::2] == [None] * len(said[::2])
+    box.finish()
+    box.close()
+
+
+def test_a_call_returns_at_once_while_the_tracker_is_stuck() -> None:
+    free = threading.Event()
+    tracker = Away(lambda n: free.wait(30))
+    box = Outbox(tracker, lambda trouble: None, "a sweep")  # type: ignore[arg-type]
+    put(box, 50)
+    assert tracker.taken == []
+    assert box.drain(0.05) == "50 calls are still being sent"
+    free.set()
+    assert box.drain(30) is None
+    assert tracker.taken == list(range(50))
+
+
+def test_what_cannot_be_sent_is_told_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_AT_THE_END", 0.2)
+    box = Outbox(Away(lambda n: n < 3), lambda t: None, "sweep x")  # type: ignore[arg-type]
+    put(box, 5)
+    with pytest.raises(NotTracked, match=r"^sweep x: 3 messages .* could not be sent: nobody"):
+        box.finish()
+
+
+def test_after_an_error_it_sends_for_a_moment_and_lets_the_error_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_AFTER_AN_ERROR", 0.2)
+    tracker, interrupt = Away(lambda n: True), KeyboardInterrupt()
+    assert the_error_out_of(tracker, interrupt) is interrupt
+    assert tracker.taken == list(range(50))
+    mistake = ConfigError("a mistake")
+    assert the_error_out_of(Away(lambda n: False), mistake) is mistake
+
+
+def the_error_out_of(tracker: Away, error: BaseException) -> BaseException | None:
+    try:
+        with sending(tracker, lambda trouble: None, "x") as box:  # type: ignore[arg-type]
+            put(box, 50)
+            raise error
+    except (KeyboardInterrupt, ConfigError) as raised:
+        return raised
+    return None
+
+
+def test_a_database_that_another_writer_holds_for_half_a_minute(tmp_path: Path) -> None:
+    from fmnist_sweep.config.schema import TrackingConfig
+    from fmnist_sweep.tracking import open_tracker
+    from fmnist_sweep.tracking.store import local_store_uri
+
+    tracking = TrackingConfig(
+        enabled=True, uri=None, experiment=None, tags={}, note=None, every_steps=None
+    )
+    tracker = open_tracker(tracking, root=tmp_path, environment_uri=None, experiment="e")
+    said: list[str | None] = []
+    with sending(tracker, said.append, "x") as box:
+        writer = sqlite3.connect(local_store_uri(tmp_path).removeprefix("sqlite:///"))
+        writer.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        box.start(RunStart("key", "a run", started_at=1.0, params={"a": 1}))
+        for step in range(1, 21):
+            box.metrics("key", {"loss": 1.0 / step}, step=step, at=float(step))
+        box.end("key", RunStatus.FINISHED, at=30.0)
+        while time.monotonic() - started < 30:
+            time.sleep(0.5)
+        assert box.drain(0) is not None
+        writer.rollback()
+        box.finish()
+        run_id = box.where("key")
+    from mlflow import MlflowClient
+
+    client = MlflowClient(local_store_uri(tmp_path))
+    run = client.get_run(str(run_id))
+    assert (run.info.status, run.data.params) == ("FINISHED", {"a": "1"})
+    history = client.get_metric_history(str(run_id), "loss")
+    assert [(m.step, m.value) for m in history] == [(s, 1.0 / s) for s in range(1, 21)]
+    experiment = client.get_experiment_by_name("e")
+    assert experiment is not None
+    assert len(client.search_runs([experiment.experiment_id])) == 1
+    assert said[-1] is None
