@@ -17,11 +17,10 @@ from tiny_training import PLAIN, config_of, data_of, train_to, weights_of, witho
 
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import RunError, TrialFailed
-from fmnist_sweep.training.checkpoint import Checkpoint, weights_digest
+from fmnist_sweep.training.checkpoint import Checkpoint, CheckpointFolder, weights_digest
 from fmnist_sweep.training.evaluation import evaluate
 from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResult
 from fmnist_sweep.training.rung import (
-    CHECKPOINT_FILE,
     default_builder,
     evaluate_saved,
     run_rung,
@@ -45,7 +44,8 @@ def rung(
 
     def on_epoch(record: EpochRecord) -> None:
         heard.append(record)
-        on_disk = Checkpoint.load(folder / CHECKPOINT_FILE)
+        on_disk = CheckpointFolder(folder).latest(last_epoch)
+        assert on_disk is not None
         assert on_disk.history[: len(heard)] == tuple(heard)
 
     with random_state_kept():
@@ -79,6 +79,7 @@ def files_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+LATEST = CheckpointFolder.FILES[0]
 # The metric gets worse and worse, so that the best epoch is not the last.
 BEST_IS_FIRST = ("train.monitor.metric=loss", "train.monitor.direction=max")
 
@@ -112,7 +113,7 @@ def test_a_result_says_where_the_training_stands(straight: Straight) -> None:
     assert result.weights_sha256 == weights_digest(states[2].weights)
     assert result.best_weights_sha256 == weights_digest(states[0].weights)
     assert result.weights_sha256 != result.best_weights_sha256
-    assert files_in(straight.folder) == {CHECKPOINT_FILE, BEST_MODEL_FILE}
+    assert files_in(straight.folder) == {*CheckpointFolder.FILES, BEST_MODEL_FILE}
 
     path = straight.folder / BEST_MODEL_FILE
     with warnings.catch_warnings(action="error", category=UserWarning):
@@ -135,17 +136,35 @@ def test_a_rung_goes_on_where_the_folder_left_off(straight: Straight, tmp_path: 
     assert repeated == continued
 
 
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def test_a_damaged_checkpoint_is_said_and_the_one_before_goes_on(
+    straight: Straight, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(straight.folder, tmp_path, dirs_exist_ok=True)
+    cut(tmp_path / LATEST)
+
+    again, heard = rung(straight.config, 3, tmp_path)
+
+    assert f"checkpoint {tmp_path / LATEST} cannot be read: " in caplog.text
+    assert heard[:2] == straight.heard[:2]
+    assert heard[2] != straight.heard[2]  # made anew: the times differ
+    assert timeless(again) == timeless(straight.result)
+
+
 @pytest.mark.parametrize("damage", ["deleted", "cut", "past the rung"])
 def test_without_a_usable_checkpoint_it_starts_over(
     damage: str, straight: Straight, tmp_path: Path
 ) -> None:
     shutil.copytree(straight.folder, tmp_path, dirs_exist_ok=True)
-    checkpoint = tmp_path / CHECKPOINT_FILE
-    if damage == "deleted":
-        checkpoint.unlink()
-    elif damage == "cut":
-        checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
-    last_epoch = 2 if damage == "past the rung" else 3
+    for name in CheckpointFolder.FILES:
+        if damage == "deleted":
+            (tmp_path / name).unlink()
+        elif damage == "cut":
+            cut(tmp_path / name)
+    last_epoch = 1 if damage == "past the rung" else 3
 
     again, heard = rung(straight.config, last_epoch, tmp_path)
 
@@ -157,7 +176,7 @@ def test_without_a_usable_checkpoint_it_starts_over(
 
 
 def test_a_checkpoint_of_another_network_is_refused(straight: Straight, tmp_path: Path) -> None:
-    shutil.copy(straight.folder / CHECKPOINT_FILE, tmp_path)
+    shutil.copy(straight.folder / LATEST, tmp_path)
 
     with pytest.raises(RunError, match="the checkpoint is of another network"):
         rung(config_of(), 3, tmp_path)
@@ -194,8 +213,8 @@ def test_a_loss_that_is_not_finite_fails_the_trial_and_names_the_epoch(tmp_path:
     with pytest.raises(TrialFailed, match="the loss is not finite in epoch 2: val_loss="):
         rung(config_of(*EXPLODING, *warm), 3, tmp_path)
 
-    assert Checkpoint.load(tmp_path / CHECKPOINT_FILE).epoch == 1
-    assert files_in(tmp_path) == {CHECKPOINT_FILE}
+    assert Checkpoint.load(tmp_path / LATEST).epoch == 1
+    assert files_in(tmp_path) == {LATEST}
 
 
 def test_a_test_loss_that_is_not_finite_fails_it_too(tmp_path: Path) -> None:
@@ -223,7 +242,7 @@ def test_a_model_that_cannot_be_saved_leaves_no_half_file(tmp_path: Path) -> Non
     with pytest.raises(NotImplementedError):
         rung(config_of(), 1, tmp_path, build_model=unsavable_builder)
 
-    assert files_in(tmp_path) == {CHECKPOINT_FILE}
+    assert files_in(tmp_path) == {LATEST}
 
 
 def silu_builder(config: RunConfig, input_shape: tuple[int, int, int], classes: int) -> keras.Model:

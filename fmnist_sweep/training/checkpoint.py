@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.files import write_whole
 from fmnist_sweep.training.results import EpochRecord
+
+_log = logging.getLogger(__name__)
 
 Arrays = tuple[NDArray[Any], ...]
 _PARTS = ("weights", "optimizer", "best_weights")
@@ -56,7 +59,11 @@ class Checkpoint:
             dtypes[part] = [array.dtype.name for array in getattr(self, part)]
             for number, array in enumerate(getattr(self, part)):
                 arrays[f"{part}/{number}"] = array
-        about = {"history": [asdict(record) for record in self.history], "dtypes": dtypes}
+        about = {
+            "history": [asdict(record) for record in self.history],
+            "dtypes": dtypes,
+            "sha256": self._digests(),
+        }
         arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
         with write_whole(path) as file:
             np.savez(file, allow_pickle=False, **arrays)
@@ -80,9 +87,49 @@ class Checkpoint:
                     for part in _PARTS
                 }
             history = tuple(map(EpochRecord.of, about["history"]))
+            checkpoint = cls(history=history, **parts)
+            if checkpoint._digests() != about["sha256"]:
+                raise ValueError("its content does not have the digest that it was written with")
         except _UNREADABLE as error:
             raise RunError(f"checkpoint {path} cannot be read: {error}") from error
-        return cls(history=history, **parts)
+        return checkpoint
+
+    def _digests(self) -> dict[str, str]:
+        return {part: weights_digest(getattr(self, part)) for part in _PARTS}
+
+
+class CheckpointFolder:
+    """The last two checkpoints of a training: should one be damaged, there is the one before."""
+
+    FILES = ("checkpoint.npz", "checkpoint-before.npz")
+
+    def __init__(self, folder: Path) -> None:
+        self._latest, self._before = (folder / name for name in self.FILES)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, whole or not at all, and keep the one before it."""
+        if self._latest.exists():
+            self._latest.replace(self._before)
+        checkpoint.save(self._latest)
+
+    def latest(self, last_epoch: int) -> Checkpoint | None:
+        """Return the last checkpoint that can be read and is not past `last_epoch`, or None.
+
+        A damaged one is told to the log.
+        """
+        for path in (self._latest, self._before):
+            if not path.exists():
+                continue
+            try:
+                checkpoint = Checkpoint.load(path)
+            except RunError as error:
+                _log.warning(
+                    "%s; the training goes on from the one before, or from the start", error
+                )
+                continue
+            if checkpoint.epoch <= last_epoch:
+                return checkpoint
+        return None
 
 
 def weights_digest(weights: Sequence[NDArray[Any]]) -> str:

@@ -11,7 +11,7 @@ from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.model.builder import build_cnn
 from fmnist_sweep.training.batches import ImageSet
-from fmnist_sweep.training.checkpoint import Checkpoint, weights_digest
+from fmnist_sweep.training.checkpoint import Checkpoint, CheckpointFolder, weights_digest
 from fmnist_sweep.training.evaluation import Evaluation, evaluate
 from fmnist_sweep.training.graphs import graphs_freed
 from fmnist_sweep.training.randomness import seeded, seeded_epoch
@@ -25,8 +25,6 @@ from fmnist_sweep.training.train import (
     restore_weights,
     train,
 )
-
-CHECKPOINT_FILE = "checkpoint.npz"
 
 
 @graphs_freed()
@@ -42,22 +40,22 @@ def run_rung(
 ) -> RunResult:
     """Train to the end of `last_epoch` from the last epoch that `folder` has a checkpoint of.
 
-    Leaves `checkpoint.npz` (written after every epoch, before `on_epoch` hears of it) and
-    `best.keras` in `folder`. Without a usable checkpoint (none there, one that cannot be read or
-    that is past `last_epoch`) the training starts over, which gives the same result, later.
+    Leaves `best.keras` and the checkpoints of the last two epochs in `folder`, each written before
+    `on_epoch` hears of its epoch. Without a usable one (none there, or damaged, or past
+    `last_epoch`) the training starts over, which gives the same result, later.
     `on_epoch` hears of the epochs before the checkpoint again. `every_steps`: as in `train`.
 
     Raises:
         TrialFailed: the loss is not finite.
         RunError: the checkpoint is another network's.
     """
-    path = folder / CHECKPOINT_FILE
-    checkpoint = _usable_checkpoint(path, last_epoch)
+    checkpoints = CheckpointFolder(folder)
+    checkpoint = checkpoints.latest(last_epoch)
     for record in checkpoint.history if checkpoint is not None else ():
         on_epoch(record)
 
     def keep(state: Checkpoint) -> None:
-        state.save(path)
+        checkpoints.save(state)
         on_epoch(state.history[-1])
 
     trained = train(
@@ -94,16 +92,6 @@ def evaluate_saved(path: Path, images: ImageSet) -> Evaluation:
             reason = str(error).strip().partition("\n")[0]
             raise RunError(f"model {path} cannot be loaded: {reason}") from error
         return evaluate(model, images)
-
-
-def _usable_checkpoint(path: Path, last_epoch: int) -> Checkpoint | None:
-    if not path.exists():
-        return None
-    try:
-        checkpoint = Checkpoint.load(path)
-    except RunError:  # as good as none: starting over costs time, failing would cost the trial
-        return None
-    return checkpoint if checkpoint.epoch <= last_epoch else None
 
 
 def _measure(config: RunConfig, data: TrainingData, trained: Trained, path: Path) -> RunResult:
