@@ -41,17 +41,13 @@ def run(config: Config, composition: Composition) -> None:
 class Command:
     """A side command: a bare word, its own words after it, then config as everywhere.
 
-    `words` says in capitals what may follow, those in brackets if one likes; dots: as many.
+    `words` tells the user what its own words are; there have to be `least` to `most` of them.
     """
 
-    words: str
     run: Callable[..., None]
-
-    def accepts(self, words: Sequence[str]) -> bool:
-        """Whether there are as many words as there have to be."""
-        wanted = self.words.split()
-        least = sum(not word.startswith("[") for word in wanted)
-        return least <= len(words) and (len(words) <= len(wanted) or self.words.endswith("...]"))
+    words: str = "no words of its own"
+    least: int = 0
+    most: int = 0
 
 
 def _space(config: Config, composition: Composition) -> None:
@@ -74,9 +70,9 @@ def _baselines(config: Config, _composition: Composition, *words: str) -> None:
 
 
 COMMANDS = {
-    "space": Command("", _space),
-    "export": Command("RUN [NAME]", _export),
-    "baselines": Command("[NAME...]", _baselines),
+    "space": Command(_space),
+    "export": Command(_export, "RUN [NAME]", least=1, most=2),
+    "baselines": Command(_baselines, "[NAME...]", most=1000),
 }
 """Side commands by their names."""
 
@@ -90,9 +86,8 @@ def _task_and_overrides(arguments: list[str]) -> tuple[Task, list[str]]:
         raise ConfigError(f"{name}: no such command{advice}; config is written key=value")
     words = list(takewhile(lambda argument: not _is_config(argument), rest))
     command = COMMANDS[name]
-    if not command.accepts(words):
-        wanted = command.words or "no words of its own"
-        raise ConfigError(f"{name}: takes {wanted}, given: {' '.join(words) or 'none'}")
+    if not command.least <= len(words) <= command.most:
+        raise ConfigError(f"{name}: takes {command.words}, given: {' '.join(words) or 'none'}")
 
     def task(config: Config, composition: Composition) -> None:
         command.run(config, composition, *words)

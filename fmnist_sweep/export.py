@@ -5,21 +5,22 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import write_text_whole
 from fmnist_sweep.provenance import command
-from fmnist_sweep.report.config_file import environment_lines, write_config_file
+from fmnist_sweep.report.config_file import ConfigFile, environment_lines, write_config_file
 from fmnist_sweep.reproduction import expected_of
+from fmnist_sweep.space.overrides import ending_at
 from fmnist_sweep.tracking.mlflow_reader import MlflowReader, SeenRun
 from fmnist_sweep.tracking.run_reading import config_of, environments_of, outcome_of
 from fmnist_sweep.tracking.tracker import REASON_TAG
 
 _WINNER = "best.yaml"
+_LONGEST_NAME = 90
 
 
-def export_run(reader: MlflowReader, run: SeenRun, folder: Path, name: str | None) -> Path:
-    """Write a run's config, with its record where it came to an end, and return the file.
+def export_run(reader: MlflowReader, run: SeenRun, folder: Path, name: str | None) -> ConfigFile:
+    """Write a run's config, with its record where it came to an end.
 
     However many rungs a trial was trained in, and whether it was stopped early, the config is one
     straight training to the epoch where it ended. A sweep's own run gives its winner.
@@ -41,7 +42,7 @@ def export_run(reader: MlflowReader, run: SeenRun, folder: Path, name: str | Non
     environments = environments_of(reader, run)
     outcome = outcome_of(run)
     if outcome is not None:
-        config = _to_its_end(config, run)
+        config = ending_at(config, run.last_steps["test_accuracy"])
     header = [
         f"Run {run.name} ({run.id}), {run.status}.",
         "",
@@ -60,7 +61,9 @@ def export_run(reader: MlflowReader, run: SeenRun, folder: Path, name: str | Non
     )
 
 
-def _export_winner(reader: MlflowReader, run: SeenRun, folder: Path, name: str | None) -> Path:
+def _export_winner(
+    reader: MlflowReader, run: SeenRun, folder: Path, name: str | None
+) -> ConfigFile:
     text = reader.text(run, _WINNER)
     if text is None:
         raise ConfigError(
@@ -69,17 +72,12 @@ def _export_winner(reader: MlflowReader, run: SeenRun, folder: Path, name: str |
     stem = _file_name(run) if name is None else name
     text = re.sub(r"\+best=\S+", f"+best={stem}", text, count=1)
     path = folder / f"{stem}.yaml"
-    if path.exists() and path.read_text() != text:
-        raise ConfigError(f"{path.name}: another file has that name; give one: export RUN NAME")
+    if path.exists():
+        if not path.is_file() or path.read_bytes() != text.encode():
+            raise ConfigError(f"{path.name}: another file has that name; give one: export RUN NAME")
+        return ConfigFile(path, is_new=False)
     write_text_whole(path, text)
-    return path
-
-
-def _to_its_end(config: RunConfig, run: SeenRun) -> RunConfig:
-    last = run.last_steps["test_accuracy"]
-    if last == config.train.epochs:
-        return config
-    return config.model_copy(update={"train": config.train.model_copy(update={"stop_epoch": last})})
+    return ConfigFile(path, is_new=True)
 
 
 def _result_lines(run: SeenRun) -> list[str]:
@@ -98,5 +96,5 @@ def _result_lines(run: SeenRun) -> list[str]:
 
 
 def _file_name(run: SeenRun) -> str:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", run.name).strip("._-")
-    return name or run.id
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", run.name.removesuffix(".yaml")).strip("._-")
+    return name[:_LONGEST_NAME] or run.id

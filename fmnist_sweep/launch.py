@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fmnist_sweep import environment
 from fmnist_sweep.config.compose import Composition
+from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError, NotReproduced, RunError
 from fmnist_sweep.provenance import command
@@ -42,7 +43,7 @@ def launch_sweep(config: Config, composition: Composition) -> None:
                 on_trouble=say_tracking_trouble,
             )
     except (KeyboardInterrupt, RunError):
-        out.print(f"To go on: {command(composition.overrides)}", soft_wrap=True, markup=False)
+        out.print(f"To go on: {command(composition.overrides)}", soft_wrap=True)
         raise
     _conclude(sweep, composition)
 
@@ -63,7 +64,7 @@ def launch_training(config: Config, composition: Composition) -> None:
             label,
             composition.overrides,
             origin,
-            on_start=lambda line: out.print(line, soft_wrap=True, markup=False),
+            on_start=lambda line: out.print(line, soft_wrap=True),
             on_epoch=lambda record: out.print(f"  {epoch_line(record)}", soft_wrap=True),
             on_trouble=say_tracking_trouble,
         )
@@ -81,10 +82,7 @@ def launch_training(config: Config, composition: Composition) -> None:
     if run.verification is not None:
         print_verification(out, run.verification)
     elif config.expected is not None:
-        out.print(
-            f"derived from {source}: {' '.join(composition.deriving)}; no verdict", markup=False
-        )
-    out.print("next:")
+        out.print(f"derived from {source}: {' '.join(composition.deriving)}; no verdict")
     print_commands(out, {**_keep_it(run.run_id), **_see_it(config)})
     if run.not_tracked is not None:
         raise run.not_tracked
@@ -114,7 +112,7 @@ def _announce(plan: SweepPlan) -> None:
     out.print(
         f"sweep {plan.name}: tuner {plan.config.tuner.name}, {len(plan.space.leaves)} searched "
         f"values, {dataset.name} {len(split.train):,} train / {validation:,} validate / "
-        f"{len(split.test):,} test, {plan.config.train.threads} threads",
+        f"{len(split.test):,} test, {counted(plan.config.train.threads or 0, 'thread')}",
         soft_wrap=True,
     )
     for path in plan.pinned:
@@ -130,7 +128,7 @@ def _conclude(sweep: Sweep, composition: Composition) -> None:
     out = console()
     out.print(leaderboard_table(sweep.state))
     for line in summary_lines(sweep.state):
-        out.print(line, soft_wrap=True, markup=False)
+        out.print(line, soft_wrap=True)
     state, best = sweep.state, sweep.state.best
     ended = state.ended.reason if state.ended is not None else ""
     out.print(
@@ -160,7 +158,6 @@ def _conclude(sweep: Sweep, composition: Composition) -> None:
     commands = {"go on": command(tuple(more))} if tuple(more) != composition.overrides else {}
     if sweep.best_file is not None:
         commands = {"reproduce": command((f"+best={sweep.best_file.stem}",)), **commands}
-    out.print("next:")
     print_commands(out, {**commands, **_see_it(sweep.config)})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -27,6 +28,7 @@ def environment_of_run(config: RunConfig, overrides: tuple[str, ...]) -> Environ
     """
     threads = config.train.threads
     assert threads is not None  # `with_threads` comes first
+    commit = git_commit(Path.cwd())
     calculating = {"python": ".".join(map(str, sys.version_info[:3])), **_versions(_CALCULATING)}
     return Environment(
         numerics=Numerics(
@@ -39,15 +41,25 @@ def environment_of_run(config: RunConfig, overrides: tuple[str, ...]) -> Environ
         ),
         packages=_versions(_OTHERS),
         platform=platform.platform(),
-        git_commit=git_commit(Path.cwd()),
-        git_changed=git_diff(Path.cwd()) is not None,
-        command=command(overrides),
+        git_commit=commit,
+        git_changed=None if commit is None else git_diff(Path.cwd()) is not None,
+        command=recorded_command(overrides),
     )
 
 
 def command(overrides: tuple[str, ...]) -> str:
     """Return the command that composes those overrides, ready to be copied."""
     return shlex.join(["python", "-m", "fmnist_sweep", *overrides])
+
+
+def recorded_command(overrides: tuple[str, ...]) -> str:
+    """Return that command as it may be kept: without the passwords that addresses carry."""
+    return without_passwords(command(overrides))
+
+
+def without_passwords(text: str) -> str:
+    """Return a URI, or a text with URIs in it, without the passwords that they carry."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", text)
 
 
 def git_commit(folder: Path) -> str | None:

@@ -235,9 +235,8 @@ def _environment_differences(recorded: Numerics | None, here: Numerics) -> list[
     lost = sorted({*recorded.cpu_features} - {*here.cpu_features})
     gained = sorted({*here.cpu_features} - {*recorded.cpu_features})
     if lost or gained:
-        words = [f"without {' '.join(lost)}"] * bool(lost) + [f"with {' '.join(gained)}"] * bool(
-            gained
-        )
+        changes = {"without": lost, "with": gained}
+        words = [f"{word} {' '.join(some)}" for word, some in changes.items() if some]
         differences.append(f"CPU features {', '.join(words)}")
     for name in ("accelerators", "settings"):
         was, now = getattr(recorded, name), getattr(here, name)

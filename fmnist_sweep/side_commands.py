@@ -7,14 +7,16 @@ from pathlib import Path
 from fmnist_sweep import environment
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.datafiles import check_file_name, data_file_names
+from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.export import export_run
 from fmnist_sweep.files import check_writable, write_text_whole
 from fmnist_sweep.provenance import command
-from fmnist_sweep.report.baselines import gather, markdown, write_baseline_file
+from fmnist_sweep.report.baselines import Baseline, markdown, write_baseline_file
 from fmnist_sweep.report.console import console, print_commands
 from fmnist_sweep.tracking import SWEEPS, TRAININGS, open_reader
+from fmnist_sweep.tracking.baseline_runs import gather
 from fmnist_sweep.tracking.mlflow_reader import MlflowReader
 
 _PAGE = Path("docs") / "baselines.md"
@@ -23,15 +25,17 @@ _PAGE = Path("docs") / "baselines.md"
 def export(config: Config, run: str, name: str | None = None) -> None:
     """Write a tracked run as a config into `experiments/best/`; `run` is its id or its name."""
     if name is not None:
+        name = name.removesuffix(".yaml")
         check_file_name(name, f"export: NAME={name}")
     folder = Path.cwd() / "experiments" / "best"
     reader = _reader(config)
     seen = reader.run(run, _experiments(config))
     check_writable(Path.cwd(), "experiments/best")
-    path = export_run(reader, seen, folder, name)
+    file = export_run(reader, seen, folder, name)
     out = console()
-    out.print(f"run {seen.name}: written to {path.relative_to(Path.cwd())}", soft_wrap=True)
-    print_commands(out, {"reproduce": command((f"+best={path.stem}",))})
+    done = "written to" if file.is_new else "stands already in"
+    out.print(f"run {seen.name}: {done} {file.path.relative_to(Path.cwd())}", soft_wrap=True)
+    print_commands(out, {"reproduce": command((f"+best={file.path.stem}",))})
 
 
 def write_baselines(config: Config, *names: str) -> None:
@@ -44,23 +48,31 @@ def write_baselines(config: Config, *names: str) -> None:
             f"baselines: {unknown[0]}: not found in experiments/baseline; there are: "
             f"{', '.join(there) or 'none'}"
         )
-    reader, out, found = _reader(config), console(), []
+    reader, out, found, missing = _reader(config), console(), [], []
     for name in names or there:
         baseline_config = compose_config([f"+baseline={name}"])
         if baseline_config.reported is None:
             out.print(f"{name}: says nothing of what was `reported`; left as it is")
             continue
-        baseline = gather(name, baseline_config, reader, _experiments(config))
-        if baseline is None:
-            runs = command(("-m", f"+baseline={name}", "train.seed=1,2,3"))
-            out.print(f"{name}: no finished run of this config is tracked; {runs}", soft_wrap=True)
+        runs = gather(baseline_config, reader, f"baseline/{name}", _experiments(config))
+        if runs is None:
+            missing.append(name)
+            make_them = command(("-m", f"+baseline={name}", "train.seed=1,2,3"))
+            out.print(f"{name}: no finished run of this config is tracked: {make_them}")
             continue
+        baseline = Baseline(name, baseline_config.reported, runs)
         write_baseline_file(folder / f"{name}.yaml", baseline)
-        out.print(f"{name}: header and record of seeds {', '.join(map(str, baseline.seeds))}")
+        left_out = f", {counted(runs.left_out, 'run')} of another machine left out"
+        out.print(
+            f"{name}: header and record of seeds {', '.join(map(str, runs.seeds))}"
+            + (left_out if runs.left_out else "")
+        )
         found.append(baseline)
-    if found and not names:
+    if found and not names and not missing:
         write_text_whole(Path.cwd() / _PAGE, markdown(found))
-        out.print(f"{len(found)} baselines: {_PAGE}")
+        out.print(f"{counted(len(found), 'baseline')}: {_PAGE}")
+    elif found:
+        out.print(f"{_PAGE} is left as it is: it is written when all baselines have runs")
 
 
 def _reader(config: Config) -> MlflowReader:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fmnist_sweep import environment
+from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data.dataset import run_name
@@ -110,8 +111,8 @@ def run_single(
     here = environment_of_run(config, overrides)
     name = run_name(label, prepared.dataset)
     on_start(
-        f"{name}: {parameters:,} parameters, {epochs} epochs of {len(prepared.split.train):,} "
-        f"images, {config.train.threads} threads"
+        f"{name}: {parameters:,} parameters, {counted(epochs, 'epoch')} of "
+        f"{len(prepared.split.train):,} images, {counted(here.numerics.threads, 'thread')}"
     )
     key = f"{name}@{time.time()}"
     with (

@@ -21,7 +21,7 @@ from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.data import Dataset
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import canonical_json, check_writable, write_text_whole
-from fmnist_sweep.provenance import command, environment_of_run
+from fmnist_sweep.provenance import environment_of_run, recorded_command
 from fmnist_sweep.report.best_file import best_config, write_best_file
 from fmnist_sweep.search import lock
 from fmnist_sweep.search.executor import InlineExecutor, OnEpoch, Rung
@@ -184,7 +184,6 @@ def _run(
         plan.folder,
         prepared.dataset,
         prepared.split,
-        place,
         custom_builder=build_model is not None,
         custom_data=own_data,
     )
@@ -219,7 +218,7 @@ def _run(
             shutil.rmtree(plan.folder / "trials", ignore_errors=True)
             loop.record(_begun(plan, overrides))
         reason = loop.run()
-        confirm(config, state, executor, plan.folder, loop.record)
+        confirm(config, state, executor, plan.folder, loop)
         official = prepared.split.official_set(prepared.dataset)
         look_at_official_test(
             state,
@@ -256,7 +255,7 @@ def _begun(plan: SweepPlan, overrides: tuple[str, ...]) -> Begun:
         schema=SCHEMA,
         name=plan.name,
         identity=plan.identity,
-        command=command(overrides),
+        command=recorded_command(overrides),
         at=time.time(),
     )
 

@@ -196,7 +196,7 @@ def test_help_lists_the_user_s_own_files(
 
 def test_command_gets_the_config_of_the_rest_of_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[Config, Composition]] = []
-    look = app.Command("", lambda *call: seen.append(call))
+    look = app.Command(lambda *call: seen.append(call))
     monkeypatch.setitem(app.COMMANDS, "look", look)
     assert app.main(["look", "train.seed=6"]) == 0
     [(config, composition)] = seen
@@ -206,7 +206,9 @@ def test_command_gets_the_config_of_the_rest_of_the_line(monkeypatch: pytest.Mon
 
 def test_command_gets_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, ...]] = []
-    look = app.Command("RUN [NAME]", lambda config, composition, *words: seen.append(words))
+    look = app.Command(
+        lambda config, composition, *words: seen.append(words), "RUN [NAME]", least=1, most=2
+    )
     monkeypatch.setitem(app.COMMANDS, "look", look)
     assert app.main(["look", "one", "train.seed=6"]) == 0
     assert app.main(["look", "one", "two"]) == 0
@@ -246,7 +248,7 @@ def test_trouble_while_running(
     def fail(config: Config, composition: Composition) -> None:
         raise error
 
-    monkeypatch.setitem(app.COMMANDS, "fail", app.Command("", fail))
+    monkeypatch.setitem(app.COMMANDS, "fail", app.Command(fail))
     assert app.main(["fail"]) == exit_code
     assert capsys.readouterr().err == line
 
@@ -268,7 +270,7 @@ def test_ctrl_c_ends_the_program_with_130() -> None:
         "def wait(config, composition):\n"
         "    print('begun', flush=True)\n"
         "    time.sleep(600)\n"
-        "app.COMMANDS['wait'] = app.Command('', wait)\n"
+        "app.COMMANDS['wait'] = app.Command(wait)\n"
         "sys.exit(app.main(['wait']))\n"
     )
     with subprocess.Popen(

@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 from program import calls
+from search_fakes import ENVIRONMENT
 
 from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.config.record_schema import Expected, ExpectedMetric, Reported
+from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.model.plan import plan_cnn
+from fmnist_sweep.report.baselines import Baseline, markdown, write_baseline_file
+from fmnist_sweep.tracking.baseline_runs import BaselineRuns
 
 REPOSITORY = Path(__file__).parents[1]
 PARAMETERS = {
@@ -80,7 +85,8 @@ def test_header_record_and_page_are_made_from_the_runs(tmp_path: Path) -> None:
     assert "plain: says nothing of what was `reported`; left as it is\n" in written.out
 
     text = path.read_text()
-    assert "An old header" not in text
+    assert text.startswith("# @package _global_\n# Written by `python -m fmnist_sweep baselines`")
+    assert "# (end of what is written)\n# An old header.\n" in text
     assert "# a remark that stays\n" in text
     assert text.count("expected:") == 1
     assert re.search(r"^# test_accuracy +0.2000 to 0.3000  0\.\d{4} ± 0\.\d{4}$", text, re.M)
@@ -106,3 +112,91 @@ def test_header_record_and_page_are_made_from_the_runs(tmp_path: Path) -> None:
     assert path.read_text() == text
     assert (unknown.exit_code, unknown.out) == (2, "")
     assert "there are: mine, plain" in unknown.err
+
+
+def baseline(expected: Expected | None, by: str = "somebody") -> Baseline:
+    runs = BaselineRuns(
+        seeds=(1, 2),
+        accuracies={"accuracy": [0.5, 0.7], "val_accuracy": [], "test_accuracy": [0.25, 0.25]},
+        parameters=1234,
+        epoch_seconds=1.25,
+        step_loss=[],
+        environment=ENVIRONMENT,
+        left_out=0,
+        expected=expected,
+    )
+    return Baseline("mine", Reported(by=by, test_accuracy=0.3), runs)
+
+
+EXPECTED = Expected(
+    metrics={"test_accuracy": ExpectedMetric(value=0.25, tolerance=0.1)},
+    data_sha256="d" * 64,
+    split_sha256="5" * 64,
+    weights_sha256="a" * 64,
+    best_weights_sha256="b" * 64,
+    numerics=ENVIRONMENT.numerics,
+    config="{}",
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train: {epochs: 1}\n",
+        "# @package _global_\n# mine\ntrain: {epochs: 1}\n",
+        "# @package _global_\n\n# mine\nexpected: null\ntracking: {note: x}\n# end\n",
+        "expected:\n  metrics: {}\n\n  # inside\n  data_sha256: x\n# above\ntrain: {epochs: 2}\n",
+        "# @package _global_\r\ntrain:\r\n  epochs: 1\r\n",
+        "train: {epochs: 1}",
+    ],
+)
+def test_all_but_what_is_measured_stays(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text.encode())
+    for _twice in range(2):
+        write_baseline_file(path, baseline(EXPECTED))
+        written = path.read_text()
+        values = OmegaConf.create(written)
+        assert values.pop("expected") == EXPECTED.model_dump()
+        before = OmegaConf.create(text)
+        before.pop("expected", None)
+        assert values == before
+        for remark in re.findall(r"^# (?!@package).*$", text, re.MULTILINE):
+            assert written.splitlines().count(remark.strip()) == 1
+        assert re.search(r"^# accuracy +-  0\.6000 ± 0\.1414$", written, re.MULTILINE)
+        assert re.search(r"^# val_accuracy +-  -$", written, re.MULTILINE)
+    write_baseline_file(path, baseline(None))
+    assert "expected" not in path.read_text()
+
+
+def test_a_file_that_cannot_be_changed_safely_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    text = "{train: {epochs: 1}, expected: null}\n"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"mine\.yaml: header and record cannot be put in"):
+        write_baseline_file(path, baseline(EXPECTED))
+    assert path.read_text() == text
+
+
+def test_what_others_wrote_stays_in_its_cell_and_its_line(tmp_path: Path) -> None:
+    odd = baseline(EXPECTED, by="a | b\n[bold]c[/x]")
+    assert "| `mine`: a \\| b [bold]c[/x] | 1,234 | reported | - | - | 0.3000 | - |" in markdown(
+        [odd]
+    )
+    path = tmp_path / "mine.yaml"
+    path.write_text("train: {epochs: 1}\n")
+    write_baseline_file(path, odd)
+    assert "# mine: a | b [bold]c[/x].\n" in path.read_text()
+
+
+def test_the_newest_run_of_a_seed_counts_and_its_environment(tmp_path: Path) -> None:
+    path = tmp_path / "experiments" / "baseline" / "mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(MINE)
+    elsewhere = "import os\nos.environ['ONEDNN_DEFAULT_FPMATH_MODE'] = 'STRICT'\n"
+    calls(tmp_path, ["-m", "+baseline=mine", "train.seed=1,2"])
+    calls(tmp_path, ["-m", "+baseline=mine", "train.seed=3,1"], before=elsewhere)
+    (written,) = calls(tmp_path, ["baselines"])
+    assert "mine: header and record of seeds 1, 3, 1 run of another machine left out" in written.out
+    settings = OmegaConf.load(path).expected.numerics.settings
+    assert settings == {"ONEDNN_DEFAULT_FPMATH_MODE": "STRICT"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from pydantic import ValidationError
 from search_fakes import ENVIRONMENT
 
 from fmnist_sweep.config.compose import compose_config
@@ -122,6 +123,12 @@ def test_a_spoilt_record_is_refused_in_a_line(
     with pytest.raises(ConfigError, match=r"^expected\.config: ") as refused:
         check_before(spoilt, config, DATA, SPLIT, "best/x")
     assert "\n" not in str(refused.value)
+
+
+def test_a_record_without_anything_to_compare_is_refused(expected: Expected) -> None:
+    for metrics in ({}, {"best_val_accuracy": {"value": 0.5, "tolerance": 0.1}}):
+        with pytest.raises(ValidationError, match="test_accuracy is missing"):
+            Expected.model_validate({**expected.model_dump(), "metrics": metrics})
 
 
 def test_in_the_same_environment_it_is_the_last_bit_that_counts(expected: Expected) -> None:

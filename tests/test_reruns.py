@@ -70,6 +70,8 @@ def write_images(folder: Path, pixel: int | None = None) -> None:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two finished sweeps, their winners and two of their trials exported."""
     folder = tmp_path_factory.mktemp("reruns")
+    (folder / "experiments" / "baseline").mkdir(parents=True)
+    (folder / "experiments" / "baseline" / "early.yaml").write_text("train: {epochs: 1}\n")
     write_images(folder)
     done = calls(folder, RUNGS, STOPPED, ["export", PROMOTED], ["export", "stopped-1", "early"])
     assert [call.exit_code for call in done] == [0, 0, 0, 0], done
@@ -171,6 +173,49 @@ def test_overrides_derive_a_run_without_a_verdict(place: Path) -> None:
     assert "reproduction" not in mine
 
 
+def test_without_tracking_a_rerun_is_held_to_its_record_too(place: Path) -> None:
+    (done,) = calls(place, ["+best=rungs", "tracking=off"])
+    assert done.exit_code == 0, done
+    assert "verdict: exact" in done.out
+    assert "next:" not in done.out
+
+
+def test_the_record_of_another_run_is_never_taken_for_this_ones(place: Path) -> None:
+    elsewhere = "import os\nos.environ['ONEDNN_DEFAULT_FPMATH_MODE'] = 'STRICT'\n"
+    (trained,) = calls(place, ["+best=rungs"], before=elsewhere)
+    run_id = trained.out.partition("export ")[2].split()[0]
+    first, again, other = calls(
+        place,
+        ["export", PROMOTED],
+        ["export", run_id, "rungs"],
+        ["export", run_id, "rungs.yaml"],
+    )
+    assert f"stands already in experiments/best/{PROMOTED}.yaml" in first.out
+    written = again.out.partition("+best=")[2].strip()
+    assert re.fullmatch(r"rungs-\w{6}", written)
+    settings = OmegaConf.load(best(place, written)).expected.numerics.settings
+    assert settings == {"ONEDNN_DEFAULT_FPMATH_MODE": "STRICT"}
+    assert f"stands already in experiments/best/{written}.yaml" in other.out
+
+
+def test_odd_names_are_text_and_nothing_else(place: Path) -> None:
+    client, run = Store(place).client, Store(place).children[0]
+    name = run.info.run_name
+    for odd, stem in [
+        ("odd [/bold] {x}\nexpected: {y: 1}", "odd-bold-x-expected-y-1"),
+        ("x" * 300, "x" * 90),
+        ("///", run.info.run_id),
+    ]:
+        client.set_tag(run.info.run_id, "mlflow.runName", odd)
+        exported, rerun = calls(
+            place, ["export", run.info.run_id], [f"+best={stem}", "train.seed=9"]
+        )
+        client.set_tag(run.info.run_id, "mlflow.runName", name)
+        assert exported.exit_code == 0, exported
+        assert exported.out.startswith(f"run {odd.splitlines()[0]}")
+        assert rerun.exit_code == 0, rerun
+
+
 def test_a_run_has_its_environment(place: Path) -> None:
     store = Store(place)
     for run in [*store.parents, *store.children]:
@@ -190,16 +235,22 @@ def test_what_cannot_be_exported_or_run_gets_a_line(place: Path) -> None:
             ["export", "f" * 32],
             ["export", "rungs-0", "../outside"],
             ["export", "rungs-0", "x", "tracking.uri=sqlite:////nowhere/at/all.db"],
+            ["export", """it's "odd\""""],
             ["+best=nosuch"],
+            ["+best=rungs", "+baseline=early"],
+            ["+best=rungs", "schema_version=2"],
             ["+best=../rungs"],
             [f"+best={older}"],
         ),
         [
             r"run nosuch: not found at sqlite:///.*; the latest are: .*\(\w{32}\)",
             r"run f{32}: not found at .*",
-            r"export: NAME=\.\./outside: must be a name of letters, .*",
+            r"export: NAME=\.\./outside: must be a name of at most 100 letters, .*",
             r"/nowhere/at/all.db: not there yet, so no run is tracked in it",
+            r"run it's \"odd\": cannot be looked up by that name; take its id",
             r"best=nosuch: .*",
+            r"\+best=rungs \+baseline=early: choose one of the two",
+            r"schema_version=2: schema_version=2: this version of fmnist_sweep reads 1; .*",
             r"best=\.\./rungs: must be a name, not a path",
             r"experiments/best/rungs-edited-\d+.yaml: schema_version=0: this version .* reads 1.*",
         ],

@@ -31,23 +31,33 @@ def sweep(top: int = 2, seeds: int = 3, **values: Any) -> Config:
     )
 
 
+class Recorder:
+    """What confirming needs of a sweep's loop."""
+
+    def __init__(self, journal: Journal, state: SweepState, stop_after: int | None) -> None:
+        self._journal, self._state, self._stop_after = journal, state, stop_after
+        self.made: list[Record] = []
+        self.said_where = 0
+
+    def record(self, record: Record) -> None:
+        assert self.said_where == len(self.made) + 1, "where it trains is said before it does"
+        self._journal.append(record)
+        self._state.apply(record)
+        self.made.append(record)
+        if len(self.made) == self._stop_after:
+            raise KeyboardInterrupt
+
+    def say_where(self) -> None:
+        self.said_where += 1
+
+
 def confirming(
     config: Config, folder: Path, executor: InstantExecutor, stop_after: int | None = None
 ) -> tuple[SweepState, Journal]:
     """Confirm what the folder's journal has, until so many confirmations are on disk."""
     journal = Journal(folder / JOURNAL_FILE)
     state = SweepState.after(journal, config.sweep.objective)
-    made = 0
-
-    def record(record: Record) -> None:
-        nonlocal made
-        journal.append(record)
-        state.apply(record)
-        made += 1
-        if made == stop_after:
-            raise KeyboardInterrupt
-
-    confirm(config, state, executor, folder, record)
+    confirm(config, state, executor, folder, Recorder(journal, state, stop_after))
     return state, journal
 
 

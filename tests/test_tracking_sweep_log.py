@@ -24,6 +24,7 @@ from fmnist_sweep.search.records import (
     Ended,
     EpochEnded,
     Record,
+    RunsIn,
     Told,
     TrialStatus,
 )
@@ -49,7 +50,9 @@ RESULT = RunResult(
 )
 LATER = replace(RESULT, last_epoch=2, best_epoch=2, weights_sha256="3" * 64)
 OVERRIDES = {"train.batch_size": 50}
+ELSEWHERE = ENVIRONMENT.model_copy(update={"git_commit": "e" * 40})
 RECORDS: list[Record] = [
+    RunsIn(ENVIRONMENT, at=100.5),
     Asked(0, 0, 0, 0, 1, "0000", {}, OVERRIDES, at=101.0),
     EpochEnded(0, 1, METRICS, at=102.0),
     Told(0, 0, TrialStatus.COMPLETED, 0.85, RESULT, None, 1.0, at=103.0),
@@ -59,6 +62,7 @@ RECORDS: list[Record] = [
     Asked(2, 0, 1, 1, 2, "0002", {}, OVERRIDES, at=107.0),
     EpochEnded(0, 2, METRICS, at=108.0),
     Told(2, 0, TrialStatus.COMPLETED, 0.85, LATER, None, 1.0, at=109.0),
+    RunsIn(ELSEWHERE, at=109.5),
     Confirmed(0, 7, 0.84, RESULT, at=110.0),
     Confirmed(0, 8, 0.86, RESULT, at=111.0),
     Ended("sweep.max_trials=2 is reached", at=112.0),
@@ -121,7 +125,6 @@ class Place:
             folder,
             self.dataset,
             self.split,
-            ENVIRONMENT,
             custom_builder=False,
             custom_data=False,
         )
@@ -171,6 +174,11 @@ class Place:
                 yield found.path, 0
 
 
+@pytest.fixture(autouse=True)
+def outside_any_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # whose changes would become an artifact
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(tmp_path_factory.mktemp("store"))
@@ -184,7 +192,7 @@ def test_the_names_of_the_design(place: Place) -> None:
         "-0-seed7": "FINISHED", "-0-seed8": "FINISHED",
     }  # fmt: skip
     assert {path for path, _ in shown[""][4]} == {
-        "best.yaml", "config.yaml", "journal.jsonl", "leaderboard.csv",
+        "best.yaml", "config.yaml", "environment.json", "journal.jsonl", "leaderboard.csv",
         "split/classes.csv", "split/indices.npz",
     }  # fmt: skip
     assert {path for path, _ in shown["-0"][4]} == {
@@ -193,6 +201,9 @@ def test_the_names_of_the_design(place: Place) -> None:
     assert shown["-0"][1].keys() == {"train.batch_size", "model.parameters"}
     assert shown["-0"][2]["weights.sha256"] == LATER.weights_sha256
     assert [step for step, _, _ in shown["-0"][3]["test_accuracy"]] == [1, 2]
+    made_at = {name: run[2]["git.commit"] for name, run in shown.items()}
+    here, there = ENVIRONMENT.git_commit, ELSEWHERE.git_commit
+    assert made_at == {"": there, "-0": here, "-1": here, "-0-seed7": there, "-0-seed8": there}
     assert shown["-1"][2]["status_reason"] == "TrialFailed: it broke"
     assert "status_reason" not in shown[""][2]
 

@@ -176,6 +176,10 @@ def _composition(about: DictConfig) -> Composition:
         chooses = key in choices and not isinstance(value, dict)
         if not (chooses or override.is_delete()):
             overridden |= dict.fromkeys(_leaves(key, value))
+    if choices.get("best") and choices.get("baseline"):
+        raise ConfigError(
+            f"+best={choices['best']} +baseline={choices['baseline']}: choose one of the two"
+        )
     return Composition(
         selected={group: str(choices[group]) for group in DATA_GROUPS if choices.get(group)},
         overrides=tuple(overrides),

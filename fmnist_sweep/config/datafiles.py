@@ -17,13 +17,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_sweep.config.load import first_line
-from fmnist_sweep.config.schema import SCHEMA_VERSION
+from fmnist_sweep.config.schema import SCHEMA_VERSION, check_schema_version
 from fmnist_sweep.config.shipped import shipped_conf_dir
 from fmnist_sweep.errors import ConfigError
 
 DATA_GROUPS = ("sweep", "best", "baseline")
 OVERRIDABLE = ("data", "split", "model", "train", "tuner", "executor", "tracking")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PACKAGE = re.compile(r"^\s*#\s*@package\s+(.*?)\s*$", re.MULTILINE)
 
 
@@ -60,7 +60,7 @@ def check_file_name(name: str, told: str) -> None:
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"{told}: must be a name of letters, digits, '.', '_' and '-', not a path"
+            f"{told}: must be a name of at most 100 letters, digits, '.', '_' and '-', not a path"
         )
 
 
@@ -97,21 +97,15 @@ def read_data_file(path: Path) -> DictConfig:
             )
     content = OmegaConf.to_container(config, resolve=False)
     assert isinstance(content, dict)
-    _check_version(content.get("schema_version", SCHEMA_VERSION), path)
+    try:
+        check_schema_version(content.get("schema_version", SCHEMA_VERSION))
+    except ValueError as error:
+        raise ConfigError(f"{_told(path)}: {error}") from error
     _check_defaults(content.pop("defaults", []), path)
     for key, value in _walk(content):
         _check_key(key, path)
         _check_value(key, value, path)
     return config
-
-
-def _check_version(version: Any, path: Path) -> None:
-    if version != SCHEMA_VERSION:
-        raise ConfigError(
-            f"{_told(path)}: schema_version={version}: this version of fmnist_sweep reads "
-            f"{SCHEMA_VERSION}; export the config again from its run, or use the version that "
-            "wrote it"
-        )
 
 
 def _check_defaults(defaults: Any, path: Path) -> None:

@@ -91,6 +91,11 @@ def did_you_mean(name: str, known: Iterable[str], of: str = "allowed") -> str:
     return f"; {of}: {', '.join(names)}" if names else ""
 
 
+def counted(count: int, word: str) -> str:
+    """Return `1 thread`, `2 threads`."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
 def dotted(path: Sequence[str | int]) -> str:
     """Return a path as it is written on the command line."""
     return ".".join(map(str, path))

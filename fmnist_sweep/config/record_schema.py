@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fmnist_sweep.config.model_schema import NonNegative, PositiveInt, Strict
 
@@ -30,14 +30,14 @@ class Numerics(Strict):
 class Environment(Strict):
     """Where a run was made: what its numbers depend on, and what is good to know besides.
 
-    `git_changed`: tracked files differed from `git_commit`.
+    `git_changed`: tracked files differed from `git_commit`; null where there is no commit.
     """
 
     numerics: Numerics
     packages: dict[str, str]
     platform: str
     git_commit: str | None
-    git_changed: bool
+    git_changed: bool | None
     command: str
 
     def is_same_place(self, other: Environment) -> bool:
@@ -53,7 +53,7 @@ class ExpectedMetric(Strict):
 
 
 class Expected(Strict):
-    """The record that a rerun is held to; `report/reproduction.py` compares.
+    """The record that a rerun is held to; `reproduction.py` compares.
 
     `numerics` is null where a training was done in parts in several environments: its last bits
     cannot be promised anywhere. `config` has `model` and `train` as they were, as JSON, so that
@@ -67,6 +67,13 @@ class Expected(Strict):
     best_weights_sha256: Sha256
     numerics: Numerics | None
     config: str
+
+    @field_validator("metrics")
+    @classmethod
+    def _something_to_compare(cls, metrics: dict[str, ExpectedMetric]) -> dict[str, ExpectedMetric]:
+        if "test_accuracy" not in metrics:
+            raise ValueError("metrics: test_accuracy is missing, so there is nothing to compare")
+        return metrics
 
 
 class Reported(Strict):

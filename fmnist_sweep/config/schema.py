@@ -28,6 +28,15 @@ SCHEMA_VERSION = 1
 """Raised when a config file of an earlier version would no longer mean what it meant."""
 
 
+def check_schema_version(version: Any) -> None:
+    """Raise ValueError where a config is of another version than this package reads."""
+    if version != SCHEMA_VERSION:
+        raise ValueError(
+            f"schema_version={version}: this version of fmnist_sweep reads {SCHEMA_VERSION}; "
+            "export the config again from its run, or use the version that wrote it"
+        )
+
+
 class OptimizerConfig(Strict):
     """`momentum` and `nesterov` belong to sgd (and `momentum` to rmsprop); others ignore them,
     so that a space may switch between optimizers."""
@@ -219,7 +228,7 @@ class Config(RunConfig):
     """The whole config of the program. A `space` (or `variants`) makes it a sweep. `expected` is
     what a rerun is held to, `reported` what others say of the same training."""
 
-    schema_version: Literal[1]
+    schema_version: int
     tuner: TunerConfig
     executor: ExecutorConfig
     tracking: TrackingConfig
@@ -228,6 +237,12 @@ class Config(RunConfig):
     variants: dict[str, dict[str, Any]] | None
     expected: Expected | None
     reported: Reported | None
+
+    @field_validator("schema_version")
+    @classmethod
+    def _this_version(cls, version: int) -> int:
+        check_schema_version(version)
+        return version
 
     @field_validator("space", mode="before")
     @classmethod

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from fmnist_sweep.config.load import first_line
 from fmnist_sweep.config.messages import one_line
-from fmnist_sweep.config.schema import SCHEMA_VERSION, RunConfig
+from fmnist_sweep.config.schema import SCHEMA_VERSION, RunConfig, check_schema_version
 from fmnist_sweep.errors import ConfigError
 
 _ON_ONE_LINE = 5
@@ -36,9 +36,10 @@ def read_config_yaml(text: str) -> RunConfig:
         raise ConfigError(first_line(error)) from error
     if not isinstance(values, dict):
         raise ConfigError("must hold keys and values, not a list")
-    version = values.pop("schema_version", SCHEMA_VERSION)
-    if version != SCHEMA_VERSION:
-        raise ConfigError(f"schema_version={version}: this version reads {SCHEMA_VERSION}")
+    try:
+        check_schema_version(values.pop("schema_version", SCHEMA_VERSION))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     given = {str(key): value for key, value in values.items()}
     try:
         return RunConfig.model_validate(given)

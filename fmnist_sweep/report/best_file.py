@@ -26,13 +26,14 @@ def write_best_file(
 ) -> Path:
     """Write the winner into `folder`, and return its file; `write_config_file` has the names."""
     chosen = best_config(config, trial)
-    return write_config_file(
+    file = write_config_file(
         folder,
         name,
         chosen,
         _expected(chosen, state, trial, split),
         lambda stem: _header(stem, config, state, trial),
     )
+    return file.path
 
 
 def _expected(chosen: RunConfig, state: SweepState, trial: Trial, split: Split) -> Expected:

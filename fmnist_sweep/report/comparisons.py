@@ -32,7 +32,6 @@ def print_verification(out: Console, verification: Verification) -> None:
     out.print(
         f"verdict: {verification.verdict} (tested: {verification.tested}; {why})",
         soft_wrap=True,
-        markup=False,
     )
 
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.record_schema import Environment, Expected
 from fmnist_sweep.config.schema import SCHEMA_VERSION, RunConfig
 from fmnist_sweep.config.yaml_text import to_yaml
 from fmnist_sweep.files import digest_of, write_text_whole
 
 _RECORD = "expected"
+RECORD_COMMENT = "# The record that a rerun is held to; not for editing."
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """A file with a config; `is_new` where it was written, False where it stood there already."""
+
+    path: Path
+    is_new: bool
 
 
 def write_config_file(
@@ -22,11 +35,11 @@ def write_config_file(
     config: RunConfig,
     expected: Expected | None,
     header: Callable[[str], list[str]],
-) -> Path:
-    """Write a config into `folder`, and return its file.
+) -> ConfigFile:
+    """Write a config and its record into `folder`.
 
-    That is `<name>.yaml`; where this holds another config already, which is never overwritten, it
-    is `<name>-<digits of the config>.yaml`. A file with this very config is left as it is.
+    The file is `<name>.yaml`; where this holds anything else already, which is never overwritten,
+    it is `<name>-<digits of the content>.yaml`. A file with this very content is left as it is.
 
     Args:
         folder: `experiments/best` or the like.
@@ -43,12 +56,20 @@ def write_config_file(
         "schema_version": SCHEMA_VERSION,
         **config.as_given(),
     }
+    record = {} if expected is None else {_RECORD: expected.model_dump()}
     path = folder / f"{name}.yaml"
-    if path.exists() and _without_record(path) != values:
-        path = folder / f"{name}-{digest_of(values)[:6]}.yaml"
-    if not path.exists():
-        write_text_whole(path, _text(header(path.stem), values, expected))
-    return path
+    if path.exists() and _content(path) != {**values, **record}:
+        path = folder / f"{name}-{digest_of({**values, **record})[:6]}.yaml"
+    if path.exists():
+        return ConfigFile(path, is_new=False)
+    text = f"# @package _global_\n{comment(header(path.stem))}{to_yaml(values)}"
+    write_text_whole(path, text + ("" if expected is None else record_yaml(expected)))
+    return ConfigFile(path, is_new=True)
+
+
+def comment(lines: Sequence[str]) -> str:
+    """Return lines as YAML comments; what is in them cannot get out of its line."""
+    return "".join(f"# {' '.join(line.splitlines())}".rstrip() + "\n" for line in lines)
 
 
 def environment_lines(environment: Environment) -> list[str]:
@@ -57,27 +78,18 @@ def environment_lines(environment: Environment) -> list[str]:
     versions = {**numerics.versions, **environment.packages}
     return [
         f"Hardware:  {', '.join([numerics.cpu, *numerics.accelerators])}, "
-        f"{numerics.threads} {'thread' if numerics.threads == 1 else 'threads'}",
+        f"{counted(numerics.threads, 'thread')}",
         f"Versions:  {', '.join(f'{name} {version}' for name, version in versions.items())}",
     ]
 
 
 def record_yaml(expected: Expected) -> str:
     """Return the record as the YAML that ends a config file."""
-    comment = (
-        "# What a rerun is held to, compared with nothing else than a rerun: not for editing.\n"
-    )
-    return comment + to_yaml({_RECORD: expected.model_dump()})
+    return f"{RECORD_COMMENT}\n{to_yaml({_RECORD: expected.model_dump()})}"
 
 
-def _text(header: list[str], values: dict[str, Any], expected: Expected | None) -> str:
-    lines = "\n".join(f"# {line}".rstrip() for line in header)
-    record = "" if expected is None else record_yaml(expected)
-    return f"# @package _global_\n{lines}\n{to_yaml(values)}{record}"
-
-
-def _without_record(path: Path) -> Any:
-    values = OmegaConf.to_container(OmegaConf.load(path))
-    if isinstance(values, dict):
-        values.pop(_RECORD, None)
-    return values
+def _content(path: Path) -> Any:
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+        return None  # whatever it is, it is not ours

@@ -29,10 +29,12 @@ _WIDEST = 200
 
 
 def console() -> Console:
-    """Return a console on standard output; as wide as a table needs where that is a file."""
-    if sys.stdout.isatty():
-        return Console(highlight=False)
-    return Console(highlight=False, width=_WIDEST)
+    """Return a console on standard output; as wide as a table needs where that is a file.
+
+    What is in brackets is text, not markup: names and paths come from users.
+    """
+    width = None if sys.stdout.isatty() else _WIDEST
+    return Console(highlight=False, markup=False, width=width)
 
 
 def say_tracking_trouble(trouble: str | None) -> None:
@@ -54,11 +56,11 @@ class SweepProgress:
         """Say one record; `state` is the sweep's after it."""
         match record:
             case Asked():
-                self._out.print(self._asked(record, state), soft_wrap=True, markup=False)
+                self._out.print(self._asked(record, state), soft_wrap=True)
             case EpochEnded():
                 self._out.print(f"  {epoch_line(record.record)}", soft_wrap=True)
             case Told():
-                self._out.print(f"  {self._told(record, state)}", soft_wrap=True, markup=False)
+                self._out.print(f"  {self._told(record, state)}", soft_wrap=True)
             case Confirmed():
                 self._out.print(
                     f"confirmation of trial {record.trial}, seed {record.seed}: "
@@ -180,7 +182,10 @@ def _plain(value: Any) -> str:
 
 
 def print_commands(out: Console, commands: Mapping[str, str]) -> None:
-    """Print commands to copy, what each is for before it."""
+    """Print commands to copy next, what each is for before it; nothing where there are none."""
+    if not commands:
+        return
+    out.print("next:")
     width = max(map(len, commands))
     for what, line in commands.items():
-        out.print(f"  {what:<{width}}  {line}", soft_wrap=True, markup=False)
+        out.print(f"  {what:<{width}}  {line}", soft_wrap=True)

@@ -23,7 +23,7 @@ def print_space(plan: SweepPlan, out: Console) -> None:
     infeasible = infeasible_share(plan.space, plan.why_infeasible, _SAMPLES)
     out.print(f"{infeasible.share:.1%} of {_SAMPLES} sampled points are infeasible", soft_wrap=True)
     if infeasible.example is not None:
-        out.print(f"  for example: {infeasible.example}", soft_wrap=True, markup=False)
+        out.print(f"  for example: {infeasible.example}", soft_wrap=True)
 
 
 def _where(leaf: Leaf) -> str:

@@ -6,13 +6,14 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.errors import SweepStopped
 from fmnist_sweep.search.executor import Executor, Rung
 from fmnist_sweep.search.records import Confirmed, LookedAtOfficialTest, Record
 from fmnist_sweep.search.state import SweepState, Trial
-from fmnist_sweep.space.overrides import apply_overrides
+from fmnist_sweep.space.overrides import apply_overrides, with_train
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord
 from fmnist_sweep.training.rung import evaluate_saved
@@ -20,8 +21,18 @@ from fmnist_sweep.training.rung import evaluate_saved
 Recorder = Callable[[Record], None]
 
 
+class Recording(Protocol):
+    """What is needed of the sweep's loop: a journal, and to say where one trains."""
+
+    def record(self, record: Record) -> None:
+        """Put a record on disk, then let it count."""
+
+    def say_where(self) -> None:
+        """Record where this process trains, where that is new."""
+
+
 def confirm(
-    config: Config, state: SweepState, executor: Executor, folder: Path, record: Recorder
+    config: Config, state: SweepState, executor: Executor, folder: Path, loop: Recording
 ) -> None:
     """Retrain the best trials with fresh seeds, as `sweep.confirm` says, each straight through.
 
@@ -40,7 +51,8 @@ def confirm(
             seed = (base.train.seed + number) % 2**32
             place = folder / "confirmations" / f"{trial.number:04d}-seed{seed}"
             if all(confirmed.seed != seed for confirmed in trial.confirmations):
-                record(_confirmation(config, base, trial, seed, executor, place))
+                loop.say_where()
+                loop.record(_confirmation(config, base, trial, seed, executor, place))
             shutil.rmtree(place, ignore_errors=True)  # also what a kill left in between
 
 
@@ -79,9 +91,8 @@ def look_at_official_test(
 def _confirmation(
     config: Config, base: RunConfig, trial: Trial, seed: int, executor: Executor, place: Path
 ) -> Confirmed:
-    train = base.train.model_copy(update={"seed": seed})
     rung = Rung(
-        config=base.model_copy(update={"train": train}),
+        config=with_train(base, seed=seed),
         last_epoch=trial.last_epoch,
         folder=place,
     )

@@ -95,6 +95,11 @@ class SweepLoop:
         self._observer(record, self._state)
         stop_if_asked()
 
+    def say_where(self) -> None:
+        """Record where this process trains, unless it was the last to do so; before it trains."""
+        if not self._state.runs_in(self._environment):
+            self.record(RunsIn(self._environment, at=time.time()))
+
     def run(self) -> str:
         """Go on until the budget is used up or the tuner has nothing more; return which.
 
@@ -114,6 +119,7 @@ class SweepLoop:
                 if isinstance(asked, str):
                     reason = asked
                 else:
+                    self.say_where()
                     self.record(asked)
                     running[self._submit(asked)] = asked
             if not running:
@@ -186,8 +192,7 @@ class SweepLoop:
             outcome: Future[RungOutcome] = Future()
             outcome.set_result(RungOutcome(None, trial.reason, 0.0))
             return outcome
-        if not self._state.runs_in(self._environment):
-            self.record(RunsIn(self._environment, at=time.time()))
+        self.say_where()
         rung = Rung(
             config=apply_overrides(self._base, asked.overrides),
             last_epoch=asked.last_epoch,

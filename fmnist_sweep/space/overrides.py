@@ -42,11 +42,19 @@ def straight_config(base: RunConfig, overrides: Mapping[str, Any], last_epoch: i
     Raises:
         ConfigError: the result is no valid config.
     """
-    chosen = apply_overrides(base, overrides)
-    if last_epoch == chosen.train.epochs:
-        return chosen
-    train = chosen.train.model_copy(update={"stop_epoch": last_epoch})
-    return chosen.model_copy(update={"train": train})
+    return ending_at(apply_overrides(base, overrides), last_epoch)
+
+
+def ending_at(config: RunConfig, last_epoch: int) -> RunConfig:
+    """Return the config with an end after that epoch, on the same schedule."""
+    if last_epoch == config.train.epochs:
+        return config
+    return with_train(config, stop_epoch=last_epoch)
+
+
+def with_train(config: RunConfig, **values: Any) -> RunConfig:
+    """Return the config with other values in `train`, which are not validated again."""
+    return config.model_copy(update={"train": config.train.model_copy(update=values)})
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -25,9 +25,11 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class SeenRun:
-    """A run as it stands. `metrics` and `last_steps` are those that were logged last."""
+    """A run as it stands. `metrics` and `last_steps` are those that were logged last;
+    `started_at` is in seconds since 1970."""
 
     id: str
+    started_at: float
     name: str
     status: RunStatus
     tags: Mapping[str, str]
@@ -61,7 +63,11 @@ class MlflowReader:
                 if _is_missing(error):
                     raise ConfigError(self._unknown(id_or_name, experiments)) from error
                 raise
+        if "'" in id_or_name and '"' in id_or_name:  # which no search of MLflow's can express
+            raise ConfigError(f"run {id_or_name}: cannot be looked up by that name; take its id")
         found = self.runs(experiments, f"attributes.run_name = {quoted(id_or_name)}")
+        # A rerun has the name of what it runs again, which is what is meant.
+        found = [run for run in found if not {"rerun_of", "derived_from"} & {*run.tags}] or found
         if not found:
             raise ConfigError(self._unknown(id_or_name, experiments))
         if len(found) > 1:
@@ -128,6 +134,7 @@ class MlflowReader:
 def _seen(run: Run) -> SeenRun:
     return SeenRun(
         id=run.info.run_id,
+        started_at=run.info.start_time / 1000,
         name=run.info.run_name,
         status=RunStatus(run.info.status),
         tags=dict(run.data.tags),

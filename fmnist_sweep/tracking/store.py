@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 from fmnist_sweep.environment import quiet_mlflow
 from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.provenance import without_passwords
 
 _SQLITE = "sqlite:///"
 _SERVERS = ("http", "https", "databricks")
@@ -104,7 +104,7 @@ def require_store(uri: str) -> None:
 
 def shown_uri(uri: str) -> str:
     """Return a URI, or a text with URIs in it, without the passwords that they carry."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
+    return without_passwords(uri)
 
 
 def _database_of(uri: str) -> Path:

@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.config.yaml_text import to_yaml
 from fmnist_sweep.data import Dataset, Split
@@ -34,7 +33,7 @@ from fmnist_sweep.search.records import (
     TrialStatus,
 )
 from fmnist_sweep.search.state import SweepState
-from fmnist_sweep.space.overrides import apply_overrides, straight_config
+from fmnist_sweep.space.overrides import apply_overrides, straight_config, with_train
 from fmnist_sweep.tracking.run_log import (
     CUSTOM_BUILDER_TAG,
     CUSTOM_DATA_TAG,
@@ -64,7 +63,6 @@ class SweepLog:
         folder: the sweep's, with `trials/<number>/best.keras` and `journal.jsonl`.
         dataset: what it was trained on.
         split: how that was divided.
-        environment: where this process runs.
         custom_builder: whether the networks come from the user's own function, whose size is
             known only once they are built.
         custom_data: whether the images were given from Python.
@@ -78,7 +76,6 @@ class SweepLog:
         folder: Path,
         dataset: Dataset,
         split: Split,
-        environment: Environment,
         *,
         custom_builder: bool,
         custom_data: bool,
@@ -90,7 +87,6 @@ class SweepLog:
         self._folder = folder
         self._dataset = dataset
         self._split = split
-        self._environment = environment
         self._custom_builder = custom_builder
         self._tags = {
             **provenance_tags(dataset, split, config),
@@ -105,14 +101,14 @@ class SweepLog:
 
     def __call__(self, record: Record, state: SweepState) -> None:
         """Tell one record; `state` is the sweep's after it."""
-        self._is_open = not isinstance(record, Ended)
+        self._is_open = True
         match record:
             case Begun():
                 self._begun(record)
             case RunsIn():
                 self._runs_in(state)
             case Asked():
-                self._asked(record)
+                self._asked(record, state)
             case EpochEnded():
                 self._tracker.epoch(self._key(record.trial), record.record)
             case Told():
@@ -130,6 +126,7 @@ class SweepLog:
                 )
             case Ended():
                 self._ended(record, state)
+                self._is_open = False
 
     def replay(self, journal: Journal, state: SweepState) -> None:
         """Tell what a journal says already; `state` takes it in on the way.
@@ -190,7 +187,6 @@ class SweepLog:
                     **{f"sweep.objective.{key}": value for key, value in objective.items()},
                 },
                 tags={
-                    **environment_tags(self._environment),
                     **self._tags,
                     **input_tags(inputs),
                     **self._config.tracking.tags,
@@ -206,13 +202,14 @@ class SweepLog:
         self._split_files()
 
     def _runs_in(self, state: SweepState) -> None:
+        self._tracker.tags(self._sweep_key, environment_tags(state.environments[-1]))
         log_environments(self._tracker, self._sweep_key, list(state.environments))
         if self._replayed_to is None:  # else the files are no longer as they were
             number = len(state.environments)
             name = "git.diff" if number == 1 else f"git-{number}.diff"
             log_git_diff(self._tracker, self._sweep_key, name)
 
-    def _asked(self, record: Asked) -> None:
+    def _asked(self, record: Asked, state: SweepState) -> None:
         config = apply_overrides(self._base, record.overrides)
         key = self._key(record.trial)
         self._open_runs.add(key)
@@ -229,7 +226,7 @@ class SweepLog:
                 "sweep.name": self._name,
                 "trial": str(record.trial),
             },
-            environment=self._environment,
+            environment=state.environments[-1],
             started_at=record.at,
             parent_key=self._sweep_key,
         )
@@ -257,7 +254,7 @@ class SweepLog:
             return
         log_files(self._tracker, key, record.result, best_model)
         environments = state.environments_of(state.trials[record.trial])
-        if environments != [self._environment]:
+        if len(environments) > 1:
             log_environments(self._tracker, key, environments)
         if self._custom_builder:
             self._tracker.tags(key, {"model.parameters": str(record.result.parameters)})
@@ -270,15 +267,14 @@ class SweepLog:
         self._open_runs |= {key, trial_key}
         trial = state.trials[record.trial]
         straight = straight_config(self._base, trial.overrides, trial.last_epoch)
-        train = straight.train.model_copy(update={"seed": record.seed})
         start_run(
             self._tracker,
             key=key,
             name=f"{self._name}-{record.trial}-seed{record.seed}",
-            config=straight.model_copy(update={"train": train}),
+            config=with_train(straight, seed=record.seed),
             params={"train.seed": record.seed},
             tags={**self._tags, "fmnist.role": "confirmation", "sweep.name": self._name},
-            environment=self._environment,
+            environment=state.environments[-1],
             started_at=record.at - record.result.train_seconds,
             parent_key=trial_key,
         )

@@ -18,6 +18,7 @@ class RunStatus(StrEnum):
     """How a run stands, in MLflow's words."""
 
     RUNNING = "RUNNING"
+    SCHEDULED = "SCHEDULED"
     FINISHED = "FINISHED"
     FAILED = "FAILED"
     KILLED = "KILLED"
@@ -25,7 +26,7 @@ class RunStatus(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether a run with this status has ended."""
-        return self is not RunStatus.RUNNING
+        return self not in (RunStatus.RUNNING, RunStatus.SCHEDULED)
 
 
 @dataclass(frozen=True)

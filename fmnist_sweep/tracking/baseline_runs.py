@@ -1,0 +1,140 @@
+"""The tracked runs of a baseline, one a seed, and what they gave."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fmnist_sweep.config.record_schema import Environment, Expected
+from fmnist_sweep.config.schema import Config, RunConfig
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.reproduction import expected_of
+from fmnist_sweep.tracking.mlflow_calls import quoted
+from fmnist_sweep.tracking.mlflow_reader import MlflowReader, SeenRun
+from fmnist_sweep.tracking.run_reading import config_of, environments_of, outcome_of
+from fmnist_sweep.tracking.tracker import RunStatus
+
+ACCURACIES = {
+    "accuracy": "accuracy",
+    "val_accuracy": "best_val_accuracy",
+    "test_accuracy": "test_accuracy",
+}
+"""What authors report, and the metric that it is compared with: the last epoch's accuracy on the
+training images, and the best epoch's on the others."""
+
+
+@dataclass(frozen=True)
+class BaselineRuns:
+    """What a baseline's runs gave, in the order of their seeds.
+
+    `epoch_seconds` is that of the fastest whole epoch, training and validation together;
+    `step_loss` has (step, mean over the seeds). `left_out` counts seeds whose runs were made in
+    another environment than the newest. `expected` is the record of the config's own seed.
+    """
+
+    seeds: tuple[int, ...]
+    accuracies: dict[str, list[float]]
+    parameters: int
+    epoch_seconds: float
+    step_loss: list[tuple[int, float]]
+    environment: Environment
+    left_out: int
+    expected: Expected | None
+
+
+def gather(
+    config: Config, reader: MlflowReader, source: str, experiments: Sequence[str]
+) -> BaselineRuns | None:
+    """Return what the runs of a baseline gave: for each seed the newest that finished with this
+    very config, all of them in the environment of the newest; None where there is no such run.
+
+    Args:
+        config: the baseline's.
+        reader: of the store.
+        source: the config's file, such as `baseline/mlp`, which the runs are tagged with.
+        experiments: where to look.
+    """
+    runs = [
+        run
+        for tag in ("rerun_of", "derived_from")
+        for run in reader.runs(experiments, f"tags.{tag} = {quoted(source)}")
+    ]
+    newest: dict[int, tuple[SeenRun, Environment]] = {}
+    for run in sorted(runs, key=lambda run: run.started_at, reverse=True):
+        found = _seed_and_environment(config.run, run, reader)
+        if found is not None:
+            newest.setdefault(found[0], (run, found[1]))
+    if not newest:
+        return None
+    environment = next(iter(newest.values()))[1]
+    kept = {
+        seed: run
+        for seed, (run, place) in sorted(newest.items())
+        if place.numerics == environment.numerics
+    }
+    seen = list(kept.values())
+    return BaselineRuns(
+        seeds=tuple(kept),
+        accuracies={
+            name: [run.metrics[metric] for run in seen if metric in run.metrics]
+            for name, metric in ACCURACIES.items()
+        },
+        parameters=int(seen[0].params["model.parameters"]),
+        epoch_seconds=min(_epoch_seconds(config, run, reader) for run in seen),
+        step_loss=_step_loss([reader.history(run, "step_loss") for run in seen]),
+        environment=environment,
+        left_out=len(newest) - len(kept),
+        expected=_expected(config, kept, environment),
+    )
+
+
+def _seed_and_environment(
+    config: RunConfig, run: SeenRun, reader: MlflowReader
+) -> tuple[int, Environment] | None:
+    """Return a run's seed and environment, None where it is of another config or did not end."""
+    if run.status is not RunStatus.FINISHED or outcome_of(run) is None:
+        return None
+    try:
+        trained, environments = config_of(reader, run), environments_of(reader, run)
+    except ConfigError:  # of another version: no run of this config
+        return None
+    if _what_counts(trained) != _what_counts(config) or len(environments) != 1:
+        return None
+    return trained.train.seed, environments[0]
+
+
+def _what_counts(config: RunConfig) -> dict[str, Any]:
+    """Return a config's values without the seed, the threads, and where the data lie."""
+    plain = config.model_dump()
+    for part, keys in (
+        ("train", ("seed", "threads")),
+        ("data", ("dir", "file", "train_file", "val_file")),
+    ):
+        plain[part] = {key: value for key, value in plain[part].items() if key not in keys}
+    return plain
+
+
+def _expected(
+    config: Config, runs: dict[int, SeenRun], environment: Environment
+) -> Expected | None:
+    run = runs.get(config.train.seed)
+    outcome = None if run is None else outcome_of(run)
+    return None if outcome is None else expected_of(config.run, outcome, [environment])
+
+
+def _epoch_seconds(config: Config, run: SeenRun, reader: MlflowReader) -> float:
+    seconds = [value for _, value in reader.history(run, "epoch_seconds")]
+    if config.train.steps is not None and len(seconds) > 1:
+        seconds = seconds[:-1]  # the last epoch may be cut short by the budget
+    return min(seconds)
+
+
+def _step_loss(histories: list[list[tuple[int, float]]]) -> list[tuple[int, float]]:
+    by_step = [dict(history) for history in histories]
+    return [
+        (step, statistics.mean(losses[step] for losses in by_step))
+        for step in (by_step[0] if by_step else {})
+        if all(step in losses for losses in by_step)
+    ]
