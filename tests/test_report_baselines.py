@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,21 @@ def test_what_others_wrote_stays_in_its_cell_and_its_line(tmp_path: Path) -> Non
     path.write_text("train: {epochs: 1}\n")
     write_baseline_file(path, odd)
     assert "# mine: a | b [bold]c[/x].\n" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("reported", "told"),
+    [
+        (Reported(by="b", accuracy=0.88), "none"),  # ours: 0.6 ± 0.1414
+        (Reported(by="b", accuracy=0.89), "`mine` (accuracy)"),
+        (Reported(by="b", test_accuracy=[0.2, 0.9]), "none"),  # ours: 0.25 ± 0
+        (Reported(by="b", test_accuracy=[0.26, 0.9]), "`mine` (test_accuracy)"),
+        (Reported(by="b", val_accuracy=0.9), "none"),  # ours: none
+    ],
+)
+def test_what_is_lower_than_reported_is_named(reported: Reported, told: str) -> None:
+    page = markdown([replace(baseline(None), reported=reported)])
+    assert f"- Lower than reported by more than two standard deviations: {told}.\n" in page
 
 
 def test_the_newest_run_of_a_seed_counts_and_its_environment(tmp_path: Path) -> None:

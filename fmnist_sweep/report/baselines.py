@@ -84,7 +84,8 @@ def markdown(baselines: Sequence[Baseline]) -> str:
             + _row("", "", f"ours, n = {len(baseline.runs.seeds)}", *ours, _seconds(baseline.runs))
         )
     losses = [line for baseline in baselines for line in _loss_rows(baseline)]
-    remarks = [f"- `{b.name}`: {b.reported.remark}" for b in baselines if b.reported.remark]
+    remarks = [f"- {_below(baselines)}"]
+    remarks += [f"- `{b.name}`: {b.reported.remark}" for b in baselines if b.reported.remark]
     environments = {tuple(environment_lines(b.runs.environment)): None for b in baselines}
     return "\n".join(
         [
@@ -98,7 +99,10 @@ def markdown(baselines: Sequence[Baseline]) -> str:
             *rows,
             "",
             *(["## Loss by step", "", *losses] if losses else []),
-            *(["## What was seen", "", *remarks, ""] if remarks else []),
+            "## What was seen",
+            "",
+            *remarks,
+            "",
             "## Made by",
             "",
             "`make baselines` trains all of them with three seeds and writes this page, and header",
@@ -137,6 +141,27 @@ def _ours(baseline: Baseline, name: str) -> str:
         return "-"
     spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.4f}{spread}"
+
+
+def _below(baselines: Sequence[Baseline]) -> str:
+    """Return which of ours are lower than reported by more than two standard deviations."""
+    lower = [
+        f"`{baseline.name}` ({name})"
+        for baseline in baselines
+        for name in ACCURACIES
+        if _is_below(baseline, name)
+    ]
+    told = ", ".join(lower) or "none"
+    return f"Lower than reported by more than two standard deviations: {told}."
+
+
+def _is_below(baseline: Baseline, name: str) -> bool:
+    theirs, ours = getattr(baseline.reported, name), baseline.runs.accuracies[name]
+    if theirs is None or not ours:
+        return False
+    least = min(theirs) if isinstance(theirs, list) else theirs
+    spread = statistics.stdev(ours) if len(ours) > 1 else 0.0
+    return bool(least > statistics.mean(ours) + 2 * spread)
 
 
 def _seconds(runs: BaselineRuns) -> str:
