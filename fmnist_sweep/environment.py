@@ -154,13 +154,16 @@ def use_threads(threads: int) -> None:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Have SIGTERM interrupt the block as Ctrl-C does, but as `Terminated`.
+    """Have SIGTERM interrupt the block as Ctrl-C does, but as `Terminated`; a second signal ends
+    the process at once.
 
     Python drops an exception that a signal raises while an object is being destroyed, and freeing
     a network's graph destroys many; so the request is kept, for `stop_if_asked` to find.
     """
 
     def stop(number: int, _frame: object) -> None:
+        if _asked_to_stop:
+            os._exit(128 + number)  # asked twice: at once; what is on disk is whole
         _asked_to_stop.append(Terminated if number == signal.SIGTERM else KeyboardInterrupt)
         raise _asked_to_stop[-1]
 

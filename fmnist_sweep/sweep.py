@@ -229,6 +229,7 @@ def _run(
         best_file = None if custom else _export(plan, state)
         if state.ended is None:
             loop.record(Ended(reason, at=time.time()))
+        loop.drop_all_checkpoints()
     outbox.finish()
     return Sweep(plan.name, plan.folder, config, state, best_file, log.run_id)
 
@@ -242,6 +243,7 @@ def _inline_executor(
             prepared.data,
             rung.last_epoch,
             rung.folder,
+            first_epoch=rung.first_epoch,
             build_model=build_model,
             on_epoch=on_epoch,
             every_steps=every_steps,

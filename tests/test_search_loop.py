@@ -23,6 +23,7 @@ from fmnist_sweep.search.budget import check_budget
 from fmnist_sweep.search.executor import InlineExecutor, OnEpoch, Rung
 from fmnist_sweep.search.oracle import SearchOracle
 from fmnist_sweep.search.records import Asked, EpochEnded, FoundInfeasible, Told, TrialStatus
+from fmnist_sweep.training.checkpoint import CheckpointFolder
 from fmnist_sweep.training.results import EpochRecord, RunResult
 
 SPACE: dict[str, Any] = {
@@ -366,7 +367,7 @@ def inline(broken: Exception | None = None) -> InlineExecutor:
 
 
 def a_rung(folder: Path) -> Rung:
-    return Rung(sweep().run, 2, folder)
+    return Rung(sweep().run, 0, 2, folder)
 
 
 def test_inline_runs_a_rung_before_it_returns(tmp_path: Path) -> None:
@@ -455,3 +456,32 @@ def test_a_finished_sweep_that_is_only_looked_at_tells_no_environment(tmp_path: 
     before = run(config, tmp_path).journal.records
     elsewhere = ENVIRONMENT.model_copy(update={"platform": "elsewhere"})
     assert run(config, tmp_path, environment=elsewhere).journal.records == before
+
+
+class Checkpointing(InstantExecutor):
+    """Leaves a checkpoint where a real training would, and wants it where one goes on."""
+
+    def submit(self, rung: Rung, on_epoch: OnEpoch) -> Any:
+        file = rung.folder / CheckpointFolder.FILES[0]
+        assert file.exists() == (rung.first_epoch > 0)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("a checkpoint")
+        return super().submit(rung, on_epoch)
+
+
+@pytest.mark.parametrize("tuner", ["random", "grid", "hyperband"])
+def test_checkpoints_that_nothing_goes_on_with_are_dropped(tuner: str, tmp_path: Path) -> None:
+    config = sweep(tuner=tuner, sweep__max_trials=40, train__epochs=9)
+    most: list[int] = []
+
+    def observer(record: Any, state: Any) -> None:
+        if isinstance(record, Asked):
+            most.append(len(list(tmp_path.rglob("checkpoint.npz"))))
+
+    end = run(config, tmp_path, Checkpointing(), observer=observer)
+    if tuner == "hyperband":
+        assert any(asked.rung > 0 for asked in end.state.asks)
+        assert len(end.state.trials) > 2 * 9, "several brackets"
+        assert max(most) <= 9, "those of one bracket"
+    else:
+        assert max(most) == 0

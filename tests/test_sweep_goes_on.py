@@ -12,7 +12,7 @@ import pytest
 from program import QUICK_SPACE, SMALL, Store, assert_same_outcome, environment, program
 
 
-@pytest.mark.parametrize("tuner", ["random", "grid", "bayesian"])
+@pytest.mark.parametrize("tuner", ["random", "grid", "bayesian", "hyperband"])
 def test_a_raised_budget_ends_where_the_larger_one_would_have(tuner: str, tmp_path: Path) -> None:
     whole, raised = tmp_path / "whole", tmp_path / "raised"
     for folder, budgets in ((whole, [5]), (raised, [2, 5])):
@@ -25,6 +25,7 @@ def test_a_raised_budget_ends_where_the_larger_one_would_have(tuner: str, tmp_pa
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
     assert_same_outcome(whole, raised)
+    assert not list(raised.rglob("checkpoint*.npz")), "a finished sweep keeps none"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -18,9 +18,11 @@ OnEpoch = Callable[[EpochRecord], None]
 
 @dataclass(frozen=True)
 class Rung:
-    """A config to be trained to the end of `last_epoch`, from where `folder` left off."""
+    """A config to be trained to the end of `last_epoch`, from where `folder` left off; that ought
+    to be at `first_epoch` or later."""
 
     config: RunConfig
+    first_epoch: int
     last_epoch: int
     folder: Path
 

@@ -93,6 +93,7 @@ def _confirmation(
 ) -> Confirmed:
     rung = Rung(
         config=with_train(base, seed=seed),
+        first_epoch=0,
         last_epoch=trial.last_epoch,
         folder=place,
     )

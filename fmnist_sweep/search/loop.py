@@ -34,6 +34,7 @@ from fmnist_sweep.search.records import (
 from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.space.overrides import apply_overrides, flatten
 from fmnist_sweep.space.space import Space
+from fmnist_sweep.training.checkpoint import CheckpointFolder
 from fmnist_sweep.training.results import EpochRecord
 
 Observer = Callable[[Record, SweepState], None]
@@ -78,6 +79,8 @@ class SweepLoop:
         self._executor = executor
         self._folder = folder
         self._observer = observer
+        # Trials between two rungs, and the oracle's id of the latest: their checkpoints are kept.
+        self._checkpointed: dict[int, str | None] = {}
         self._oracle = SearchOracle(
             config.tuner,
             space,
@@ -195,6 +198,7 @@ class SweepLoop:
         self.say_where()
         rung = Rung(
             config=apply_overrides(self._base, asked.overrides),
+            first_epoch=asked.first_epoch,
             last_epoch=asked.last_epoch,
             folder=self.trial_folder(asked.trial),
         )
@@ -233,6 +237,20 @@ class SweepLoop:
         )
         if asked.oracle_id is not None:
             self._oracle.tell(asked.oracle_id, score)
+        self._checkpointed[asked.trial] = asked.oracle_id
+        self._drop_checkpoints()
+
+    def _drop_checkpoints(self) -> None:
+        """Remove the checkpoints of trials that no rung will go on with."""
+        for trial, oracle_id in list(self._checkpointed.items()):
+            if oracle_id is None or not self._oracle.may_promote(oracle_id):
+                CheckpointFolder(self.trial_folder(trial)).clear()
+                del self._checkpointed[trial]
+
+    def drop_all_checkpoints(self) -> None:
+        """Remove every checkpoint: should the sweep go on, a promotion trains from the start."""
+        for trial in self._state.trials:
+            CheckpointFolder(self.trial_folder(trial)).clear()
 
     def _stop_past_failure_rate(self) -> None:
         reason = check_failures(self._config, self._state)
@@ -252,5 +270,6 @@ class SweepLoop:
                     self._oracle.replay_ask(record.ask, oracle_id, values)
                 case Told():
                     asked = self._state.asks[record.ask]
+                    self._checkpointed[record.trial] = asked.oracle_id
                     if asked.oracle_id is not None:
                         self._oracle.tell(asked.oracle_id, record.score)

@@ -18,7 +18,7 @@ OnTrouble = Callable[[str | None], None]
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
 _PATIENCE_AT_THE_END = 120.0
-_PATIENCE_AFTER_AN_ERROR = 4.0
+_PATIENCE_AFTER_AN_ERROR = 3.0
 
 
 class Outbox:

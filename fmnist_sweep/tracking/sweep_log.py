@@ -10,16 +10,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from fmnist_sweep.config.schema import Config, RunConfig
-from fmnist_sweep.config.yaml_text import to_yaml
 from fmnist_sweep.data import Dataset, Split
-from fmnist_sweep.data.split_report import indices_npz, split_table
 from fmnist_sweep.errors import InfeasibleModel, RunError
 from fmnist_sweep.model.plan import plan_cnn
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
-from fmnist_sweep.search.leaderboard import leaderboard
+from fmnist_sweep.search.journal import Journal
 from fmnist_sweep.search.records import (
     Asked,
     Begun,
@@ -49,6 +45,7 @@ from fmnist_sweep.tracking.run_log import (
     provenance_tags,
     start_run,
 )
+from fmnist_sweep.tracking.sweep_files import log_split, log_summary, log_sweep_config
 from fmnist_sweep.tracking.tracker import RunStart, RunStatus, Tracker
 from fmnist_sweep.training.results import BEST_MODEL_FILE
 
@@ -198,15 +195,15 @@ class SweepLog:
                 note=self._config.tracking.note,
             )
         )
-        self._tracker.content(self._sweep_key, lambda: to_yaml(self._sweep_values()), "config.yaml")
-        self._split_files()
+        log_sweep_config(self._tracker, self._sweep_key, self._config)
+        log_split(self._tracker, self._sweep_key, self._split, self._dataset)
 
     def _runs_in(self, state: SweepState) -> None:
-        self._tracker.tags(self._sweep_key, environment_tags(state.environments[-1]))
-        log_environments(self._tracker, self._sweep_key, list(state.environments))
+        places = list(state.environments)
+        self._tracker.tags(self._sweep_key, environment_tags(places[-1]))
+        log_environments(self._tracker, self._sweep_key, places)
         if self._replayed_to is None:  # else the files are no longer as they were
-            number = len(state.environments)
-            name = "git.diff" if number == 1 else f"git-{number}.diff"
+            name = "git.diff" if len(places) == 1 else f"git-{len(places)}.diff"
             log_git_diff(self._tracker, self._sweep_key, name)
 
     def _asked(self, record: Asked, state: SweepState) -> None:
@@ -300,26 +297,6 @@ class SweepLog:
             self._tracker.metrics(self._sweep_key, metrics, step=state.ends, at=record.at)
         if self._replayed_to is not None and record is not self._replayed_to:
             return
-        self._summary_files(state)
+        log_summary(self._tracker, self._sweep_key, self._folder, state)
         self._tracker.tags(self._sweep_key, {"sweep.ended": record.reason})
         self._tracker.end(self._sweep_key, RunStatus.FINISHED, at=record.at)
-
-    def _summary_files(self, state: SweepState) -> None:
-        self._tracker.file(self._sweep_key, self._folder / JOURNAL_FILE)
-        table = leaderboard(state).to_csv(index=False)
-        self._tracker.content(self._sweep_key, lambda: table, "leaderboard.csv")
-        best = self._folder / "best.yaml"
-        if best.exists():
-            self._tracker.file(self._sweep_key, best)
-
-    def _split_files(self) -> None:
-        split, dataset = self._split, self._dataset
-        self._tracker.content(self._sweep_key, lambda: indices_npz(split), "split/indices.npz")
-        self._tracker.content(
-            self._sweep_key,
-            lambda: split_table(split, dataset).to_csv(index=False),
-            "split/classes.csv",
-        )
-
-    def _sweep_values(self) -> dict[str, Any]:
-        return {**self._config.model_dump(), **self._config.as_given()}

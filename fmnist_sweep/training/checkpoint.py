@@ -106,6 +106,11 @@ class CheckpointFolder:
     def __init__(self, folder: Path) -> None:
         self._latest, self._before = (folder / name for name in self.FILES)
 
+    def clear(self) -> None:
+        """Remove the checkpoints."""
+        for path in (self._latest, self._before):
+            path.unlink(missing_ok=True)
+
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, whole or not at all, and keep the one before it."""
         if self._latest.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from fmnist_sweep.training.train import (
     train,
 )
 
+_log = logging.getLogger(__name__)
+
 
 @graphs_freed()
 def run_rung(
@@ -34,6 +37,7 @@ def run_rung(
     last_epoch: int,
     folder: Path,
     *,
+    first_epoch: int = 0,
     build_model: ModelBuilder,
     on_epoch: Callable[[EpochRecord], None],
     every_steps: int | None = None,
@@ -42,7 +46,8 @@ def run_rung(
 
     Leaves `best.keras` and the checkpoints of the last two epochs in `folder`, each written before
     `on_epoch` hears of its epoch. Without a usable one (none there, or damaged, or past
-    `last_epoch`) the training starts over, which gives the same result, later.
+    `last_epoch`) the training starts over, which gives the same result, later; where there ought
+    to be one, of `first_epoch` or later, the log is told.
     `on_epoch` hears of the epochs before the checkpoint again. `every_steps`: as in `train`.
 
     Raises:
@@ -51,6 +56,8 @@ def run_rung(
     """
     checkpoints = CheckpointFolder(folder)
     checkpoint = checkpoints.latest(last_epoch)
+    if checkpoint is None and first_epoch > 0:
+        _log.warning("%s has no checkpoint any more: trained again from the start", folder.name)
     for record in checkpoint.history if checkpoint is not None else ():
         on_epoch(record)
 

@@ -140,6 +140,20 @@ class SearchOracle:
             trial.status = "COMPLETED"
         self._oracle.end_trial(trial)
 
+    def may_promote(self, oracle_id: str) -> bool:
+        """Whether a later rung may go on where this one ended; only Hyperband's do."""
+        if self._tuner.name != "hyperband":
+            return False
+        for bracket in self._oracle._brackets:
+            for number, rungs in enumerate(bracket["rounds"][:-1], start=1):
+                if any(rung["id"] == oracle_id for rung in rungs):
+                    promoted = bracket["rounds"][number]
+                    places = self._oracle._get_size(bracket["bracket_num"], number)
+                    return len(promoted) < places and all(
+                        rung["past_id"] != oracle_id for rung in promoted
+                    )
+        return False
+
     # What the oracle itself calls back.
 
     def replayed(self) -> dict[str, Any] | None:
