@@ -75,6 +75,26 @@ def test_a_call_returns_at_once_while_the_tracker_is_stuck() -> None:
     assert tracker.taken == list(range(50))
 
 
+def test_an_error_of_any_kind_is_trouble_and_does_not_end_the_sending() -> None:
+    tracker, said = Away(lambda n: True), []
+    box = Outbox(tracker, said.append, "a sweep")  # type: ignore[arg-type]
+    put(box, 1)
+    assert box.drain(30) is None
+    box.tags("key", {"no number": ""})
+    assert box.drain(0.2) == "KeyError: 'number'"
+    assert said == ["KeyError: 'number'"]
+    box.close()
+
+
+def test_asked_to_drain_it_waits_for_no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FIRST_WAIT", 600.0)
+    tracker = Away(lambda n: n > 1)
+    box = Outbox(tracker, lambda trouble: None, "a sweep")  # type: ignore[arg-type]
+    put(box, 3)
+    assert box.drain(60) is None
+    assert tracker.taken == [0, 1, 2]
+
+
 def test_what_cannot_be_sent_is_told_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PATIENCE_AT_THE_END", 0.2)
     box = Outbox(Away(lambda n: n < 3), lambda t: None, "sweep x")  # type: ignore[arg-type]

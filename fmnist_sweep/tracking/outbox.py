@@ -43,6 +43,7 @@ class Outbox:
         self._changed = threading.Condition()
         self._trouble: str | None = None
         self._closed = False
+        self._hurry = False
         # A daemon: a tracker that does not answer must not keep the process from ending.
         self._thread = threading.Thread(target=self._send, name="outbox", daemon=True)
         self._thread.start()
@@ -104,7 +105,8 @@ class Outbox:
         """
         deadline = time.monotonic() + seconds
         with self._changed:
-            self._changed.notify_all()  # a pause between two tries ends now
+            self._hurry = True  # a pause between two tries ends now
+            self._changed.notify_all()
             while self._calls and time.monotonic() < deadline:
                 self._changed.wait(max(0.0, deadline - time.monotonic()))
             if not self._calls:
@@ -132,10 +134,12 @@ class Outbox:
                 call = self._calls[0]
             try:
                 call()
-            except FmnistSweepError as error:
-                self._say(str(error))
+            except Exception as error:  # noqa: BLE001 - none may end this thread unsaid
+                known = isinstance(error, FmnistSweepError)
+                self._say(str(error) if known else f"{type(error).__name__}: {error}")
                 with self._changed:
-                    self._changed.wait_for(lambda: self._closed, timeout=wait)
+                    self._changed.wait_for(lambda: self._closed or self._hurry, timeout=wait)
+                    self._hurry = False
                 wait = min(2 * wait, _LONGEST_WAIT)
             else:
                 wait = _FIRST_WAIT
