@@ -57,22 +57,23 @@ def _space(config: Config, composition: Composition) -> None:
     launch_space(config, composition)
 
 
-def _export(config: Config, _composition: Composition, *words: str) -> None:
-    from fmnist_sweep.side_commands import export
+def _side_command(name: str) -> Callable[..., None]:
+    """Return what runs a function of `side_commands.py`, which is imported only then."""
 
-    export(config, *words)
+    def run(config: Config, _composition: Composition, *words: str) -> None:
+        environment.quiet_mlflow()
+        from fmnist_sweep import side_commands
 
+        getattr(side_commands, name)(config, *words)
 
-def _baselines(config: Config, _composition: Composition, *words: str) -> None:
-    from fmnist_sweep.side_commands import write_baselines
-
-    write_baselines(config, *words)
+    return run
 
 
 COMMANDS = {
     "space": Command(_space),
-    "export": Command(_export, "RUN [NAME]", least=1, most=2),
-    "baselines": Command(_baselines, "[NAME...]", most=1000),
+    "export": Command(_side_command("export"), "RUN [NAME]", least=1, most=2),
+    "clean": Command(_side_command("clean"), "SWEEP [yes]", least=1, most=2),
+    "baselines": Command(_side_command("baselines"), "[NAME...]", most=1000),
 }
 """Side commands by their names."""
 

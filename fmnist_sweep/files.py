@@ -49,6 +49,11 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files in a folder, 0 where there is none."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
 def check_writable(root: Path, *folders: str) -> None:
     """Refuse output folders that cannot be written, before a run is begun in them.
 

@@ -1,7 +1,8 @@
-"""What the side commands `export` and `baselines` do; neither trains, so none needs TensorFlow."""
+"""What the side commands do that train nothing, and so need no TensorFlow."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from fmnist_sweep import environment
@@ -11,12 +12,14 @@ from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.export import export_run
-from fmnist_sweep.files import check_writable, write_text_whole
+from fmnist_sweep.files import check_writable, size_of, write_text_whole
 from fmnist_sweep.provenance import command
 from fmnist_sweep.report.baselines import Baseline, markdown, write_baseline_file
 from fmnist_sweep.report.console import console, print_commands
-from fmnist_sweep.tracking import SWEEPS, TRAININGS, open_reader
+from fmnist_sweep.search.lock import held
+from fmnist_sweep.tracking import SWEEPS, TRAININGS, open_cleaner, open_reader
 from fmnist_sweep.tracking.baseline_runs import gather
+from fmnist_sweep.tracking.mlflow_calls import quoted
 from fmnist_sweep.tracking.mlflow_reader import MlflowReader
 
 _PAGE = Path("docs") / "baselines.md"
@@ -38,7 +41,43 @@ def export(config: Config, run: str, name: str | None = None) -> None:
     print_commands(out, {"reproduce": command((f"+best={file.path.stem}",))})
 
 
-def write_baselines(config: Config, *names: str) -> None:
+def clean(config: Config, name: str, sure: str | None = None) -> None:
+    """Show what a sweep takes on disk and, where `sure` is yes, delete its runs and its folder."""
+    check_file_name(name, f"clean: SWEEP={name}")
+    if sure not in (None, "yes"):
+        raise ConfigError(f"clean: {sure}: must be yes, or left out to be shown the sizes only")
+    folder = Path.cwd() / "mlruns" / "sweeps" / name
+    cleaner = open_cleaner(
+        config.tracking,
+        root=Path.cwd(),
+        environment_uri=environment.tracking_uri_from_environment(),
+    )
+    of_the_sweep = f"tags.`sweep.name` = {quoted(name)}"
+    runs = _reader(config).runs(_experiments(config), of_the_sweep, deleted=True)
+    if not runs and not folder.is_dir():
+        there = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
+        raise ConfigError(f"sweep {name}: not found; there are: {', '.join(there) or 'none'}")
+    out, artifacts = console(), cleaner.artifact_bytes(runs)
+    shown = "on the server" if artifacts is None else _megabytes(artifacts)
+    out.print(f"{counted(len(runs), 'run')} in MLflow, their artifacts: {shown}")
+    out.print(f"{folder.relative_to(Path.cwd())}: {_megabytes(size_of(folder))}")
+    if sure is None:
+        print_commands(out, {"delete it": f"{command(())} clean {name} yes"})
+        return
+    with held(folder / "lock"):
+        cleaner.delete(runs)
+        shutil.rmtree(folder)
+    out.print(
+        "deleted" if cleaner.frees_space else "deleted here; `mlflow gc` on the server frees it"
+    )
+    out.print("exported configs in experiments/best are left as they are")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def baselines(config: Config, *names: str) -> None:
     """Write table, headers and records of the baselines (all, or those named) from their runs."""
     folder = Path.cwd() / "experiments" / "baseline"
     there = data_file_names(folder.parent, "baseline")

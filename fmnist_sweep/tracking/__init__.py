@@ -18,6 +18,7 @@ from fmnist_sweep.tracking.tracker import NoTracker, Tracker
 
 if TYPE_CHECKING:
     from fmnist_sweep.config.schema import TrackingConfig
+    from fmnist_sweep.tracking.mlflow_cleaner import MlflowCleaner
     from fmnist_sweep.tracking.mlflow_reader import MlflowReader
 
 SWEEPS, TRAININGS = "fmnist-sweep", "fmnist-train"
@@ -54,6 +55,21 @@ def open_reader(config: TrackingConfig, *, root: Path, environment_uri: str | No
     from fmnist_sweep.tracking.mlflow_reader import MlflowReader
 
     return MlflowReader(uri)
+
+
+def open_cleaner(
+    config: TrackingConfig, *, root: Path, environment_uri: str | None
+) -> MlflowCleaner:
+    """Return what deletes runs from the store that the config names.
+
+    Raises ConfigError where there is no such store, RunError for one out of reach.
+    """
+    uri = resolve_tracking_uri(config.uri, environment_uri, root)
+    require_store(uri)
+    quiet_mlflow()
+    from fmnist_sweep.tracking.mlflow_cleaner import MlflowCleaner
+
+    return MlflowCleaner(uri)
 
 
 def ui_command(config: TrackingConfig, *, root: Path, environment_uri: str | None) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from fmnist_sweep.errors import ConfigError, RunError
@@ -36,6 +36,7 @@ class SeenRun:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     last_steps: Mapping[str, int]
+    artifact_uri: str
 
 
 class MlflowReader:
@@ -78,10 +79,13 @@ class MlflowReader:
             )
         return found[0]
 
-    def runs(self, experiments: Sequence[str], condition: str = "") -> list[SeenRun]:
+    def runs(
+        self, experiments: Sequence[str], condition: str = "", *, deleted: bool = False
+    ) -> list[SeenRun]:
         """Return the runs of those experiments that fulfil a condition, newest first.
 
         `condition` is in MLflow's search syntax; experiments that are not there have no runs.
+        `deleted`: those too that are marked as deleted.
         """
         with self._calling("search for runs"):
             ids = [
@@ -89,7 +93,8 @@ class MlflowReader:
                 for name in experiments
                 if (found := self._client.get_experiment_by_name(name)) is not None
             ]
-            return [_seen(run) for run in self._search(ids, condition)] if ids else []
+            view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
+            return [_seen(run) for run in self._search(ids, condition, view)] if ids else []
 
     def text(self, run: SeenRun, path: str) -> str | None:
         """Return a text artifact of a run, None where it has none of that name."""
@@ -107,12 +112,13 @@ class MlflowReader:
             logged = self._client.get_metric_history(run.id, metric)
         return sorted((entry.step, entry.value) for entry in logged)
 
-    def _search(self, experiment_ids: list[str], condition: str) -> Iterator[Run]:
+    def _search(self, experiment_ids: list[str], condition: str, view: int) -> Iterator[Run]:
         token = None
         while True:
             page = self._client.search_runs(
                 experiment_ids,
                 condition,
+                run_view_type=view,
                 max_results=_RUNS_A_PAGE,
                 order_by=["attributes.start_time DESC"],
                 page_token=token,
@@ -141,6 +147,7 @@ def _seen(run: Run) -> SeenRun:
         params=dict(run.data.params),
         metrics=dict(run.data.metrics),
         last_steps={metric.key: metric.step for metric in run.data.to_proto().metrics},
+        artifact_uri=run.info.artifact_uri,
     )
 
 

@@ -1,0 +1,70 @@
+"""`clean`: shows what a sweep takes, and deletes it when told yes."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+import pytest
+from mlflow.entities import ViewType
+from program import QUICK_SPACE, SMALL, Store, calls
+
+SWEEP = [*SMALL, *QUICK_SPACE, "train.epochs=1", "sweep.max_trials=2"]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    done = calls(tmp_path, [*SWEEP, "sweep.name=one"], [*SWEEP, "sweep.name=other", "train.seed=2"])
+    assert [call.exit_code for call in done] == [0, 0], done
+    return tmp_path
+
+
+def names(folder: Path) -> list[str]:
+    store = Store(folder)
+    experiments = [found.experiment_id for found in store.client.search_experiments()]
+    runs = store.client.search_runs(experiments, run_view_type=ViewType.ALL)
+    return sorted(run.info.run_name for run in runs)
+
+
+def test_it_shows_first_and_deletes_that_sweep_only(place: Path) -> None:
+    both = ["one", "one-0", "one-1", "other", "other-0", "other-1"]
+    (shown,) = calls(place, ["clean", "one"])
+    assert shown.exit_code == 0, shown
+    assert "3 runs in MLflow, their artifacts: " in shown.out
+    assert "mlruns/sweeps/one: " in shown.out
+    assert "python -m fmnist_sweep clean one yes" in shown.out
+    assert names(place) == both
+    artifacts = [
+        Path(run.info.artifact_uri.removeprefix("file://"))
+        for run in Store(place).runs
+        if run.info.run_name.startswith("one")
+    ]
+    assert all(folder.is_dir() for folder in artifacts)
+
+    deleted, again, back = calls(
+        place, ["clean", "one", "yes"], ["clean", "one"], [*SWEEP, "sweep.name=one"]
+    )
+    assert deleted.exit_code == 0, deleted
+    assert not any(folder.exists() for folder in artifacts)
+    assert (again.exit_code, again.out) == (2, "")
+    assert "sweep one: not found; there are: other" in again.err
+    assert back.exit_code == 0, "the name is free for a sweep from the start"
+    assert names(place) == both
+    assert (place / "experiments" / "best" / "one.yaml").exists()
+
+
+def test_a_sweep_that_runs_and_names_that_are_none_are_refused(place: Path) -> None:
+    with (place / "mlruns" / "sweeps" / "one" / "lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (running,) = calls(place, ["clean", "one", "yes"])
+    assert running.exit_code == 1
+    assert "sweep one is running already" in running.err
+    assert len(names(place)) == 6
+    for words, told in [
+        (["../one"], "clean: SWEEP=../one: must be a name"),
+        (["one", "no"], "clean: no: must be yes, or left out"),
+        ([], "clean: takes SWEEP [yes], given: none"),
+    ]:
+        (refused,) = calls(place, ["clean", *words])
+        assert (refused.exit_code, refused.out) == (2, "")
+        assert told in refused.err
