@@ -250,7 +250,7 @@ def test_what_cannot_be_exported_or_run_gets_a_line(place: Path) -> None:
             r"run it's \"odd\": cannot be looked up by that name; take its id",
             r"best=nosuch: .*",
             r"\+best=rungs \+baseline=early: choose one of the two",
-            r"schema_version=2: schema_version=2: this version of fmnist_sweep reads 1; .*",
+            r"schema_version=2: this version of fmnist_sweep reads 1; .*",
             r"best=\.\./rungs: must be a name, not a path",
             r"experiments/best/rungs-edited-\d+.yaml: schema_version=0: this version .* reads 1.*",
         ],

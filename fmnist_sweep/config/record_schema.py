@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from fmnist_sweep.config.model_schema import NonNegative, PositiveInt, Strict
 
@@ -68,12 +68,11 @@ class Expected(Strict):
     numerics: Numerics | None
     config: str
 
-    @field_validator("metrics")
-    @classmethod
-    def _something_to_compare(cls, metrics: dict[str, ExpectedMetric]) -> dict[str, ExpectedMetric]:
-        if "test_accuracy" not in metrics:
+    @model_validator(mode="after")
+    def _something_to_compare(self) -> Self:
+        if "test_accuracy" not in self.metrics:
             raise ValueError("metrics: test_accuracy is missing, so there is nothing to compare")
-        return metrics
+        return self
 
 
 class Reported(Strict):

@@ -238,17 +238,16 @@ class Config(RunConfig):
     expected: Expected | None
     reported: Reported | None
 
-    @field_validator("schema_version")
-    @classmethod
-    def _this_version(cls, version: int) -> int:
-        check_schema_version(version)
-        return version
-
     @field_validator("space", mode="before")
     @classmethod
     def _words_as_keys(cls, space: Any) -> Any:
         # A block's number stands beside `count` and `each`; as a word it can be sorted with them.
         return _with_words_as_keys(space)
+
+    @model_validator(mode="after")
+    def _of_this_version(self) -> Self:
+        check_schema_version(self.schema_version)
+        return self
 
     @property
     def is_sweep(self) -> bool:
