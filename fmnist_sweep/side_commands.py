@@ -110,7 +110,7 @@ def baselines(config: Config, *names: str) -> None:
     if found and not names and not missing:
         write_text_whole(Path.cwd() / _PAGE, markdown(found))
         out.print(f"{counted(len(found), 'baseline')}: {_PAGE}")
-    elif found:
+    elif found and not names:
         out.print(f"{_PAGE} is left as it is: it is written when all baselines have runs")
 
 
