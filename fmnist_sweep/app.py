@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from fmnist_sweep import environment
-from fmnist_sweep.config.compose import Composition, Task, run_main
+from fmnist_sweep.config.compose import Task, run_main
+from fmnist_sweep.config.composition import Composition
 from fmnist_sweep.config.messages import did_you_mean
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError, FmnistSweepError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fmnist_sweep import environment
-from fmnist_sweep.config.compose import Composition
+from fmnist_sweep.config.composition import Composition
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError, NotReproduced, RunError

@@ -11,7 +11,8 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from fmnist_sweep.config.compose import Composition, compose, compose_config, run_main
+from fmnist_sweep.config.compose import compose, compose_config, run_main
+from fmnist_sweep.config.composition import Composition
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError
 

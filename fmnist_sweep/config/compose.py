@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_sweep import environment
 from fmnist_sweep.config.composing_errors import bad_syntax, missing_choice, refused
+from fmnist_sweep.config.composition import Composition
 from fmnist_sweep.config.datafiles import (
     DATA_GROUPS,
     data_file_names,
@@ -42,31 +42,6 @@ _VERSION_BASE = "1.3"
 _TRAINED = ("data", "split", "model", "train", "expected")
 # Not what is trained on, which a digest tells, but where it is found here.
 _WHERE_DATA_LIES = ("data.dir", "data.file", "data.train_file", "data.val_file")
-
-
-@dataclass(frozen=True)
-class Composition:
-    """How a config came about.
-
-    `selected`: which files of sweep, best and baseline were chosen, as {"sweep": "cnn"}.
-    `overrides`: those of the command line, as typed, Hydra's own left out.
-    `overridden_keys`: the dotted keys that they set to values (choices of files left out).
-    `deriving`: those of `overrides` that change what is trained, so that a run of a recorded
-    config is no longer a rerun of it.
-    """
-
-    selected: Mapping[str, str]
-    overrides: tuple[str, ...]
-    overridden_keys: tuple[str, ...]
-    deriving: tuple[str, ...]
-
-    @property
-    def source(self) -> str | None:
-        """The file of a single training that was chosen, as `best/NAME` or `baseline/NAME`."""
-        for group in ("best", "baseline"):
-            if group in self.selected:
-                return f"{group}/{self.selected[group]}"
-        return None
 
 
 Task = Callable[[Config, Composition], None]
