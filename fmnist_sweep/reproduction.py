@@ -222,7 +222,7 @@ def _walk(node: Any, at: str) -> list[tuple[str, Any]]:
 
 def _environment_differences(recorded: Numerics | None, here: Numerics) -> list[str]:
     if recorded is None:
-        return ["the record was made in parts in several environments"]
+        return ["the record was made in several environments, or does not say in which"]
     differences = []
     for name in dict.fromkeys([*recorded.versions, *here.versions]):
         was, now = recorded.versions.get(name, "absent"), here.versions.get(name, "absent")
