@@ -183,6 +183,10 @@ def test_a_training_in_several_environments_is_never_held_to_its_last_bit(
     verification = compare(expected, OUTCOME, NUMERICS)
     assert isinstance(verification, Verification)
     assert verification.verdict == "within tolerance"
+    assert expected_of(config, OUTCOME, []).numerics is None
+    assert verification.differences == (
+        "the record was made in several environments, or does not say in which",
+    )
     # The commit and the like may change: bits do not depend on them.
     moved = ENVIRONMENT.model_copy(update={"git_commit": None})
     assert expected_of(config, OUTCOME, [ENVIRONMENT, moved]).numerics == NUMERICS

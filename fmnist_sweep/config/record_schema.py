@@ -56,8 +56,8 @@ class Expected(Strict):
     """The record that a rerun is held to; `reproduction.py` compares.
 
     `numerics` is null where a training was done in parts in several environments, or where that is
-    not known: its last bits cannot be promised anywhere. `config` has `model` and `train` as they were, as JSON, so that
-    no search and replace reaches file and record alike.
+    not known: its last bits cannot be promised anywhere. `config` has `model` and `train` as they
+    were, as JSON, so that no search and replace reaches file and record alike.
     """
 
     metrics: dict[str, ExpectedMetric]
