@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from fmnist_sweep.data import balanced_test_split, load_dataset
     from fmnist_sweep.model.builder import build_cnn
     from fmnist_sweep.model.wrapper import FashionMNISTCNN
-    from fmnist_sweep.sweep import load_sweep, run_sweep
+    from fmnist_sweep.running import run_sweep
+    from fmnist_sweep.sweep import load_sweep
 
 __version__ = "0.1.0"
 
@@ -33,7 +34,7 @@ _HOME = {
     "build_cnn": "fmnist_sweep.model.builder",
     "load_dataset": "fmnist_sweep.data",
     "load_sweep": "fmnist_sweep.sweep",
-    "run_sweep": "fmnist_sweep.sweep",
+    "run_sweep": "fmnist_sweep.running",
 }
 
 

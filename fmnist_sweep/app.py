@@ -73,6 +73,7 @@ def _side_command(name: str) -> Callable[..., None]:
 COMMANDS = {
     "space": Command(_space),
     "export": Command(_side_command("export"), "RUN [NAME]", least=1, most=2),
+    "stop": Command(_side_command("stop"), "TRIAL, as its run is called", least=1, most=1),
     "clean": Command(_side_command("clean"), "SWEEP [yes]", least=1, most=2),
     "baselines": Command(_side_command("baselines"), "[NAME...]", most=1000),
 }

@@ -21,10 +21,11 @@ from fmnist_sweep.report.console import (
     summary_lines,
 )
 from fmnist_sweep.report.space_table import print_space
+from fmnist_sweep.running import run_sweep
 from fmnist_sweep.search.finish import confirmation_epochs
 from fmnist_sweep.search.plan import SweepPlan, plan_sweep
 from fmnist_sweep.single import Origin, run_single
-from fmnist_sweep.sweep import Sweep, run_sweep
+from fmnist_sweep.sweep import Sweep
 from fmnist_sweep.tracking import ui_command
 
 

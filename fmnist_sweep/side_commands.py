@@ -16,7 +16,11 @@ from fmnist_sweep.files import check_writable, size_of, write_text_whole
 from fmnist_sweep.provenance import command
 from fmnist_sweep.report.baselines import Baseline, markdown, write_baseline_file
 from fmnist_sweep.report.console import console, print_commands
+from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
 from fmnist_sweep.search.lock import held
+from fmnist_sweep.search.records import TrialStatus
+from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.search.stopping import request_stop
 from fmnist_sweep.tracking import SWEEPS, TRAININGS, open_cleaner, open_reader
 from fmnist_sweep.tracking.baseline_runs import gather
 from fmnist_sweep.tracking.mlflow_calls import quoted
@@ -71,6 +75,36 @@ def clean(config: Config, name: str, sure: str | None = None) -> None:
         "deleted" if cleaner.frees_space else "deleted here; `mlflow gc` on the server frees it"
     )
     out.print("exported configs in experiments/best are left as they are")
+
+
+def stop(config: Config, run: str) -> None:
+    """Ask a sweep to stop one trial, named as its run is, after the epoch that it is in."""
+    name, _, number = run.rpartition("-")
+    check_file_name(name, f"stop: TRIAL={run}")
+    folder = Path.cwd() / "mlruns" / "sweeps" / name
+    state = SweepState.after(Journal(folder / JOURNAL_FILE), config.sweep.objective)
+    if state.begun is None:
+        there = sorted(path.parent.name for path in folder.parent.glob(f"*/{JOURNAL_FILE}"))
+        raise ConfigError(
+            f"stop: {run}: there is no sweep {name!r}; there are: {', '.join(there) or 'none'}"
+        )
+    promotes = state.begun.identity["tuner"]["name"] == "hyperband"
+    can_be = [
+        str(trial.number)
+        for trial in state.trials.values()
+        if state.ended is None
+        and not trial.is_over
+        and (promotes or trial.status is TrialStatus.RUNNING)
+    ]
+    if number not in can_be:
+        allowed = ", ".join(f"{name}-{one}" for one in can_be) or "none at present"
+        raise ConfigError(f"stop: {run}: cannot be stopped; allowed: {allowed}")
+    check_writable(Path.cwd(), f"mlruns/sweeps/{name}/stop")
+    request_stop(folder, int(number))
+    when = "after the epoch that it is in, or the next one, should the sweep not run at present"
+    if state.trials[int(number)].status is not TrialStatus.RUNNING:
+        when = "where it is: it will not be promoted"
+    console().print(f"trial {number} of {name} stops {when}", soft_wrap=True)
 
 
 def _megabytes(size: int) -> str:

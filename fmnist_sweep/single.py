@@ -26,7 +26,8 @@ from fmnist_sweep.tracking.run_log import (
     dataset_inputs,
     final_metrics,
     input_tags,
-    log_files,
+    log_best_model,
+    log_digests,
     log_git_diff,
     log_metrics,
     provenance_tags,
@@ -123,10 +124,11 @@ def run_single(
         with _ended(outbox, key):
             _start(outbox, key, name, config, prepared, parameters, origin, here)
 
-            def tell(record: EpochRecord) -> None:
+            def tell(record: EpochRecord) -> bool:
                 outbox.epoch(key, record)
                 on_epoch(record)
                 environment.stop_if_asked()
+                return False
 
             result = run_rung(
                 config.run,
@@ -138,7 +140,8 @@ def run_single(
                 every_steps=config.tracking.every_steps,
             )
             log_metrics(outbox, key, result, at=time.time())
-            log_files(outbox, key, result, folder / BEST_MODEL_FILE)
+            log_digests(outbox, key, result)
+            log_best_model(outbox, key, folder / BEST_MODEL_FILE)
             verification = None
             if expected is not None:
                 verification = compare(expected, _outcome(prepared, result), here.numerics)

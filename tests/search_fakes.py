@@ -20,9 +20,12 @@ from fmnist_sweep.files import digest_of
 from fmnist_sweep.search.executor import OnEpoch, Rung, RungOutcome
 from fmnist_sweep.search.feasibility import feasibility
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, to_line
+from fmnist_sweep.search.leaders import Leaders
 from fmnist_sweep.search.loop import SweepLoop
 from fmnist_sweep.search.records import Record, to_json
 from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.search.stopping import StopRequests
+from fmnist_sweep.search.trial_folders import TrialFolders
 from fmnist_sweep.space.reading import read_space
 from fmnist_sweep.training.preparation import Prepared, epochs_of
 from fmnist_sweep.training.results import EpochRecord, RunResult
@@ -137,7 +140,9 @@ class InstantExecutor:
         epochs, result = train_at_once(rung.config, rung.last_epoch)
         breaks = self.fails(rung.config)
         for record in epochs[:1] if breaks else epochs:
-            on_epoch(record)
+            if on_epoch(record):
+                _, result = train_at_once(rung.config, record.epoch)
+                break
         future: Future[RungOutcome] = Future()
         outcome = RungOutcome(None, "TrialFailed: it broke", self.seconds)
         future.set_result(outcome if breaks else RungOutcome(result, None, self.seconds))
@@ -162,6 +167,7 @@ def run(
     observer: Callable[[Record, SweepState], None] = lambda record, state: None,
     why_infeasible: Callable[[Mapping[str, Any]], str | None] | None = None,
     environment: Environment = ENVIRONMENT,
+    stops: StopRequests | None = None,
 ) -> Run:
     """Run a sweep, or go on with the one whose journal is in that folder."""
     executor = executor or InstantExecutor()
@@ -175,7 +181,8 @@ def run(
         journal,
         state,
         executor,
-        folder,
+        TrialFolders(folder, Leaders(config.sweep.objective, 1), lambda call: call()),
+        stops or StopRequests(folder),
         observer,
         why_infeasible or feasibility(config, space, prepared(), on_paper=True),
         environment,

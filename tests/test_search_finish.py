@@ -19,6 +19,7 @@ from fmnist_sweep.search.records import Confirmed, LookedAtOfficialTest, Record
 from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.space.overrides import apply_overrides
 from fmnist_sweep.training.batches import ImageSet
+from fmnist_sweep.training.checkpoint import weights_digest
 from fmnist_sweep.training.results import BEST_MODEL_FILE
 
 
@@ -209,7 +210,10 @@ def looks(state: SweepState, folder: Path, images: ImageSet | None) -> list[Look
         state.apply(record)
         made.append(record)
 
-    look_at_official_test(state, images, lambda number: folder / f"{number:04d}", record)
+    def files(number: int) -> list[Path]:
+        return [folder / "gone.keras", folder / f"{number:04d}" / BEST_MODEL_FILE]
+
+    look_at_official_test(state, images, files, record)
     return made
 
 
@@ -222,14 +226,22 @@ def test_the_winner_is_looked_at_once_and_counted(
     place = tmp_path / f"{best.number:04d}"
     place.mkdir()
     (place / BEST_MODEL_FILE).write_bytes(saved_model.read_bytes())
+    assert best.result is not None
+    digest = weights_digest(keras.saving.load_model(saved_model).get_weights())
+    best.result = replace(best.result, best_weights_sha256=digest)
     (look,) = looks(state, tmp_path, official())
     assert (look.trial, look.images, look.accuracy) == (best.number, 8, 0.75)
     assert looks(state, tmp_path, official()) == []
     assert state.official == [look]
-    # The same trial, trained on: other weights, another look.
-    assert best.result is not None
+    # The same trial, trained on: other weights, another look; but not with the old file.
     best.result = replace(best.result, best_weights_sha256="others")
-    assert len(looks(state, tmp_path, official())) == 1
+    assert looks(state, tmp_path, official()) == []
+    model = keras.saving.load_model(saved_model)
+    model.layers[-1].set_weights([np.zeros((16, 2)), np.array([5.0, -5.0])])
+    model.save(place / BEST_MODEL_FILE)
+    digest = weights_digest(model.get_weights())
+    best.result = replace(best.result, best_weights_sha256=digest)
+    assert [look.accuracy for look in looks(state, tmp_path, official())] == [0.25]
     assert len(state.official) == 2
 
 

@@ -28,6 +28,7 @@ from fmnist_sweep.search.records import (
     LookedAtOfficialTest,
     Record,
     RunsIn,
+    Stopped,
     Told,
     TrialStatus,
     from_json,
@@ -47,6 +48,7 @@ EACH: list[Record] = [
     Confirmed(0, 2, 0.75, RESULT, 6.0),
     LookedAtOfficialTest(0, 0.5, 0.25, 10, "abc", 7.0),
     RunsIn(ENVIRONMENT, 7.5),
+    Stopped(0, 1, 7.75),
     Ended("enough", 8.0),
 ]
 OBJECTIVE = Objective(metric="val_accuracy", direction="max")
@@ -181,7 +183,7 @@ def test_a_record_that_is_missing_in_the_middle_is_noticed_by_what_needs_it(
     lost: int, tmp_path: Path
 ) -> None:
     path = journal_of(EACH[:lost] + EACH[lost + 1 :], tmp_path)
-    needed = {2: 3, 5: 6}  # an ask, by the epoch or the answer that follows it
+    needed = {2: 3, 3: 10, 5: 6}  # an ask or an epoch, by what follows it: an answer, a stop
     if lost in needed:
         with pytest.raises(JournalError, match=rf"^{path}, line {needed[lost]}: "):
             SweepState.after(Journal(path), OBJECTIVE)

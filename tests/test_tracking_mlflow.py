@@ -48,6 +48,7 @@ def tracking(**changed: Any) -> TrackingConfig:
         "tags": {},
         "note": None,
         "every_steps": None,
+        "keep_checkpoints": None,
     }
     return TrackingConfig.model_validate(given | changed)
 

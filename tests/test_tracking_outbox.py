@@ -130,7 +130,13 @@ def test_a_database_that_another_writer_holds_for_half_a_minute(tmp_path: Path) 
     from fmnist_sweep.tracking.store import local_store_uri
 
     tracking = TrackingConfig(
-        enabled=True, uri=None, experiment=None, tags={}, note=None, every_steps=None
+        enabled=True,
+        uri=None,
+        experiment=None,
+        tags={},
+        note=None,
+        every_steps=None,
+        keep_checkpoints=None,
     )
     tracker = open_tracker(tracking, root=tmp_path, environment_uri=None, experiment="e")
     said: list[str | None] = []

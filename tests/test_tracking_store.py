@@ -35,7 +35,8 @@ from pathlib import Path
 from fmnist_sweep.config.schema import TrackingConfig
 from fmnist_sweep.tracking import open_tracker
 config = TrackingConfig(
-    enabled=True, uri=None, experiment=None, tags={}, note=None, every_steps=None
+    enabled=True, uri=None, experiment=None, tags={}, note=None, every_steps=None,
+    keep_checkpoints=None,
 )
 open_tracker(config, root=Path(sys.argv[1]), environment_uri=None, experiment="both")
 """

@@ -29,6 +29,7 @@ from fmnist_sweep.search.records import (
     TrialStatus,
 )
 from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.search.trial_folders import trial_folder
 from fmnist_sweep.tracking import open_tracker
 from fmnist_sweep.tracking.store import local_store_uri
 from fmnist_sweep.tracking.sweep_log import SweepLog
@@ -123,6 +124,7 @@ class Place:
             self.config,
             name,
             folder,
+            lambda number: trial_folder(folder, number) / "best.keras",
             self.dataset,
             self.split,
             custom_builder=False,

@@ -122,7 +122,7 @@ def test_a_result_says_where_the_training_stands(straight: Straight) -> None:
     test = evaluate(model, data.test)
     assert (test.accuracy, test.loss) == (result.test_accuracy, result.test_loss)
     with random_state_kept():
-        assert evaluate_saved(path, data.test) == test
+        assert evaluate_saved(path, data.test, result.best_weights_sha256) == test
 
 
 def test_a_rung_goes_on_where_the_folder_left_off(straight: Straight, tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_rungs_leave_no_graph_behind_and_keras_as_it_was(tmp_path: Path) -> None
     keras.config.set_dtype_policy("mixed_float16")
     try:
         once()
-        evaluate_saved(tmp_path / "0" / BEST_MODEL_FILE, data.test)
+        evaluate_saved(tmp_path / "0" / BEST_MODEL_FILE, data.test, results[0].best_weights_sha256)
         assert keras.config.dtype_policy().name == "mixed_float16"
     finally:
         keras.config.set_dtype_policy("float32")
@@ -292,11 +292,14 @@ def test_a_model_file_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     path = tmp_path / BEST_MODEL_FILE
     images = data_of(config_of()).test
     with pytest.raises(RunError, match=r"model .*best\.keras cannot be loaded: "):
-        evaluate_saved(path, images)
+        evaluate_saved(path, images, "0" * 64)
     path.write_bytes(b"no model")
     with pytest.raises(RunError, match=r"model .*best\.keras cannot be loaded: "):
-        evaluate_saved(path, images)
+        evaluate_saved(path, images, "0" * 64)
+    keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]).save(path)
+    with pytest.raises(RunError, match=r"model .*best\.keras has other weights than were recorded"):
+        evaluate_saved(path, images, "0" * 64)
     code = keras.layers.Lambda(lambda x: x)
     keras.Sequential([keras.Input((8, 8, 1)), code]).save(path)
     with pytest.raises(RunError, match=r"model .*best\.keras cannot be loaded: "):
-        evaluate_saved(path, images)
+        evaluate_saved(path, images, "0" * 64)

@@ -200,7 +200,8 @@ class ExecutorConfig(Strict):
 
 class TrackingConfig(Strict):
     """MLflow. `uri: null` means MLFLOW_TRACKING_URI where it is set, else the local store. Where
-    a training's budget is in steps, its loss is tracked every `every_steps` of them too."""
+    a training's budget is in steps, its loss is tracked every `every_steps` of them too.
+    `keep_checkpoints`: of a sweep, only that many trials' best models are kept, the best ones."""
 
     enabled: bool
     uri: str | None
@@ -208,6 +209,7 @@ class TrackingConfig(Strict):
     tags: dict[str, str]
     note: str | None
     every_steps: PositiveInt | None
+    keep_checkpoints: PositiveInt | None
 
 
 class RunConfig(Strict):

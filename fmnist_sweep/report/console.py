@@ -11,13 +11,14 @@ from rich.table import Table
 
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.files import canonical_json
-from fmnist_sweep.search.leaderboard import cannot_be_told_apart, searched_paths
+from fmnist_sweep.search.leaderboard import cannot_be_told_apart, searched_paths, stopped_words
 from fmnist_sweep.search.records import (
     Asked,
     Confirmed,
     EpochEnded,
     LookedAtOfficialTest,
     Record,
+    Stopped,
     Told,
     TrialStatus,
 )
@@ -59,6 +60,8 @@ class SweepProgress:
                 self._out.print(self._asked(record, state), soft_wrap=True)
             case EpochEnded():
                 self._out.print(f"  {epoch_line(record.record)}", soft_wrap=True)
+            case Stopped():
+                self._out.print(f"  {stopped_words(record.epoch)}")
             case Told():
                 self._out.print(f"  {self._told(record, state)}", soft_wrap=True)
             case Confirmed():
@@ -137,6 +140,9 @@ def summary_lines(state: SweepState, most: int = 20) -> list[str]:
         lines.append(f"{len(state.ranking()) - most} more trials are in leaderboard.csv")
     for number in sorted(state.failed_trials):
         lines.append(f"trial {number} failed: {state.trials[number].reason}")
+    for trial in state.trials.values():
+        if trial.stopped_at is not None:
+            lines.append(f"trial {trial.number} was {stopped_words(trial.stopped_at)}")
     if state.infeasible:
         lines.append(f"{state.infeasible} infeasible points were proposed and replaced")
     if any(trial.confirmed_score for trial in state.ranking()):

@@ -72,11 +72,12 @@ def why_not_affordable(config: Config, state: SweepState, asked: Asked) -> str |
         reached = why_no_new_trial(config, state)
         if reached is not None:
             return reached
-    elif trial.reason is not None:  # a failed trial's promotion is not run
+    elif trial.is_over:  # its promotion is not trained
         return None
     promised = sum(
         max(0, ask.last_epoch - len(state.trials[ask.trial].history))
         for ask in state.open_asks.values()
+        if not state.trials[ask.trial].is_over
     )
     needed = state.epochs_total + promised + asked.last_epoch - asked.first_epoch
     total = config.sweep.max_epochs_total

@@ -13,7 +13,8 @@ from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.training.results import EpochRecord, RunResult
 
-OnEpoch = Callable[[EpochRecord], None]
+OnEpoch = Callable[[EpochRecord], bool]
+"""Hears of an epoch that was trained; whether the training is to stop after it."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,9 @@ class InlineExecutor:
         result, reason = None, None
         not_the_trials: list[Exception] = []
 
-        def report(record: EpochRecord) -> None:
+        def report(record: EpochRecord) -> bool:
             try:
-                on_epoch(record)
+                return on_epoch(record)
             except Exception as error:
                 not_the_trials.append(error)
                 raise

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
 from fmnist_sweep.config.schema import Config, RunConfig
-from fmnist_sweep.errors import SweepStopped
+from fmnist_sweep.errors import RunError, SweepStopped
 from fmnist_sweep.search.executor import Executor, Rung
 from fmnist_sweep.search.records import Confirmed, LookedAtOfficialTest, Record
 from fmnist_sweep.search.state import SweepState, Trial
 from fmnist_sweep.space.overrides import apply_overrides, with_train
 from fmnist_sweep.training.batches import ImageSet
-from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord
+from fmnist_sweep.training.results import EpochRecord
 from fmnist_sweep.training.rung import evaluate_saved
+
+_log = logging.getLogger(__name__)
 
 Recorder = Callable[[Record], None]
 
@@ -65,17 +68,31 @@ def confirmation_epochs(config: Config, epochs: int) -> int:
 def look_at_official_test(
     state: SweepState,
     official: ImageSet | None,
-    trial_folder: Callable[[int], Path],
+    files: Callable[[int], Iterable[Path]],
     record: Recorder,
 ) -> None:
-    """Measure the winner on the official test set, unless that was done with these weights."""
+    """Measure the winner on the official test set, unless that was done with these weights.
+
+    `files` gives where the best model of a trial may be read from, one after another; one that
+    cannot be read, or has other weights than were searched, is told to the log. Where none is
+    left, nothing is measured.
+    """
     best = state.best
     if official is None or best is None or best.result is None:
         return
     digest = best.result.best_weights_sha256
     if any(look.best_weights_sha256 == digest for look in state.official):
         return
-    measured = evaluate_saved(trial_folder(best.number) / BEST_MODEL_FILE, official)
+    measured = None
+    for path in files(best.number):
+        try:
+            measured = evaluate_saved(path, official, digest)
+            break
+        except RunError as error:
+            _log.warning("%s", error)
+    if measured is None:
+        _log.warning("trial %d: not measured on the official test set", best.number)
+        return
     record(
         LookedAtOfficialTest(
             trial=best.number,
@@ -118,5 +135,6 @@ def _search_rank(trial: Trial, config: Config) -> tuple[float, int]:
     return sign * trial.score, trial.number
 
 
-def _keep_quiet(record: EpochRecord) -> None:
+def _keep_quiet(record: EpochRecord) -> bool:
     """A confirmation's epochs are not journaled: its checkpoint remembers them."""
+    return False

@@ -42,6 +42,11 @@ def cannot_be_told_apart(trial: Trial, best: Trial) -> bool:
     return bool(ttest_ind(*scores, equal_var=False).pvalue > _SIGNIFICANCE)
 
 
+def stopped_words(epoch: int) -> str:
+    """Say that a trial was stopped on request."""
+    return f"stopped on request after epoch {epoch}"
+
+
 def searched_paths(state: SweepState) -> list[str]:
     """Return the paths that any trial overrode, in the order of their first appearance."""
     return list(dict.fromkeys(path for trial in state.trials.values() for path in trial.overrides))
@@ -65,7 +70,7 @@ def _row(trial: Trial, rank: int | None, ranking: list[Trial], state: SweepState
         "status": trial.status.value,
         state.objective.metric: trial.score,
         "epochs": len(trial.history),
-        "reason": trial.reason,
+        "reason": trial.reason if trial.stopped_at is None else stopped_words(trial.stopped_at),
         **{path: _cell(value) for path, value in trial.overrides.items()},
     }
     if trial.result is not None:

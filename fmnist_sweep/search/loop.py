@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from fmnist_sweep.config.record_schema import Environment
@@ -28,13 +27,15 @@ from fmnist_sweep.search.records import (
     FoundInfeasible,
     Record,
     RunsIn,
+    Stopped,
     Told,
     TrialStatus,
 )
-from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.search.state import SweepState, Trial
+from fmnist_sweep.search.stopping import StopRequests
+from fmnist_sweep.search.trial_folders import TrialFolders
 from fmnist_sweep.space.overrides import apply_overrides, flatten
 from fmnist_sweep.space.space import Space
-from fmnist_sweep.training.checkpoint import CheckpointFolder
 from fmnist_sweep.training.results import EpochRecord
 
 Observer = Callable[[Record, SweepState], None]
@@ -50,7 +51,8 @@ class SweepLoop:
         journal: what happened so far.
         state: the same, folded.
         executor: runs the rungs.
-        folder: of the sweep; each trial's own is `trials/<number>` in it.
+        folders: of the trials.
+        stops: which trials somebody wants stopped.
         observer: hears of every record once it is on disk.
         why_infeasible: says of a point why it cannot be tried, or None.
         environment: where this process trains.
@@ -64,7 +66,8 @@ class SweepLoop:
         journal: Journal,
         state: SweepState,
         executor: Executor,
-        folder: Path,
+        folders: TrialFolders,
+        stops: StopRequests,
         observer: Observer,
         why_infeasible: Callable[[Mapping[str, Any]], str | None],
         environment: Environment,
@@ -77,10 +80,11 @@ class SweepLoop:
         self._journal = journal
         self._state = state
         self._executor = executor
-        self._folder = folder
+        self._folders = folders
+        self._stops = stops
         self._observer = observer
-        # Trials between two rungs, and the oracle's id of the latest: their checkpoints are kept.
-        self._checkpointed: dict[int, str | None] = {}
+        # Trials between two rungs, and the oracle's id of the latest: their files are kept.
+        self._between: dict[int, str | None] = {}
         self._oracle = SearchOracle(
             config.tuner,
             space,
@@ -131,10 +135,6 @@ class SweepLoop:
             done = wait(running, return_when=FIRST_COMPLETED).done
             for future in sorted(done, key=lambda future: running[future].ask):
                 self._tell(running.pop(future), future.result())
-
-    def trial_folder(self, number: int) -> Path:
-        """Where a trial's checkpoints are."""
-        return self._folder / "trials" / f"{number:04d}"
 
     def _next_rung(self) -> Asked | Waiting | str:
         """Return what to run next, or why nothing more is run."""
@@ -190,24 +190,28 @@ class SweepLoop:
 
     def _submit(self, asked: Asked) -> Future[RungOutcome]:
         trial = self._state.trials[asked.trial]
-        if trial.reason is not None:
-            # Promoted all the same, since Hyperband counts it as completed with the worst score.
+        self._between.pop(asked.trial, None)
+        if trial.result is not None:
+            self._stop_if_asked(trial)
+        known = _known_outcome(trial)
+        if known is not None:
             outcome: Future[RungOutcome] = Future()
-            outcome.set_result(RungOutcome(None, trial.reason, 0.0))
+            outcome.set_result(known)
             return outcome
         self.say_where()
+        last_epoch = asked.last_epoch if trial.stopped_at is None else trial.stopped_at
         rung = Rung(
             config=apply_overrides(self._base, asked.overrides),
-            first_epoch=asked.first_epoch,
-            last_epoch=asked.last_epoch,
-            folder=self.trial_folder(asked.trial),
+            first_epoch=min(asked.first_epoch, last_epoch),
+            last_epoch=last_epoch,
+            folder=self._folders.of(asked.trial),
         )
         return self._executor.submit(rung, self._epoch_recorder(asked.trial))
 
     def _epoch_recorder(self, number: int) -> OnEpoch:
         trial = self._state.trials[number]
 
-        def record_epoch(record: EpochRecord) -> None:
+        def record_epoch(record: EpochRecord) -> bool:
             # After a kill epochs are reported again; the journal has each once.
             if record.epoch > len(trial.history):
                 self.record(
@@ -215,8 +219,15 @@ class SweepLoop:
                         number, record.epoch, record.metrics, record.ended_at, record.step_loss
                     )
                 )
+                self._stop_if_asked(trial)
+            return record.epoch == trial.stopped_at
 
         return record_epoch
+
+    def _stop_if_asked(self, trial: Trial) -> None:
+        if not trial.is_over and trial.number in self._stops:
+            self.record(Stopped(trial.number, len(trial.history), at=time.time()))
+            self._stops.done(trial.number)
 
     def _tell(self, asked: Asked, outcome: RungOutcome) -> None:
         result = outcome.result
@@ -237,20 +248,15 @@ class SweepLoop:
         )
         if asked.oracle_id is not None:
             self._oracle.tell(asked.oracle_id, score)
-        self._checkpointed[asked.trial] = asked.oracle_id
-        self._drop_checkpoints()
+        self._between[asked.trial] = asked.oracle_id
+        self._settle()
 
-    def _drop_checkpoints(self) -> None:
-        """Remove the checkpoints of trials that no rung will go on with."""
-        for trial, oracle_id in list(self._checkpointed.items()):
+    def _settle(self) -> None:
+        """Let go of the files of trials that no rung will go on with."""
+        for number, oracle_id in list(self._between.items()):
             if oracle_id is None or not self._oracle.may_promote(oracle_id):
-                CheckpointFolder(self.trial_folder(trial)).clear()
-                del self._checkpointed[trial]
-
-    def drop_all_checkpoints(self) -> None:
-        """Remove every checkpoint: should the sweep go on, a promotion trains from the start."""
-        for trial in self._state.trials:
-            CheckpointFolder(self.trial_folder(trial)).clear()
+                self._folders.settle(number, self._state.trials[number].standing_score)
+                del self._between[number]
 
     def _stop_past_failure_rate(self) -> None:
         reason = check_failures(self._config, self._state)
@@ -266,10 +272,23 @@ class SweepLoop:
             match record:
                 case FoundInfeasible():
                     self._oracle.replay_infeasible(record.values)
-                case Asked(oracle_id=str() as oracle_id, values=dict() as values):
-                    self._oracle.replay_ask(record.ask, oracle_id, values)
+                case Asked():
+                    self._between.pop(record.trial, None)
+                    if record.oracle_id is not None and record.values is not None:
+                        self._oracle.replay_ask(record.ask, record.oracle_id, record.values)
                 case Told():
                     asked = self._state.asks[record.ask]
-                    self._checkpointed[record.trial] = asked.oracle_id
+                    self._between[record.trial] = asked.oracle_id
                     if asked.oracle_id is not None:
                         self._oracle.tell(asked.oracle_id, record.score)
+        self._settle()
+
+
+def _known_outcome(trial: Trial) -> RungOutcome | None:
+    """What comes of a rung that is not trained: Hyperband promotes what has failed, which it counts
+    as completed with the worst score, and what was stopped."""
+    if trial.reason is not None:
+        return RungOutcome(None, trial.reason, 0.0)
+    if trial.result is not None and trial.result.last_epoch == trial.stopped_at:
+        return RungOutcome(trial.result, None, 0.0)
+    return None

@@ -92,6 +92,17 @@ class EpochEnded:
 
 
 @dataclass(frozen=True)
+class Stopped:
+    """A trial was stopped on request after that epoch: no rung goes on with it, and where it ended
+    is its result."""
+
+    kind: ClassVar[str] = "stopped"
+    trial: int
+    epoch: int
+    at: float
+
+
+@dataclass(frozen=True)
 class Told:
     """A rung ended and the tuner was told. `seconds` were spent in the rung; a failed one has
     a `reason` and no `result`."""
@@ -147,6 +158,7 @@ Record = (
     | Asked
     | FoundInfeasible
     | EpochEnded
+    | Stopped
     | Told
     | Confirmed
     | LookedAtOfficialTest
@@ -155,7 +167,7 @@ Record = (
 _KINDS: dict[str, type[Any]] = {
     record.kind: record
     for record in (
-        Begun, RunsIn, Asked, FoundInfeasible, EpochEnded, Told, Confirmed,
+        Begun, RunsIn, Asked, FoundInfeasible, EpochEnded, Stopped, Told, Confirmed,
         LookedAtOfficialTest, Ended,
     )
 }  # fmt: skip

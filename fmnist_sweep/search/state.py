@@ -21,6 +21,7 @@ from fmnist_sweep.search.records import (
     LookedAtOfficialTest,
     Record,
     RunsIn,
+    Stopped,
     Told,
     TrialStatus,
 )
@@ -30,7 +31,8 @@ from fmnist_sweep.training.results import EpochRecord, RunResult
 @dataclass
 class Trial:
     """One point of the space and what became of it. `last_epoch` is where its latest rung was
-    to end; early stopping may have ended it sooner. `environments` are the places, in the
+    to end; early stopping may have ended it sooner. `stopped_at` is the epoch after which it was
+    stopped on request. `environments` are the places, in the
     sweep's list of them, of those that its epochs were trained in."""
 
     number: int
@@ -42,8 +44,20 @@ class Trial:
     result: RunResult | None = None
     score: float | None = None
     reason: str | None = None
+    stopped_at: int | None = None
     confirmations: list[Confirmed] = field(default_factory=list)
     environments: set[int] = field(default_factory=set)
+
+    @property
+    def standing_score(self) -> float | None:
+        """The score that counts in the ranking, None where none does."""
+        return self.score if self.status is TrialStatus.COMPLETED else None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no rung of it will be trained any more: it failed or was stopped. Its promotions
+        are answered all the same, since Hyperband counts on them."""
+        return self.reason is not None or self.stopped_at is not None
 
     @property
     def confirmed_score(self) -> tuple[float, float] | None:
@@ -116,6 +130,8 @@ class SweepState:
                 self.infeasible += 1
             case EpochEnded():
                 self._epoch_ended(record)
+            case Stopped():
+                self._stopped(record)
             case Told():
                 self._told(record)
             case Confirmed():
@@ -184,6 +200,12 @@ class SweepState:
             trial.environments.add(len(self.environments) - 1)
         self.epochs_total += 1
 
+    def _stopped(self, record: Stopped) -> None:
+        trial = self._trial(record.trial)
+        if trial.stopped_at is not None or record.epoch != len(trial.history):
+            raise ValueError(f"trial {record.trial} is stopped after epoch {record.epoch}")
+        trial.stopped_at = record.epoch
+
     def _told(self, record: Told) -> None:
         if record.ask not in self.open_asks:
             raise ValueError(f"an answer to ask {record.ask}, which is not open")
@@ -195,6 +217,8 @@ class SweepState:
         trial.status, trial.reason = record.status, record.reason
         if record.status is TrialStatus.COMPLETED:
             trial.result, trial.score = record.result, record.score
+            if trial.stopped_at is not None:
+                trial.last_epoch = trial.stopped_at
         else:
             self.failed_trials.add(record.trial)
         self.ended_trials.add(record.trial)

@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.tracking.mlflow_calls import one_line_errors, quiet_logging, quoted
+from fmnist_sweep.tracking.mlflow_entities import KEY_TAG
 from fmnist_sweep.tracking.store import shown_uri
 from fmnist_sweep.tracking.tracker import RunStatus
 
@@ -96,15 +97,24 @@ class MlflowReader:
             view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
             return [_seen(run) for run in self._search(ids, condition, view)] if ids else []
 
+    def runs_of_key(self, experiments: Sequence[str], key: str) -> list[SeenRun]:
+        """Return the runs that were started under that key; as a rule there is one at the most."""
+        return self.runs(experiments, f"tags.`{KEY_TAG}` = {quoted(key)}")
+
     def text(self, run: SeenRun, path: str) -> str | None:
         """Return a text artifact of a run, None where it has none of that name."""
-        with (
-            self._calling(f"fetch {path} of run {run.name!r}"),
-            tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as folder,
-        ):
-            if all(found.path != path for found in self._client.list_artifacts(run.id)):
+        with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as folder:
+            fetched = self.file(run, path, Path(folder))
+            return None if fetched is None else fetched.read_text()
+
+    def file(self, run: SeenRun, path: str, folder: Path) -> Path | None:
+        """Fetch an artifact of a run into a folder; None where it has none of that path."""
+        with self._calling(f"fetch {path} of run {run.name!r}"):
+            parent = path.rpartition("/")[0] or None
+            if all(found.path != path for found in self._client.list_artifacts(run.id, parent)):
                 return None
-            return Path(self._client.download_artifacts(run.id, path, folder)).read_text()
+            folder.mkdir(parents=True, exist_ok=True)
+            return Path(self._client.download_artifacts(run.id, path, str(folder)))
 
     def history(self, run: SeenRun, metric: str) -> list[tuple[int, float]]:
         """Return a metric's (step, value), in the order of the steps."""

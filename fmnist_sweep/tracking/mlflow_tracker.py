@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.tracking.mlflow_calls import one_line_errors, quiet_logging, quoted
@@ -23,9 +24,10 @@ from fmnist_sweep.tracking.mlflow_entities import (
 )
 from fmnist_sweep.tracking.mlflow_experiment import open_experiment
 from fmnist_sweep.tracking.mlflow_run import GAP_TAG, KnownRun, Standing
-from fmnist_sweep.tracking.tracker import REASON_TAG, RunStart, RunStatus
+from fmnist_sweep.tracking.tracker import REASON_TAG, STOP_TAG, RunStart, RunStatus
 from fmnist_sweep.training.results import EpochRecord
 
+_NO = ("false", "no", "0")
 _RUNS_A_PAGE = 500
 _METRICS_A_BATCH = 1000  # more are refused
 
@@ -126,6 +128,14 @@ class MlflowTracker:
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
             self.file(key, path, folder)
 
+    def remove(self, key: str, path: str) -> None:
+        """Delete an artifact; one that is not there is no error."""
+        run = self._run(key)
+        with self._calling(f"delete {path} of run {key!r}"):
+            folder = self._client.get_run(run.id).info.artifact_uri
+            repository = get_artifact_repository(folder, self._uri)
+            repository.delete_artifacts(path)  # type: ignore[no-untyped-call]  # the client has none
+
     def end(self, key: str, status: RunStatus, *, at: float) -> None:
         """Give the run its final status; an end before the one that stands changes nothing.
 
@@ -152,6 +162,17 @@ class MlflowTracker:
         if reason is not None:
             self.tags(key, {REASON_TAG: reason})
         self.end(key, status, at=at)
+
+    def is_stop_asked(self, key: str) -> bool:
+        """Whether somebody has tagged the run `stop`, with any value but a no."""
+        run = self._run(key)
+        with self._calling(f"read the tags of run {key!r}"):
+            value = self._client.get_run(run.id).data.tags.get(STOP_TAG)
+        return value is not None and value.strip().lower() not in _NO
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Call it: all that was said before is done."""
+        call()
 
     def where(self, key: str) -> str | None:
         """Return MLflow's id of a run that was started here, or None."""

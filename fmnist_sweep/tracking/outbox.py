@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from fmnist_sweep.training.results import EpochRecord
 OnTrouble = Callable[[str | None], None]
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
+_LOOKS_EVERY = 2.0
 _PATIENCE_AT_THE_END = 120.0
 _PATIENCE_AFTER_AN_ERROR = 3.0
 
@@ -41,6 +42,8 @@ class Outbox:
         self._what = what
         self._calls: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
+        self._trials: set[str] = set()
+        self._to_stop: set[str] = set()
         self._trouble: str | None = None
         self._closed = False
         self._hurry = False
@@ -51,6 +54,8 @@ class Outbox:
     def start(self, run: RunStart) -> None:
         """Create the run of that key, or attach to it where it exists."""
         self._put(partial(self._tracker.start, run))
+        if run.parent_key is not None:
+            self._trials.add(run.key)
 
     def epoch(self, key: str, record: EpochRecord) -> None:
         """Log an epoch's metrics."""
@@ -65,20 +70,33 @@ class Outbox:
         self._put(partial(self._tracker.tags, key, tags))
 
     def file(self, key: str, path: Path, folder: str = "") -> None:
-        """Upload a file, which has to stay where it is until `drain` says that nothing is left."""
+        """Upload a file, which has to stay where it is until it was sent: see `then`."""
         self._put(partial(self._tracker.file, key, path, folder))
 
     def content(self, key: str, make: Callable[[], str | bytes], name: str) -> None:
         """Write an artifact of that name; `make` is called when it is sent."""
         self._put(partial(self._tracker.content, key, make, name))
 
+    def remove(self, key: str, path: str) -> None:
+        """Delete an artifact."""
+        self._put(partial(self._tracker.remove, key, path))
+
     def end(self, key: str, status: RunStatus, *, at: float) -> None:
         """Give the run its final status."""
         self._put(partial(self._tracker.end, key, status, at=at))
+        self._trials.discard(key)
 
     def cut_off(self, key: str, status: RunStatus, reason: str | None, *, at: float) -> None:
         """Give a run that is still open its final status."""
         self._put(partial(self._tracker.cut_off, key, status, reason, at=at))
+
+    def is_stop_asked(self, key: str) -> bool:
+        """Whether somebody had tagged the run when it was last looked at, seconds ago."""
+        return key in self._to_stop
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Call that, in the outbox's thread, once all that was said before was sent."""
+        self._put(partial(self._tracker.then, call))
 
     def where(self, key: str) -> str | None:
         """Return the tracker's own id of the run, None where there is none (yet)."""
@@ -125,13 +143,20 @@ class Outbox:
             self._changed.notify_all()
 
     def _send(self) -> None:
-        wait = _FIRST_WAIT
+        wait, next_look = _FIRST_WAIT, time.monotonic() + _LOOKS_EVERY
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._calls or self._closed)
+                self._changed.wait_for(
+                    lambda: self._calls or self._closed, next_look - time.monotonic()
+                )
                 if self._closed:
                     return
-                call = self._calls[0]
+                call = self._calls[0] if self._calls else None
+            if time.monotonic() >= next_look:
+                self._look_for_stops()
+                next_look = time.monotonic() + _LOOKS_EVERY
+            if call is None:
+                continue
             try:
                 call()
             except Exception as error:  # noqa: BLE001 - none may end this thread unsaid
@@ -147,6 +172,12 @@ class Outbox:
                 with self._changed:
                     self._calls.popleft()
                     self._changed.notify_all()
+
+    def _look_for_stops(self) -> None:
+        for key in () if self._trouble else tuple(self._trials):
+            with suppress(Exception):  # what is wrong shows when something is sent
+                if self._tracker.is_stop_asked(key):
+                    self._to_stop.add(key)
 
     def _say(self, trouble: str | None) -> None:
         if (trouble is None) != (self._trouble is None):

@@ -16,9 +16,10 @@ from fmnist_sweep.config.yaml_text import config_yaml
 from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.provenance import git_diff
 from fmnist_sweep.tracking.tracker import REASON_TAG, DatasetInput, RunStart, RunStatus, Tracker
-from fmnist_sweep.training.results import RunResult
+from fmnist_sweep.training.results import BEST_MODEL_FILE, RunResult
 
 CHECKPOINTS = "checkpoints"
+BEST_MODEL_ARTIFACT = f"{CHECKPOINTS}/{BEST_MODEL_FILE}"
 CONFIG_FILE, ENVIRONMENT_FILE = "config.yaml", "environment.json"
 CUSTOM_BUILDER_TAG, CUSTOM_DATA_TAG = "python.build_model", "python.data"
 """On runs whose networks or images were given from Python: no config could name those."""
@@ -103,9 +104,8 @@ def log_metrics(tracker: Tracker, key: str, result: RunResult, *, at: float) -> 
     tracker.metrics(key, final_metrics(result), step=result.last_epoch, at=at)
 
 
-def log_files(tracker: Tracker, key: str, result: RunResult, best_model: Path) -> None:
-    """Log a training's best model and the digests of its weights."""
-    log_digests(tracker, key, result)
+def log_best_model(tracker: Tracker, key: str, best_model: Path) -> None:
+    """Log a training's best model; a file that is gone was logged before."""
     if best_model.exists():
         tracker.file(key, best_model, CHECKPOINTS)
 

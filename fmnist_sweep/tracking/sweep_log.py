@@ -7,7 +7,7 @@ stands in the tracker already is left alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.errors import InfeasibleModel, RunError
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.search.journal import Journal
+from fmnist_sweep.search.leaders import Leaders
 from fmnist_sweep.search.records import (
     Asked,
     Begun,
@@ -25,29 +26,28 @@ from fmnist_sweep.search.records import (
     LookedAtOfficialTest,
     Record,
     RunsIn,
+    Stopped,
     Told,
     TrialStatus,
 )
 from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.space.overrides import apply_overrides, straight_config, with_train
+from fmnist_sweep.tracking.kept_models import KeptModels
+from fmnist_sweep.tracking.keys import confirmation_key, sweep_key, trial_key
 from fmnist_sweep.tracking.run_log import (
     CUSTOM_BUILDER_TAG,
     CUSTOM_DATA_TAG,
-    dataset_inputs,
     end_failed,
     environment_tags,
-    input_tags,
     log_digests,
     log_environments,
-    log_files,
     log_git_diff,
     log_metrics,
     provenance_tags,
     start_run,
 )
-from fmnist_sweep.tracking.sweep_files import log_split, log_summary, log_sweep_config
-from fmnist_sweep.tracking.tracker import RunStart, RunStatus, Tracker
-from fmnist_sweep.training.results import BEST_MODEL_FILE
+from fmnist_sweep.tracking.sweep_run import log_summary, start_sweep
+from fmnist_sweep.tracking.tracker import RunStatus, Tracker
 
 
 class SweepLog:
@@ -57,7 +57,8 @@ class SweepLog:
         tracker: where to.
         config: the whole config, threads resolved.
         name: the sweep's.
-        folder: the sweep's, with `trials/<number>/best.keras` and `journal.jsonl`.
+        folder: the sweep's, with `journal.jsonl`.
+        best_model: where a trial's best model is.
         dataset: what it was trained on.
         split: how that was divided.
         custom_builder: whether the networks come from the user's own function, whose size is
@@ -71,6 +72,7 @@ class SweepLog:
         config: Config,
         name: str,
         folder: Path,
+        best_model: Callable[[int], Path],
         dataset: Dataset,
         split: Split,
         *,
@@ -82,6 +84,9 @@ class SweepLog:
         self._base = config.run
         self._name = name
         self._folder = folder
+        most = config.tracking.keep_checkpoints
+        leaders = None if most is None else Leaders(config.sweep.objective, most)
+        self._models = KeptModels(tracker, best_model, self._key, leaders)
         self._dataset = dataset
         self._split = split
         self._custom_builder = custom_builder
@@ -108,6 +113,9 @@ class SweepLog:
                 self._asked(record, state)
             case EpochEnded():
                 self._tracker.epoch(self._key(record.trial), record.record)
+            case Stopped():
+                stopped = {"trial.stopped": f"after epoch {record.epoch}"}
+                self._tracker.tags(self._key(record.trial), stopped)
             case Told():
                 self._told(record, state)
             case Confirmed():
@@ -160,43 +168,29 @@ class SweepLog:
                     )
             raise
 
+    def is_stop_asked(self, trial: int) -> bool:
+        """Whether somebody has tagged a trial's run to have it stopped."""
+        return self._tracker.is_stop_asked(self._key(trial))
+
     @property
     def run_id(self) -> str | None:
         """The tracker's own id of the sweep's run, once it has begun."""
         return self._tracker.where(self._sweep_key)
 
     def _key(self, trial: int) -> str:
-        return f"{self._sweep_key}/{trial}"
+        return trial_key(self._sweep_key, trial)
 
     def _begun(self, record: Begun) -> None:
-        # The time tells this sweep from one of the same name whose folder was deleted.
-        self._sweep_key = f"{self._name}@{record.at}"
-        inputs = dataset_inputs(self._dataset, self._split)
-        tuner = self._config.tuner.model_dump()
-        objective = self._config.sweep.objective.model_dump()
-        self._tracker.start(
-            RunStart(
-                key=self._sweep_key,
-                name=self._name,
-                started_at=record.at,
-                params={
-                    **{f"tuner.{key}": value for key, value in tuner.items()},
-                    **{f"sweep.objective.{key}": value for key, value in objective.items()},
-                },
-                tags={
-                    **self._tags,
-                    **input_tags(inputs),
-                    **self._config.tracking.tags,
-                    "fmnist.role": "sweep",
-                    "sweep.name": self._name,
-                    "sweep.command": record.command,
-                },
-                inputs=inputs,
-                note=self._config.tracking.note,
-            )
+        self._sweep_key = sweep_key(self._name, record.at)
+        start_sweep(
+            self._tracker,
+            self._sweep_key,
+            record,
+            self._config,
+            self._dataset,
+            self._split,
+            self._tags,
         )
-        log_sweep_config(self._tracker, self._sweep_key, self._config)
-        log_split(self._tracker, self._sweep_key, self._split, self._dataset)
 
     def _runs_in(self, state: SweepState) -> None:
         places = list(state.environments)
@@ -241,15 +235,17 @@ class SweepLog:
     def _told(self, record: Told, state: SweepState) -> None:
         key = self._key(record.trial)
         if record.status is TrialStatus.FAILED:
+            self._models.give_up(record.trial)
             end_failed(self._tracker, key, record.reason or "", at=record.at)
             self._open_runs.discard(key)
             return
-        assert record.result is not None  # a completed rung has one
-        best_model = self._folder / "trials" / f"{record.trial:04d}" / BEST_MODEL_FILE
+        assert record.result is not None  # a completed rung has both
+        assert record.score is not None
         log_metrics(self._tracker, key, record.result, at=record.at)
         if self._final_asks is not None and record.ask not in self._final_asks:
             return
-        log_files(self._tracker, key, record.result, best_model)
+        log_digests(self._tracker, key, record.result)
+        self._models.log(record.trial, record.score)
         environments = state.environments_of(state.trials[record.trial])
         if len(environments) > 1:
             log_environments(self._tracker, key, environments)
@@ -259,9 +255,9 @@ class SweepLog:
         self._open_runs.discard(key)
 
     def _confirmed(self, record: Confirmed, state: SweepState) -> None:
-        trial_key = self._key(record.trial)
-        key = f"{trial_key}/seed{record.seed}"
-        self._open_runs |= {key, trial_key}
+        of_trial = self._key(record.trial)
+        key = confirmation_key(of_trial, record.seed)
+        self._open_runs |= {key, of_trial}
         trial = state.trials[record.trial]
         straight = straight_config(self._base, trial.overrides, trial.last_epoch)
         start_run(
@@ -273,13 +269,13 @@ class SweepLog:
             tags={**self._tags, "fmnist.role": "confirmation", "sweep.name": self._name},
             environment=state.environments[-1],
             started_at=record.at - record.result.train_seconds,
-            parent_key=trial_key,
+            parent_key=of_trial,
         )
         log_metrics(self._tracker, key, record.result, at=record.at)
         log_digests(self._tracker, key, record.result)
-        for ended in (key, trial_key):
+        for ended in (key, of_trial):
             self._tracker.end(ended, RunStatus.FINISHED, at=record.at)
-        self._open_runs -= {key, trial_key}
+        self._open_runs -= {key, of_trial}
 
     def _ended(self, record: Ended, state: SweepState) -> None:
         best = state.best

@@ -10,6 +10,8 @@ from typing import Protocol
 
 from fmnist_sweep.training.results import EpochRecord
 
+STOP_TAG = "stop"
+"""Set by a user, in MLflow's UI, on the run of a trial that is to be stopped."""
 REASON_TAG = "status_reason"
 """Why a run FAILED; gone when it is FINISHED after all."""
 
@@ -81,12 +83,21 @@ class Tracker(Protocol):
     def content(self, key: str, make: Callable[[], str | bytes], name: str) -> None:
         """Write an artifact of that name, such as `config.yaml`; `make` gives what is in it."""
 
+    def remove(self, key: str, path: str) -> None:
+        """Delete an artifact; one that is not there is no error."""
+
     def end(self, key: str, status: RunStatus, *, at: float) -> None:
         """Give the run its final status."""
 
     def cut_off(self, key: str, status: RunStatus, reason: str | None, *, at: float) -> None:
         """Give a run that is still open its final status and, where there is one, the reason; one
         that has ended, or was never started, stays as it is."""
+
+    def is_stop_asked(self, key: str) -> bool:
+        """Whether somebody has tagged the run to have it stopped."""
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Call that once all that was said before is done."""
 
     def where(self, key: str) -> str | None:
         """Return the tracker's own id of the run, or None where there is none."""
@@ -113,11 +124,22 @@ class NoTracker:
     def content(self, key: str, make: Callable[[], str | bytes], name: str) -> None:
         """Keep nothing."""
 
+    def remove(self, key: str, path: str) -> None:
+        """Keep nothing."""
+
     def end(self, key: str, status: RunStatus, *, at: float) -> None:
         """Keep nothing."""
 
     def cut_off(self, key: str, status: RunStatus, reason: str | None, *, at: float) -> None:
         """Keep nothing."""
+
+    def is_stop_asked(self, key: str) -> bool:
+        """Return False: nobody can."""
+        return False
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Call it."""
+        call()
 
     def where(self, key: str) -> str | None:
         """Return None: there is no run."""

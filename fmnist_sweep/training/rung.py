@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from fmnist_sweep.training.train import (
     ModelBuilder,
     Trained,
     TrainingData,
+    arrays_of,
     best_epoch,
     check_finite,
     restore_weights,
@@ -39,7 +41,7 @@ def run_rung(
     *,
     first_epoch: int = 0,
     build_model: ModelBuilder,
-    on_epoch: Callable[[EpochRecord], None],
+    on_epoch: Callable[[EpochRecord], bool],
     every_steps: int | None = None,
 ) -> RunResult:
     """Train to the end of `last_epoch` from the last epoch that `folder` has a checkpoint of.
@@ -48,7 +50,8 @@ def run_rung(
     `on_epoch` hears of its epoch. Without a usable one (none there, or damaged, or past
     `last_epoch`) the training starts over, which gives the same result, later; where there ought
     to be one, of `first_epoch` or later, the log is told.
-    `on_epoch` hears of the epochs before the checkpoint again. `every_steps`: as in `train`.
+    `on_epoch` hears of the epochs before the checkpoint again, and may ask to stop after the
+    latest. `every_steps`: as in `train`.
 
     Raises:
         TrialFailed: the loss is not finite.
@@ -59,11 +62,12 @@ def run_rung(
     if checkpoint is None and first_epoch > 0:
         _log.warning("%s has no checkpoint any more: trained again from the start", folder.name)
     for record in checkpoint.history if checkpoint is not None else ():
-        on_epoch(record)
+        if on_epoch(record):
+            last_epoch = record.epoch
 
-    def keep(state: Checkpoint) -> None:
+    def keep(state: Checkpoint) -> bool:
         checkpoints.save(state)
-        on_epoch(state.history[-1])
+        return on_epoch(state.history[-1])
 
     trained = train(
         config,
@@ -86,19 +90,26 @@ def default_builder(
 
 
 @graphs_freed()
-def evaluate_saved(path: Path, images: ImageSet) -> Evaluation:
-    """Measure a saved model on a set; the file may hold no code (Keras's safe mode).
+def evaluate_saved(path: Path, images: ImageSet, sha256: str) -> Evaluation:
+    """Measure a saved model on a set; see `load_saved`."""
+    with seeded(0):  # layers that draw random numbers take their seeds from Python's generator
+        return evaluate(load_saved(path, sha256), images)
+
+
+def load_saved(path: Path, sha256: str) -> keras.Model:
+    """Load a model with those weights; the file may hold no code (Keras's safe mode).
 
     Raises:
-        RunError: the file cannot be loaded; the message names it.
+        RunError: the file cannot be loaded, or has other weights; the message names it.
     """
-    with seeded(0):  # layers that draw random numbers take their seeds from Python's generator
-        try:
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        except (OSError, TypeError, ValueError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise RunError(f"model {path} cannot be loaded: {reason}") from error
-        return evaluate(model, images)
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise RunError(f"model {path} cannot be loaded: {reason}") from error
+    if weights_digest(arrays_of(model.weights)) != sha256:
+        raise RunError(f"model {path} has other weights than were recorded")
+    return model
 
 
 def _measure(config: RunConfig, data: TrainingData, trained: Trained, path: Path) -> RunResult:

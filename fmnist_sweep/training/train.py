@@ -72,7 +72,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     *,
     build_model: ModelBuilder,
-    on_epoch: Callable[[Checkpoint], None] | None = None,
+    on_epoch: Callable[[Checkpoint], bool] | None = None,
     every_steps: int | None = None,
 ) -> Trained:
     """Train from the end of `first_epoch` (0: from the start) to the end of `last_epoch`.
@@ -88,7 +88,7 @@ def train(
         last_epoch: the last epoch to train; early stopping may end it sooner.
         checkpoint: the state to go on from.
         build_model: makes the network.
-        on_epoch: called with the state after each epoch.
+        on_epoch: called with the state after each epoch; whether to stop after it.
         every_steps: where the budget is in steps, take down the loss this often too.
 
     Raises:
@@ -112,8 +112,8 @@ def train(
             break
         record = _train_epoch(model, config.train, data, plan, epoch, every_steps)
         state = _advance(model, config.train.monitor, state, record)
-        if on_epoch is not None:
-            on_epoch(state)
+        if on_epoch is not None and on_epoch(state):
+            break
     assert state is not None  # there was a checkpoint, or an epoch to train
     return Trained(model, state, stopped)
 
@@ -238,11 +238,11 @@ def _advance(
     model: keras.Model, monitor: Objective, before: Checkpoint | None, record: EpochRecord
 ) -> Checkpoint:
     history = (*(before.history if before is not None else ()), record)
-    weights = _arrays_of(model.weights)
+    weights = arrays_of(model.weights)
     is_best = before is None or best_epoch(history, monitor) == record.epoch
     return Checkpoint(
         weights=weights,
-        optimizer=_arrays_of(model.optimizer.variables),
+        optimizer=arrays_of(model.optimizer.variables),
         best_weights=weights if is_best or before is None else before.best_weights,
         history=history,
     )
@@ -266,7 +266,8 @@ def _assign(variables: list[keras.Variable], arrays: Arrays) -> None:
         variable.assign(array)
 
 
-def _arrays_of(variables: list[keras.Variable]) -> Arrays:
+def arrays_of(variables: list[keras.Variable]) -> Arrays:
+    """Return the values of variables, in their order."""
     return tuple(np.asarray(variable.numpy()) for variable in variables)
 
 

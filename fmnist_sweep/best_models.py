@@ -1,0 +1,50 @@
+"""A sweep's best models, from where they are to be had: its folder, or MLflow."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from fmnist_sweep import environment
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.errors import FmnistSweepError
+from fmnist_sweep.search.records import Begun
+from fmnist_sweep.search.trial_folders import trial_folder
+from fmnist_sweep.tracking import SWEEPS, open_reader
+from fmnist_sweep.tracking.keys import sweep_key, trial_key
+from fmnist_sweep.tracking.run_log import BEST_MODEL_ARTIFACT
+from fmnist_sweep.training.results import BEST_MODEL_FILE
+
+_log = logging.getLogger(__name__)
+
+
+def best_model_files(
+    config: Config, begun: Begun, sweep: Path, number: int, fetch_into: Path
+) -> Iterator[Path]:
+    """Yield the files that a trial's best model may be read from, each where there is one: that in
+    the sweep's folder, then one fetched from MLflow, which the log is told."""
+    local = trial_folder(sweep, number) / BEST_MODEL_FILE
+    if local.exists():
+        yield local
+    if not config.tracking.enabled:
+        return
+    try:
+        fetched = _fetch(config, begun, number, fetch_into)
+    except (FmnistSweepError, OSError) as error:
+        _log.warning("trial %d: its best model cannot be fetched: %s", number, error)
+        return
+    if fetched is not None:
+        _log.info("trial %d: its best model was fetched from MLflow", number)
+        yield fetched
+
+
+def _fetch(config: Config, begun: Begun, number: int, folder: Path) -> Path | None:
+    reader = open_reader(
+        config.tracking,
+        root=Path.cwd(),
+        environment_uri=environment.tracking_uri_from_environment(),
+    )
+    key = trial_key(sweep_key(begun.name, begun.at), number)
+    runs = reader.runs_of_key([config.tracking.experiment or SWEEPS], key)
+    return reader.file(runs[0], BEST_MODEL_ARTIFACT, folder) if runs else None

@@ -1,0 +1,226 @@
+"""A sweep, run: its parts put together."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fmnist_sweep import environment
+from fmnist_sweep.best_models import best_model_files
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.data import Dataset
+from fmnist_sweep.files import canonical_json, check_writable, write_text_whole
+from fmnist_sweep.provenance import environment_of_run, recorded_command
+from fmnist_sweep.report.best_file import write_best_file
+from fmnist_sweep.search import lock
+from fmnist_sweep.search.executor import InlineExecutor, OnEpoch, Rung
+from fmnist_sweep.search.finish import confirm, look_at_official_test
+from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
+from fmnist_sweep.search.leaders import Leaders
+from fmnist_sweep.search.loop import Observer, SweepLoop
+from fmnist_sweep.search.plan import SweepPlan, plan_sweep
+from fmnist_sweep.search.records import SCHEMA, Begun, Ended, Record
+from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.search.stopping import StopRequests
+from fmnist_sweep.search.trial_folders import TrialFolders, trial_folder
+from fmnist_sweep.space.overrides import apply_overrides
+from fmnist_sweep.sweep import CONFIG_FILE, Sweep
+from fmnist_sweep.tracking import SWEEPS, open_tracker
+from fmnist_sweep.tracking.outbox import OnTrouble, Outbox, keep_quiet, sending
+from fmnist_sweep.tracking.sweep_log import SweepLog
+from fmnist_sweep.training.batches import ImageSet
+from fmnist_sweep.training.preparation import Prepared, epochs_of
+from fmnist_sweep.training.results import BEST_MODEL_FILE, RunResult
+from fmnist_sweep.training.rung import default_builder, run_rung
+from fmnist_sweep.training.train import ModelBuilder
+
+_log = logging.getLogger(__name__)
+
+
+def run_sweep(
+    config: Config,
+    build_model: ModelBuilder | None = None,
+    data: Dataset | None = None,
+    *,
+    label: str = "sweep",
+    pinned: tuple[str, ...] = (),
+    overrides: tuple[str, ...] = (),
+    on_plan: Callable[[SweepPlan], None] | None = None,
+    observer: Observer | None = None,
+    on_trouble: OnTrouble = keep_quiet,
+) -> Sweep:
+    """Run a sweep, or go on with the one that has the same identity.
+
+    Args:
+        config: as `compose_config` gives it; needs a `space` or `variants`.
+        build_model: (config, input_shape, classes) -> a Keras model that gives class
+            probabilities for images in 0..1; None: the CNN that `config.model` describes.
+        data: images of one's own (`dataset_from_arrays`); None: what `config.data` names.
+            The winner of one's own images or networks is `best_model()`; no config could say
+            how to train it again, so none is exported.
+        label: the first part of the name where `sweep.name` is null.
+        pinned: config keys that are not to be searched, whatever the space says.
+        overrides: how the config was composed, for the record.
+        on_plan: hears what is going to be done, before anything is written.
+        observer: hears of every record.
+        on_trouble: hears why the tracker cannot be told at present, and None when it can again.
+
+    Raises:
+        UserError: the config cannot be run; nothing was written.
+        SweepStopped: too many trials failed, or another process runs this sweep.
+        NotTracked: the sweep came to its end, and not all of it could be told to the tracker.
+    """
+    plan = plan_sweep(config, build_model, data, label=label, pinned=pinned, root=Path.cwd())
+    if on_plan is not None:
+        on_plan(plan)
+    check_writable(Path.cwd(), "mlruns/sweeps", "mlruns/artifacts", "experiments/best")
+    tracker = open_tracker(
+        plan.config.tracking,
+        root=Path.cwd(),
+        environment_uri=environment.tracking_uri_from_environment(),
+        experiment=plan.config.tracking.experiment or SWEEPS,
+    )
+    with lock.held(plan.folder / "lock"), sending(tracker, on_trouble, plan.name) as outbox:
+        return _run(plan, outbox, build_model, data is not None, overrides, observer)
+
+
+def _run(
+    plan: SweepPlan,
+    outbox: Outbox,
+    build_model: ModelBuilder | None,
+    own_data: bool,
+    overrides: tuple[str, ...],
+    observer: Observer | None,
+) -> Sweep:
+    config, prepared = plan.config, plan.prepared
+    custom = build_model is not None or own_data
+    place = environment_of_run(config, overrides)
+    log = SweepLog(
+        outbox,
+        config,
+        plan.name,
+        plan.folder,
+        lambda number: trial_folder(plan.folder, number) / BEST_MODEL_FILE,
+        prepared.dataset,
+        prepared.split,
+        custom_builder=build_model is not None,
+        custom_data=own_data,
+    )
+    write_text_whole(plan.folder / CONFIG_FILE, canonical_json(_as_given(config)))
+    state = SweepState(config.sweep.objective)
+    # Confirmations decide among the best; without any, the best one wins.
+    confirmed = config.sweep.confirm
+    leaders = Leaders(config.sweep.objective, 1 if confirmed is None else confirmed.top)
+    folders = TrialFolders(plan.folder, leaders, outbox.then)
+    with log.ends_what_is_open():
+        journal = Journal(plan.folder / JOURNAL_FILE)
+        log.replay(journal, state)
+
+        def observe(record: Record, state: SweepState) -> None:
+            log(record, state)
+            if observer is not None:
+                observer(record, state)
+
+        executor = _inline_executor(
+            prepared, build_model or default_builder, config.tracking.every_steps
+        )
+        loop = SweepLoop(
+            config,
+            plan.space,
+            lambda run: epochs_of(run, prepared),
+            journal,
+            state,
+            executor,
+            folders,
+            StopRequests(plan.folder, log.is_stop_asked),
+            observe,
+            plan.why_infeasible,
+            place,
+        )
+        if state.begun is None:
+            # Checkpoints without a journal are of a sweep that nobody knows any more.
+            shutil.rmtree(plan.folder / "trials", ignore_errors=True)
+            loop.record(_begun(plan, overrides))
+        reason = loop.run()
+        confirm(config, state, executor, plan.folder, loop)
+        official = prepared.split.official_set(prepared.dataset)
+        look_at_official_test(
+            state,
+            None if official is None else ImageSet(*official, prepared.dataset.classes),
+            lambda number: _model_files(config, state, executor, folders, plan.folder, number),
+            loop.record,
+        )
+        best_file = None if custom else _export(plan, state)
+        if state.ended is None:
+            loop.record(Ended(reason, at=time.time()))
+        untracked = None if config.tracking.enabled or state.best is None else state.best.number
+        folders.clear(but=untracked)
+    outbox.finish()
+    return Sweep(plan.name, plan.folder, config, state, best_file, log.run_id)
+
+
+def _inline_executor(
+    prepared: Prepared, build_model: ModelBuilder, every_steps: int | None
+) -> InlineExecutor:
+    def run(rung: Rung, on_epoch: OnEpoch) -> RunResult:
+        return run_rung(
+            rung.config,
+            prepared.data,
+            rung.last_epoch,
+            rung.folder,
+            first_epoch=rung.first_epoch,
+            build_model=build_model,
+            on_epoch=on_epoch,
+            every_steps=every_steps,
+        )
+
+    return InlineExecutor(run)
+
+
+def _model_files(
+    config: Config,
+    state: SweepState,
+    executor: InlineExecutor,
+    folders: TrialFolders,
+    sweep: Path,
+    number: int,
+) -> Iterator[Path]:
+    """Yield where a trial's best model is to be had: in the sweep's folder, in MLflow, or, the log
+    is told, by training it again."""
+    assert state.begun is not None  # there are trials
+    yield from best_model_files(config, state.begun, sweep, number, folders.of(number))
+    _log.warning("trial %d: its best model is nowhere any more: trained again", number)
+    trial = state.trials[number]
+    base = apply_overrides(config.run, trial.overrides)
+    rung = Rung(base, first_epoch=0, last_epoch=trial.last_epoch, folder=folders.of(number))
+    outcome = executor.submit(rung, lambda record: False).result()
+    if outcome.result is not None:
+        yield folders.best_model(number)
+
+
+def _begun(plan: SweepPlan, overrides: tuple[str, ...]) -> Begun:
+    return Begun(
+        schema=SCHEMA,
+        name=plan.name,
+        identity=plan.identity,
+        command=recorded_command(overrides),
+        at=time.time(),
+    )
+
+
+def _export(plan: SweepPlan, state: SweepState) -> Path | None:
+    best = state.best
+    if best is None:
+        return None
+    folder = Path.cwd() / "experiments" / "best"
+    path = write_best_file(folder, plan.name, plan.config, state, best, plan.prepared.split)
+    write_text_whole(plan.folder / "best.yaml", path.read_text())
+    return path
+
+
+def _as_given(config: Config) -> Mapping[str, Any]:
+    return {**config.model_dump(), "model": config.model.as_given()}

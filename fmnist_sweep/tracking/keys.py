@@ -1,0 +1,19 @@
+"""The keys under which a sweep's runs are started, and found again."""
+
+from __future__ import annotations
+
+
+def sweep_key(name: str, begun_at: float) -> str:
+    """Return the key of a sweep's run. The time tells it from that of a sweep of the same name
+    whose folder was deleted."""
+    return f"{name}@{begun_at}"
+
+
+def trial_key(of_the_sweep: str, number: int) -> str:
+    """Return the key of a trial's run."""
+    return f"{of_the_sweep}/{number}"
+
+
+def confirmation_key(of_the_trial: str, seed: int) -> str:
+    """Return the key of the run of a trial's training with another seed."""
+    return f"{of_the_trial}/seed{seed}"

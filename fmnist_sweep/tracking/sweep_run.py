@@ -1,0 +1,69 @@
+"""A sweep's own run: how it starts, and the files that stand at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.yaml_text import to_yaml
+from fmnist_sweep.data import Dataset, Split
+from fmnist_sweep.data.split_report import indices_npz, split_table
+from fmnist_sweep.search.journal import JOURNAL_FILE
+from fmnist_sweep.search.leaderboard import leaderboard
+from fmnist_sweep.search.records import Begun
+from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.tracking.run_log import CONFIG_FILE, dataset_inputs, input_tags
+from fmnist_sweep.tracking.tracker import RunStart, Tracker
+
+
+def start_sweep(
+    tracker: Tracker,
+    key: str,
+    begun: Begun,
+    config: Config,
+    dataset: Dataset,
+    split: Split,
+    tags: Mapping[str, str],
+) -> None:
+    """Start a sweep's own run; its whole config, what is searched included, and its split, index
+    arrays and how often each class is in each set, become artifacts."""
+    inputs = dataset_inputs(dataset, split)
+    objective = config.sweep.objective.model_dump()
+    tracker.start(
+        RunStart(
+            key=key,
+            name=begun.name,
+            started_at=begun.at,
+            params={
+                **{f"tuner.{name}": value for name, value in config.tuner.model_dump().items()},
+                **{f"sweep.objective.{name}": value for name, value in objective.items()},
+            },
+            tags={
+                **tags,
+                **input_tags(inputs),
+                **config.tracking.tags,
+                "fmnist.role": "sweep",
+                "sweep.name": begun.name,
+                "sweep.command": begun.command,
+            },
+            inputs=inputs,
+            note=config.tracking.note,
+        )
+    )
+    values = {**config.model_dump(), **config.as_given()}
+    tracker.content(key, lambda: to_yaml(values), CONFIG_FILE)
+    tracker.content(key, lambda: indices_npz(split), "split/indices.npz")
+    tracker.content(
+        key, lambda: split_table(split, dataset).to_csv(index=False), "split/classes.csv"
+    )
+
+
+def log_summary(tracker: Tracker, key: str, folder: Path, state: SweepState) -> None:
+    """Write what stands at a sweep's end: journal, leaderboard, and the winner's config."""
+    tracker.file(key, folder / JOURNAL_FILE)
+    table = leaderboard(state).to_csv(index=False)
+    tracker.content(key, lambda: table, "leaderboard.csv")
+    best = folder / "best.yaml"
+    if best.exists():
+        tracker.file(key, best)
