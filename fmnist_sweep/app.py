@@ -104,7 +104,8 @@ def _is_config(argument: str) -> bool:
 
 def _exit_code(program: Callable[[], None]) -> int:
     try:
-        program()
+        with environment.terminable():
+            program()
     except environment.Terminated as terminated:
         return _report("terminated", terminated.exit_code)
     except KeyboardInterrupt:

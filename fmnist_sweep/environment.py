@@ -175,9 +175,17 @@ def terminable() -> Iterator[None]:
     except ValueError:  # not the main thread: its owner deals with signals
         yield
         return
+    report_dropped = sys.unraisablehook
+
+    def report_unless_kept(dropped: sys.UnraisableHookArgs) -> None:
+        if not (_asked_to_stop and issubclass(dropped.exc_type, KeyboardInterrupt)):
+            report_dropped(dropped)
+
+    sys.unraisablehook = report_unless_kept
     try:
         yield
     finally:
+        sys.unraisablehook = report_dropped
         _asked_to_stop.clear()
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -33,16 +33,15 @@ def launch_sweep(config: Config, composition: Composition) -> None:
     """Run a sweep, or go on with it, saying what happens and what to do next."""
     out = console()
     try:
-        with environment.terminable():
-            sweep = run_sweep(
-                config,
-                label=composition.selected.get("sweep", "sweep"),
-                pinned=composition.overridden_keys,
-                overrides=composition.overrides,
-                on_plan=lambda plan: _announce(plan),
-                observer=SweepProgress(config, out),
-                on_trouble=say_tracking_trouble,
-            )
+        sweep = run_sweep(
+            config,
+            label=composition.selected.get("sweep", "sweep"),
+            pinned=composition.overridden_keys,
+            overrides=composition.overrides,
+            on_plan=lambda plan: _announce(plan),
+            observer=SweepProgress(config, out),
+            on_trouble=say_tracking_trouble,
+        )
     except (KeyboardInterrupt, RunError):
         out.print(f"To go on: {command(composition.overrides)}", soft_wrap=True)
         raise
@@ -59,16 +58,15 @@ def launch_training(config: Config, composition: Composition) -> None:
     source = composition.source
     label = "train" if source is None else source.partition("/")[2]
     origin = Origin(source, derived=bool(composition.deriving))
-    with environment.terminable():
-        run = run_single(
-            config,
-            label,
-            composition.overrides,
-            origin,
-            on_start=lambda line: out.print(line, soft_wrap=True),
-            on_epoch=lambda record: out.print(f"  {epoch_line(record)}", soft_wrap=True),
-            on_trouble=say_tracking_trouble,
-        )
+    run = run_single(
+        config,
+        label,
+        composition.overrides,
+        origin,
+        on_start=lambda line: out.print(line, soft_wrap=True),
+        on_epoch=lambda record: out.print(f"  {epoch_line(record)}", soft_wrap=True),
+        on_trouble=say_tracking_trouble,
+    )
     result = run.result
     validation = result.best_metrics.get("val_accuracy")
     out.print(

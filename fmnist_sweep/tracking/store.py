@@ -117,7 +117,7 @@ def _local_database(root: Path) -> Path:
 
 def _ensure_sqlite_store(database: Path, artifact_root: Path) -> None:
     unfinished = database.with_name(f"{database.name}.new")
-    if not database.exists() or unfinished.exists():
+    if not database.exists() or unfinished.exists() or _lock_of(database).exists():
         try:
             database.parent.mkdir(parents=True, exist_ok=True)
             with _creating(database):
@@ -137,16 +137,21 @@ def _ensure_sqlite_store(database: Path, artifact_root: Path) -> None:
 @contextmanager
 def _creating(database: Path) -> Iterator[None]:
     """Hold the right to create `database`; a killed holder's right lapses."""
-    lock = database.with_name(f".{database.name}.lock")
+    lock = _lock_of(database)
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
         # Safe once the database is there: whoever waits on the old file, or makes a new one,
         # finds nothing left to do.
-        lock.unlink(missing_ok=True)
-    finally:
+        if database.exists():
+            lock.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def _lock_of(database: Path) -> Path:
+    return database.with_name(f".{database.name}.lock")
 
 
 def _create(database: Path, artifact_root: Path) -> None:

@@ -1,0 +1,47 @@
+"""Files are there whole or not at all, and nothing half-made stays beside them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from fmnist_sweep.files import write_text_whole, write_whole
+
+
+def killed_while_writing(path: Path) -> None:
+    with write_whole(path) as file:
+        file.write(b"half")
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "a[1].yaml"
+    write_text_whole(path, "old")
+    writer = multiprocessing.get_context("fork").Process(target=killed_while_writing, args=(path,))
+    writer.start()
+    writer.join()
+    assert writer.exitcode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+    at_work = tmp_path / f".{path.name}.{os.getppid()}.tmp"
+    at_work.write_text("of a process that lives")
+    write_text_whole(path, "new")
+    assert path.read_text() == "new"
+    assert set(tmp_path.iterdir()) == {path, at_work}
+
+
+@pytest.mark.parametrize("error", [OSError("full"), KeyboardInterrupt()])
+def test_an_error_while_writing_leaves_the_old_file_alone(
+    error: BaseException, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    write_text_whole(path, "old")
+    with pytest.raises(type(error)), write_whole(path) as file:
+        file.write(b"half")
+        raise error
+    assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [("file", "old")]

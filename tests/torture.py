@@ -1,0 +1,320 @@
+"""Sweeps that are killed again and again, and compared with one that nobody disturbed.
+
+`python tests/torture.py [KILLS] [SEED]` makes at least so many kills, over all tuners;
+`tests/test_torture.py` makes a few.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from queue import Queue
+from typing import Any, Self
+
+from program import QUICK_SPACE, SMALL, Store, artifact, assert_same_outcome, environment
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+SWEEPS = {
+    "random": ["train.epochs=2", "sweep.max_trials=3"],
+    "grid": ["train.epochs=2", "sweep.max_trials=3"],
+    "bayesian": ["train.epochs=1", "tuner.initial_points=3", "sweep.max_trials=4"],
+    "hyperband": ["train.epochs=3", "sweep.max_trials=4"],
+}
+PLACES = {
+    "set-up of the store": ("fmnist_sweep.tracking.store", "_put_in_place"),
+    "experiment": ("fmnist_sweep.tracking.mlflow_tracker", "open_experiment"),
+    "ask": ("fmnist_sweep.search.oracle.asking", "SearchOracle.ask"),
+    "build": ("fmnist_sweep.training.rung", "build_cnn"),
+    "mid-epoch": ("fmnist_sweep.training.train", "evaluate"),
+    "flush to disk": ("os", "fsync"),
+    "checkpoint": ("fmnist_sweep.training.checkpoint", "CheckpointFolder.save"),
+    "best model": ("fmnist_sweep.training.rung", "_save_model"),
+    "journal": ("fmnist_sweep.search.journal", "Journal.append"),
+    "half a line": ("fmnist_sweep.search.journal", "to_line"),
+    "run": ("fmnist_sweep.tracking.mlflow_tracker", "MlflowTracker.start"),
+    "metrics": ("fmnist_sweep.tracking.mlflow_tracker", "MlflowTracker._log"),
+    "artifact": ("fmnist_sweep.tracking.mlflow_tracker", "MlflowTracker.file"),
+    "end of a run": ("fmnist_sweep.tracking.mlflow_tracker", "MlflowTracker.end"),
+    "confirmation": ("fmnist_sweep.search.finish", "_confirmation"),
+    "official test": ("fmnist_sweep.search.finish", "evaluate_saved"),
+    "export": ("fmnist_sweep.running", "write_best_file"),
+    "tidying up": ("fmnist_sweep.search.trial_folders", "TrialFolders.clear"),
+}
+"""Functions at whose beginning or end the program sends itself a signal."""
+ONCE = {
+    "set-up of the store", "experiment", "official test", "export", "tidying up",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A signal, and when it is sent: at a place in the program, the `nth` time that it comes by, or
+    so many seconds after the start."""
+
+    number: signal.Signals
+    place: str | None
+    nth: int = 1
+    after: bool = False
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        if self.place is None:
+            return f"{self.number.name} after {self.seconds:.2f} s"
+        return f"{self.number.name} {'after' if self.after else 'at'} {self.place} {self.nth}"
+
+
+def draw(random_: random.Random, longest: float) -> Kill:
+    """Draw a kill; half of them are at a place, half at any time up to `longest` seconds."""
+    number = random_.choice(SIGNALS)
+    if random_.random() < 0.5:
+        return Kill(number, None, seconds=random_.uniform(0.0, longest))
+    place = random_.choice(list(PLACES))
+    nth = 1 if place in ONCE else random_.randint(1, 6)
+    after = place == "half a line" or random_.random() < 0.5
+    return Kill(number, place, nth, after)
+
+
+@dataclass
+class Report:
+    """What happened to a sweep. `latest` is the longest time from a signal to the end, in s."""
+
+    kills: list[Kill] = field(default_factory=list)
+    missed: list[Kill] = field(default_factory=list)
+    latest: float = 0.0
+
+
+def arguments_of(tuner: str) -> list[str]:
+    """A small sweep with that tuner, its best trial confirmed, on drawn images."""
+    confirm = "sweep.confirm={top: 1, seeds: 2}"
+    return [*SMALL, *QUICK_SPACE, f"tuner={tuner}", *SWEEPS[tuner], confirm, "sweep.name=mine"]
+
+
+class Launcher:
+    """Starts the program, one process after the other."""
+
+    def __init__(self) -> None:
+        here = Path(__file__).parent
+        self._zygote = subprocess.Popen(
+            [sys.executable, str(here / "zygote.py")],
+            env=environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zygote.communicate()  # without requests it ends
+
+    def run(self, tuner: str, folder: Path, kill: Kill | None = None) -> Ended:
+        """Run that tuner's sweep in a folder, with a kill or without."""
+        assert self._zygote.stdin is not None
+        assert self._zygote.stdout is not None
+        output, struck = folder.with_suffix(".out"), None
+        if kill is not None and kill.place is not None:
+            journal = folder / "mlruns" / "sweeps" / "mine" / "journal.jsonl"
+            struck = [*PLACES[kill.place], kill.nth, kill.after, int(kill.number), str(journal)]
+        request = {
+            "folder": str(folder), "output": str(output), "arguments": arguments_of(tuner),
+            "struck": struck,
+        }  # fmt: skip
+        self._zygote.stdin.write(json.dumps(request) + "\n")
+        self._zygote.stdin.flush()
+        process, sent = int(self._zygote.stdout.readline()), None
+        if kill is not None and kill.place is None:
+            ended, _, _ = select.select([self._zygote.stdout], [], [], kill.seconds)
+            if not ended:  # and so its number is not another process's yet
+                sent = time.monotonic()
+                os.kill(process, kill.number)
+        code = os.waitstatus_to_exitcode(int(self._zygote.stdout.readline()))
+        took = None if sent is None else time.monotonic() - sent
+        return Ended(code, output.read_text(), took)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: its exit code, or minus a signal's number; what it printed; the seconds
+    from a signal sent from outside to its end."""
+
+    code: int
+    printed: str
+    seconds: float | None
+
+
+def undisturbed(launcher: Launcher, tuner: str, folder: Path) -> float:
+    """Run the sweep to its end; return the seconds that it took."""
+    folder.mkdir(parents=True)
+    started = time.monotonic()
+    ended = launcher.run(tuner, folder)
+    assert ended.code == 0, ended.printed
+    return time.monotonic() - started
+
+
+def torture(
+    launcher: Launcher, tuner: str, folder: Path, kills: Iterator[Kill], most: int, whole: Path
+) -> Report:
+    """Run the sweep, killing it `most` times, then to its end, and hold it to the undisturbed one.
+
+    A kill at a place that is not come by, or later than the sweep's end, is no kill.
+    """
+    folder.mkdir(parents=True)
+    report = Report()
+    while len(report.kills) < most and len(report.missed) < 2 * most:
+        kill = next(kills)
+        ended = launcher.run(tuner, folder, kill)
+        if ended.code == 0:
+            report.missed.append(kill)
+            continue
+        report.kills.append(kill)
+        _check_end(kill, ended.code, ended.printed, folder)
+        if kill.number is not signal.SIGKILL and ended.seconds is not None:
+            report.latest = max(report.latest, ended.seconds)
+    ended = launcher.run(tuner, folder)
+    told = ", ".join(map(str, report.kills))
+    assert ended.code == 0, f"{tuner}, after {told}: {ended.printed}"
+    try:
+        assert_nobody_would_notice(whole, folder)
+    except AssertionError as error:
+        raise AssertionError(f"{tuner} in {folder}, after {told}: {error}") from error
+    return report
+
+
+def _check_end(kill: Kill, code: int, printed: str, folder: Path) -> None:
+    if kill.number is signal.SIGKILL:
+        assert code == -signal.SIGKILL, f"{kill}: {code}: {printed}"
+        return
+    # Before the program's first line Python itself deals with signals.
+    assert code in (128 + kill.number, -kill.number), f"{kill}: {code}: {printed}"
+    if code == 128 + kill.number:
+        assert "Traceback" not in printed, f"{kill}: {printed}"
+    if code > 0 and "sweep mine: tuner" in printed:
+        assert "To go on: python -m fmnist_sweep" in printed, f"{kill}: {printed}"
+
+
+def assert_nobody_would_notice(whole: Path, killed: Path) -> None:
+    """Hold a sweep to an undisturbed one: leaderboard, metrics, weights, journal, artifacts."""
+    assert_same_outcome(whole, killed)
+    for look in (_runs, _journal, _files, _config):
+        there, here = look(whole), look(killed)
+        assert there == here, f"{look.__name__}: {there} is now {here}"
+
+
+def _runs(folder: Path) -> dict[str, Any]:
+    """Each run by its name, with what of it does not tell the time: no run may be there twice."""
+    store = Store(folder)
+    runs = [
+        (
+            run.info.run_name,
+            run.info.status,
+            run.data.params,
+            {n: tag for n, tag in run.data.tags.items() if not n.startswith(("mlflow", "fmnist"))},
+            {name: store.steps(run, name) for name in run.data.metrics},
+            sorted(
+                str(path.relative_to(artifact(folder, run, "")))
+                for path in artifact(folder, run, "").rglob("*")
+            ),
+        )
+        for run in store.runs
+    ]  # fmt: skip
+    named = {name: rest for name, *rest in runs}
+    assert len(named) == len(runs), f"runs twice: {Counter(name for name, *_ in runs)}"
+    return named
+
+
+def _journal(folder: Path) -> list[Any]:
+    def timeless(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                key: timeless(inner)
+                for key, inner in value.items()
+                if key not in ("at", "seconds", "epoch_seconds", "train_seconds")
+            }
+        return value
+
+    path = folder / "mlruns" / "sweeps" / "mine" / "journal.jsonl"
+    return [timeless(json.loads(line)) for line in path.read_bytes().splitlines()]
+
+
+def _files(folder: Path) -> set[str]:
+    """What is left on disk, artifacts aside, which have ids in their names."""
+    ignored = ("mlruns/artifacts", "mlruns/mlflow.db")
+    names = (str(path.relative_to(folder)) for path in folder.rglob("*"))
+    return {name for name in names if not name.startswith(ignored)}
+
+
+def _config(folder: Path) -> list[str]:
+    """The exported winner; its header tells when it was made."""
+    (path,) = (folder / "experiments" / "best").glob("*.yaml")
+    return [line for line in path.read_text().splitlines() if not line.startswith("#")]
+
+
+def main(kills: int = 100, seed: int | None = None, at_once: int = 2, a_sweep: int = 5) -> None:
+    """Make so many kills, over all tuners, and print what came of them."""
+    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+    say(f"seed {seed}: {kills} kills")
+    folder = Path(tempfile.mkdtemp(prefix="torture-"))  # stays where something goes wrong
+    with ExitStack() as stack:
+        launchers = Queue[Launcher]()
+        for _ in range(at_once):
+            launchers.put(stack.enter_context(Launcher()))
+
+        def wholly(tuner: str) -> float:
+            launcher = launchers.get()
+            try:
+                return undisturbed(launcher, tuner, folder / tuner)
+            finally:
+                launchers.put(launcher)
+
+        def killed(number: int) -> Report:
+            tuner = list(SWEEPS)[number % len(SWEEPS)]
+            random_ = random.Random(f"{seed}/{number}")
+            drawn = iter(partial(draw, random_, 1.1 * took[tuner]), None)
+            launcher = launchers.get()
+            try:
+                report = torture(
+                    launcher, tuner, folder / f"{number}", drawn, a_sweep, folder / tuner
+                )
+            finally:
+                launchers.put(launcher)
+            say(f"{tuner}: survived {', '.join(map(str, report.kills))}")
+            return report
+
+        with ThreadPoolExecutor(at_once) as pool:
+            took = dict(zip(SWEEPS, pool.map(wholly, SWEEPS), strict=True))
+            reports: list[Report] = []
+            while sum(len(report.kills) for report in reports) < kills:
+                first = len(reports)
+                reports += pool.map(killed, range(first, first + len(SWEEPS)))
+    shutil.rmtree(folder)
+    made = Counter(kill.number.name for report in reports for kill in report.kills)
+    missed = sum(len(report.missed) for report in reports)
+    latest = max(report.latest for report in reports)
+    say(
+        f"{made.total()} kills survived of {made.total()} made ({dict(made)}), over "
+        f"{len(reports)} sweeps; {missed} came too late; a sweep that was asked to end did so "
+        f"within {latest:.1f} s"
+    )
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
