@@ -41,7 +41,12 @@ def test_an_error_while_writing_leaves_the_old_file_alone(
 ) -> None:
     path = tmp_path / "file"
     write_text_whole(path, "old")
-    with pytest.raises(type(error)), write_whole(path) as file:
-        file.write(b"half")
-        raise error
+
+    def write() -> None:
+        with write_whole(path) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(type(error)):
+        write()
     assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [("file", "old")]
