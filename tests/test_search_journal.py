@@ -202,8 +202,8 @@ def test_a_record_that_stands_twice_is_noticed(twice: int, tmp_path: Path) -> No
     ("line", "change"),
     [
         (3, {"trial": "0"}), (3, {"ask": None}), (4, {"epoch": "1"}), (4, {"trial": [0]}),
-        (5, {"seconds": "1"}), (5, {"result": None}), (5, {"score": None}), (8, {"trial": 7}),
-        (9, {"trial": 7}),
+        (5, {"seconds": "1"}), (5, {"result": None}), (5, {"score": None}), (7, {"trial": 0}),
+        (8, {"trial": 7}), (9, {"trial": 7}),
     ],
 )  # fmt: skip
 def test_a_record_that_makes_no_sense_is_refused(

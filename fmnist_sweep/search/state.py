@@ -209,6 +209,8 @@ class SweepState:
     def _told(self, record: Told) -> None:
         if record.ask not in self.open_asks:
             raise ValueError(f"an answer to ask {record.ask}, which is not open")
+        if record.trial != self.open_asks[record.ask].trial:
+            raise ValueError(f"an answer to ask {record.ask} that names trial {record.trial}")
         is_result = record.result is not None and record.score is not None
         if is_result != (record.status is TrialStatus.COMPLETED):
             raise ValueError(f"an answer to ask {record.ask} that is {record.status} by half")
