@@ -40,7 +40,9 @@ class Story:
 
     def config(self, budget: int) -> Config:
         """The sweep with that budget."""
-        settings = {"tuner__initial_points": 3} if self.tuner == "bayesian" else {}
+        values: dict[str, Any] = {}
+        if self.tuner == "bayesian":
+            values["tuner__initial_points"] = 3
         return config_with(
             LINE if self.tuner == "bayesian" else SPACE,
             tuner=self.tuner,
@@ -50,7 +52,7 @@ class Story:
             sweep__max_mflops=self.max_mflops,
             sweep__max_failure_rate=1.0,
             train__epochs=4 if self.tuner == "hyperband" else 2,
-            **settings,
+            **values,
         )
 
 
@@ -58,11 +60,11 @@ class Story:
 def stories(draw: st.DrawFn, tuner: str, workers: st.SearchStrategy[int]) -> Story:
     longest = 6 if tuner == "bayesian" else 12
     budgets = draw(st.sets(st.integers(1, longest), min_size=1, max_size=3))
-    points = st.sampled_from([{}, {"train.batch_size": 16}, {"train.label_smoothing": 0.1}])
+    points: list[dict[str, Any]] = [{}, {"train.batch_size": 16}, {"train.label_smoothing": 0.1}]
     return Story(
         tuner,
         tuple(sorted(budgets)),
-        tuple(draw(st.lists(points, max_size=2))),
+        tuple(draw(st.lists(st.sampled_from(points), max_size=2))),
         draw(st.integers(0, 99)),
         draw(st.sampled_from([None, 3.5])),
         draw(st.integers(1, 9)),
