@@ -16,6 +16,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fmnist_sweep.config.bounds import MOST_BYTES, REFERENCE, check_yaml
 from fmnist_sweep.config.load import first_line
 from fmnist_sweep.config.schema import SCHEMA_VERSION, check_schema_version
 from fmnist_sweep.config.shipped import shipped_conf_dir
@@ -23,6 +24,7 @@ from fmnist_sweep.errors import ConfigError
 
 DATA_GROUPS = ("sweep", "best", "baseline")
 OVERRIDABLE = ("data", "split", "model", "train", "tuner", "executor", "tracking")
+_PLAIN = (dict, list, str, int, float, bool, type(None))
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PACKAGE = re.compile(r"^\s*#\s*@package\s+(.*?)\s*$", re.MULTILINE)
 
@@ -77,16 +79,20 @@ def read_data_file(path: Path) -> DictConfig:
     Raises:
         ConfigError: no valid YAML; a key `hydra`, or one such as `_target_`, at any depth; a
             `defaults` entry that does more than choose from a shipped group; a `# @package`
-            other than `_global_`; an interpolation other than a reference to another key; a
-            `schema_version` other than this package's.
+            other than `_global_`; an interpolation other than a reference to another key; an
+            address for results; a value that is not plain, or so many that reading them would
+            take long; a `schema_version` other than this package's.
     """
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ConfigError(f"{_told(path)}: must have at most {MOST_BYTES:,} bytes")
         text = path.read_text(encoding="utf-8")
+        check_yaml(text)
         config = OmegaConf.create(text)
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{_told(path)}{line}: {error.problem}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+    except (ConfigError, OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"{_told(path)}: {first_line(error)}") from error
     if not isinstance(config, DictConfig):
         raise ConfigError(f"{_told(path)}: must hold keys and values, not a list")
@@ -138,14 +144,20 @@ def _walk(node: Any, at: str = "") -> Iterator[tuple[str, Any]]:
 
 def _check_key(key: str, path: Path) -> None:
     for part in key.split("."):
-        if part == "hydra" or re.fullmatch(r"_.*_", part):
+        if part == "hydra" or re.fullmatch(r"_.*_", part) or "${" in part:
             raise ConfigError(f"{_told(path)}: {key}: a key '{part}' is not allowed in this file")
 
 
 def _check_value(key: str, value: Any, path: Path) -> None:
-    # A resolver's name may itself be an interpolation, so what stands before a colon is not
-    # looked at: a reference needs none.
-    if isinstance(value, str) and "${" in value and ":" in value.partition("${")[2]:
+    if not isinstance(value, _PLAIN):
+        raise ConfigError(f"{_told(path)}: {key}: a {type(value).__name__} is not allowed")
+    if key in ("tracking", "tracking.uri") and isinstance(value, str):
+        raise ConfigError(
+            f"{_told(path)}: {key}: not allowed in this file, which could send results anywhere; "
+            "write it on the command line, or set MLFLOW_TRACKING_URI"
+        )
+    # Whatever else stands in braces: a resolver's name may itself be put together from references.
+    if isinstance(value, str) and "${" in REFERENCE.sub("", value):
         raise ConfigError(
             f"{_told(path)}: {key}: '{value}' is not allowed; "
             "only a reference such as ${train.epochs} is"

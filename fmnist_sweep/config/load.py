@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ValidationError
 
+from fmnist_sweep.config.bounds import check_references
 from fmnist_sweep.config.messages import one_line
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError
@@ -19,9 +20,11 @@ def load_config(raw: DictConfig) -> Config:
     In a sweep `sweep.objective` becomes `train.monitor` too, so that "best" means one thing.
 
     Raises:
-        ConfigError: a reference that leads nowhere, a value that is still to be given (`???`),
-            or anything that the schema refuses.
+        ConfigError: a reference that leads nowhere, or to further references, a value that is
+            still to be given (`???`), or anything that the schema refuses.
     """
+    given = cast(dict[str, Any], OmegaConf.to_container(raw, resolve=False))
+    check_references(given)
     try:
         plain = OmegaConf.to_container(raw, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
