@@ -74,6 +74,18 @@ def size_of(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
 
+def folder_in(root: Path, name: str) -> Path:
+    """Return the folder of that name in `root`, whether it is there or not.
+
+    Raises:
+        ConfigError: a link stands there; what is written to it would lie elsewhere.
+    """
+    folder = root / name
+    if folder.is_symlink():
+        raise ConfigError(f"{folder}: is a link; allowed: a folder")
+    return folder
+
+
 def check_writable(root: Path, *folders: str) -> None:
     """Refuse output folders that cannot be written, before a run is begun in them.
 

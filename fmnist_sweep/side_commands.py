@@ -12,7 +12,7 @@ from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.export import export_run
-from fmnist_sweep.files import check_writable, size_of, write_text_whole
+from fmnist_sweep.files import check_writable, folder_in, size_of, write_text_whole
 from fmnist_sweep.provenance import command
 from fmnist_sweep.report.baselines import Baseline, markdown, write_baseline_file
 from fmnist_sweep.report.console import console, print_commands
@@ -50,7 +50,7 @@ def clean(config: Config, name: str, sure: str | None = None) -> None:
     check_file_name(name, f"clean: SWEEP={name}")
     if sure not in (None, "yes"):
         raise ConfigError(f"clean: {sure}: must be yes, or left out to be shown the sizes only")
-    folder = Path.cwd() / "mlruns" / "sweeps" / name
+    folder = folder_in(Path.cwd() / "mlruns" / "sweeps", name)
     cleaner = open_cleaner(
         config.tracking,
         root=Path.cwd(),

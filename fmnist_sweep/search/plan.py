@@ -11,6 +11,7 @@ from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset
 from fmnist_sweep.data.dataset import run_name
 from fmnist_sweep.errors import ConfigError, InfeasibleModel
+from fmnist_sweep.files import folder_in
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.search.budget import check_budget
 from fmnist_sweep.search.feasibility import WhyInfeasible, feasibility
@@ -72,7 +73,7 @@ def plan_sweep(
     _check_any_feasible(space, why_infeasible)
     identity = sweep_identity(config, space, dataset.sha256, prepared.split.sha256, build_model)
     name = sweep_name(config, run_name(label, dataset), identity)
-    folder = root / "mlruns" / "sweeps" / name
+    folder = folder_in(root / "mlruns" / "sweeps", name)
     begun = Journal(folder / JOURNAL_FILE).records[:1]
     if begun and isinstance(begun[0], Begun):
         check_same_sweep(name, begun[0].identity, identity)
