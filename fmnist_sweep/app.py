@@ -122,5 +122,5 @@ def _report(message: str, exit_code: int) -> int:
     """Write one line; the traceback before it, where the user asked for it."""
     if environment.hydra_full_error():
         traceback.print_exc()
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    sys.stderr.write(f"error: {environment.without_secrets(' '.join(message.split()))}\n")
     return exit_code

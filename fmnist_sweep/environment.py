@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 from fmnist_sweep.errors import ConfigError
 
@@ -109,6 +111,35 @@ _NUMERIC_SETTINGS = (
     "TF_CUDNN_USE_AUTOTUNE", "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS",
     "XLA_FLAGS",
 )  # fmt: skip
+
+
+def without_secrets(text: str) -> str:
+    """Return a text without the secrets of the environment, `***` in their places.
+
+    Those are the values of variables whose names say so, such as HF_TOKEN, from 8 characters on,
+    and passwords in addresses: in the text itself, and alone where a variable has that address.
+    """
+    found = set()
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and not _NAME_OF_A_PLACE.search(name):
+            found |= {value, *value.splitlines()}  # in a diff each line has a sign before it
+        for password in _PASSWORD.findall(value):
+            found |= {password[1], unquote(password[1])}
+    text = _PASSWORD.sub(r"\1:***@", text)
+    for secret in sorted({value.strip() for value in found}, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, "***")
+    return text
+
+
+_SECRET_NAME = re.compile(
+    r"SECRET|TOKEN|PASSW|PASSPHRASE|PRIVATE|CREDENTIAL|API_?KEY|ACCESS_?KEY"
+    r"|(^|_)KEY$|(^|_)(AUTH|PASS)(_|$)|_PWD$",
+    re.IGNORECASE,
+)
+_NAME_OF_A_PLACE = re.compile(r"_(DIR|FILE|PATH|SOCK)$", re.IGNORECASE)
+_PASSWORD = re.compile(r"(://[^/@:\s\"']*):([^/@\s\"']*)@")
+_SHORTEST_SECRET = 8
 
 
 def accelerators() -> list[str]:

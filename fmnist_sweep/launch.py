@@ -9,7 +9,7 @@ from fmnist_sweep.config.composition import Composition
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError, NotReproduced, RunError
-from fmnist_sweep.provenance import command
+from fmnist_sweep.provenance import command, recorded_command
 from fmnist_sweep.report.comparisons import print_verification, reported_table
 from fmnist_sweep.report.console import (
     SweepProgress,
@@ -43,7 +43,7 @@ def launch_sweep(config: Config, composition: Composition) -> None:
             on_trouble=say_tracking_trouble,
         )
     except (KeyboardInterrupt, RunError):
-        out.print(f"To go on: {command(composition.overrides)}", soft_wrap=True)
+        out.print(f"To go on: {recorded_command(composition.overrides)}", soft_wrap=True)
         raise
     _conclude(sweep, composition)
 
@@ -154,7 +154,9 @@ def _conclude(sweep: Sweep, composition: Composition) -> None:
         more.append(f"sweep.max_minutes={2 * sweep.config.sweep.max_minutes:g}")
     if sweep.config.sweep.max_trials is not None:
         more.append(f"sweep.max_trials={trials}")
-    commands = {"go on": command(tuple(more))} if tuple(more) != composition.overrides else {}
+    commands = (
+        {"go on": recorded_command(tuple(more))} if tuple(more) != composition.overrides else {}
+    )
     if sweep.best_file is not None:
         commands = {"reproduce": command((f"+best={sweep.best_file.stem}",)), **commands}
     print_commands(out, {**commands, **_see_it(sweep.config)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from fmnist_sweep import environment
 from fmnist_sweep.config.record_schema import Environment, Numerics
-from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.config.schema import Config, RunConfig
 
 _CALCULATING = ("tensorflow", "keras", "numpy")
 _OTHERS = ("fmnist-sweep", "keras-tuner", "mlflow", "hydra-core", "omegaconf", "pydantic", "pandas")
@@ -53,13 +52,24 @@ def command(overrides: tuple[str, ...]) -> str:
 
 
 def recorded_command(overrides: tuple[str, ...]) -> str:
-    """Return that command as it may be kept: without the passwords that addresses carry."""
-    return without_passwords(command(overrides))
+    """Return that command as it may be kept: without secrets of the environment."""
+    return command(tuple(map(environment.without_secrets, overrides)))
 
 
-def without_passwords(text: str) -> str:
-    """Return a URI, or a text with URIs in it, without the passwords that they carry."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", text)
+def recorded_config(config: Config) -> Config:
+    """Return a config as it may be kept: without secrets of the environment in the texts that say
+    how it is tracked. What is trained stays as it is."""
+    tracking = config.tracking
+    masked = {
+        "uri": _masked(tracking.uri),
+        "note": _masked(tracking.note),
+        "tags": {name: environment.without_secrets(text) for name, text in tracking.tags.items()},
+    }
+    return config.model_copy(update={"tracking": tracking.model_copy(update=masked)})
+
+
+def _masked(text: str | None) -> str | None:
+    return None if text is None else environment.without_secrets(text)
 
 
 def git_commit(folder: Path) -> str | None:
@@ -71,12 +81,14 @@ def git_commit(folder: Path) -> str | None:
 def git_diff(folder: Path) -> str | None:
     """Return how the tracked files of a folder's repository differ from its commit.
 
-    None where they do not, or where there is no repository; a very long one is cut, and says so.
+    Word for word but for secrets of the environment. None where they do not differ, or where there
+    is no repository; a very long one is cut, and says so.
     """
     # Whatever a user's settings say: no program of theirs is run, no colours are put in.
     answer = _git(folder, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD")
     if not answer:
         return None
+    answer = environment.without_secrets(answer)  # before it is cut, perhaps in the middle of one
     if len(answer) > _MOST_OF_A_DIFF:
         return f"{answer[:_MOST_OF_A_DIFF]}\n[cut: {len(answer):,} characters]\n"
     return answer

@@ -14,7 +14,7 @@ from fmnist_sweep.best_models import best_model_files
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset
 from fmnist_sweep.files import canonical_json, check_writable, write_text_whole
-from fmnist_sweep.provenance import environment_of_run, recorded_command
+from fmnist_sweep.provenance import environment_of_run, recorded_command, recorded_config
 from fmnist_sweep.report.best_file import write_best_file
 from fmnist_sweep.search import lock
 from fmnist_sweep.search.executor import InlineExecutor, OnEpoch, Rung
@@ -97,11 +97,12 @@ def _run(
     observer: Observer | None,
 ) -> Sweep:
     config, prepared = plan.config, plan.prepared
+    kept = recorded_config(config)
     custom = build_model is not None or own_data
     place = environment_of_run(config, overrides)
     log = SweepLog(
         outbox,
-        config,
+        kept,
         plan.name,
         plan.folder,
         lambda number: trial_folder(plan.folder, number) / BEST_MODEL_FILE,
@@ -110,7 +111,7 @@ def _run(
         custom_builder=build_model is not None,
         custom_data=own_data,
     )
-    write_text_whole(plan.folder / CONFIG_FILE, canonical_json(_as_given(config)))
+    write_text_whole(plan.folder / CONFIG_FILE, canonical_json(_as_given(kept)))
     state = SweepState(config.sweep.objective)
     # Confirmations decide among the best; without any, the best one wins.
     confirmed = config.sweep.confirm

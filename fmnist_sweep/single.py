@@ -18,11 +18,12 @@ from fmnist_sweep.data.dataset import run_name
 from fmnist_sweep.errors import NotTracked
 from fmnist_sweep.files import check_writable
 from fmnist_sweep.model.plan import plan_cnn
-from fmnist_sweep.provenance import environment_of_run
+from fmnist_sweep.provenance import environment_of_run, recorded_config
 from fmnist_sweep.reproduction import Outcome, Verification, check_before, compare
 from fmnist_sweep.tracking import TRAININGS, open_tracker
 from fmnist_sweep.tracking.outbox import OnTrouble, Outbox, keep_quiet, sending
 from fmnist_sweep.tracking.run_log import (
+    cut_off_failed,
     dataset_inputs,
     final_metrics,
     input_tags,
@@ -122,7 +123,8 @@ def run_single(
     ):
         folder = Path(place)
         with _ended(outbox, key):
-            _start(outbox, key, name, config, prepared, parameters, origin, here)
+            kept = recorded_config(config)
+            _start(outbox, key, name, kept, prepared, parameters, origin, here)
 
             def tell(record: EpochRecord) -> bool:
                 outbox.epoch(key, record)
@@ -214,6 +216,6 @@ def _ended(outbox: Outbox, key: str) -> Iterator[None]:
         outbox.cut_off(key, RunStatus.KILLED, None, at=time.time())
         raise
     except BaseException as error:
-        outbox.cut_off(key, RunStatus.FAILED, str(error), at=time.time())
+        cut_off_failed(outbox, key, error, at=time.time())
         raise
     outbox.end(key, RunStatus.FINISHED, at=time.time())

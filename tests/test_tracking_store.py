@@ -20,7 +20,7 @@ from fmnist_sweep.tracking.store import (
     local_store_uri,
     prepare_store,
     resolve_tracking_uri,
-    shown_uri,
+    without_secrets,
 )
 
 CREATE = """
@@ -101,10 +101,10 @@ def test_refusal_of_a_relative_path_gives_the_path_to_write_instead(tmp_path: Pa
 
 
 def test_passwords_are_not_shown() -> None:
-    shown = shown_uri("cannot reach postgresql://me:hunter2@host/db")
+    shown = without_secrets("cannot reach postgresql://me:hunter2@host/db")
     assert "hunter2" not in shown
     assert "postgresql://me:" in shown
-    assert shown_uri("http://127.0.0.1:5000/a@b") == "http://127.0.0.1:5000/a@b"
+    assert without_secrets("http://127.0.0.1:5000/a@b") == "http://127.0.0.1:5000/a@b"
 
 
 # --- making a store ---------------------------------------------------------------------------

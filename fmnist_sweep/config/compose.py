@@ -61,7 +61,8 @@ def run_main(task: Task, argv: Sequence[str]) -> None:
     jobs = [(load_config(raw), _composition(about)) for raw, about in _compose_jobs(argv)]
     for number, (config, composition) in enumerate(jobs, start=1):
         if len(jobs) > 1:
-            sys.stdout.write(f"[{number}/{len(jobs)}] {' '.join(composition.overrides)}\n")
+            typed = environment.without_secrets(" ".join(composition.overrides))
+            sys.stdout.write(f"[{number}/{len(jobs)}] {typed}\n")
             sys.stdout.flush()
         task(config, composition)
 

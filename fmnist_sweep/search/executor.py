@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.training.results import EpochRecord, RunResult
 
@@ -85,6 +86,7 @@ class InlineExecutor:
                 raise
             if isinstance(error, OSError):
                 raise RunError(f"trial in {rung.folder}: {error}") from error
-            reason = " ".join(f"{type(error).__name__}: {error}".split("\n", 1)[0].split())
+            line = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+            reason = without_secrets(" ".join(line.split()))
         future.set_result(RungOutcome(result, reason, time.perf_counter() - started))
         return future

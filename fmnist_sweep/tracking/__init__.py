@@ -6,13 +6,12 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist_sweep.environment import quiet_mlflow
+from fmnist_sweep.environment import quiet_mlflow, without_secrets
 from fmnist_sweep.tracking.store import (
     local_store_uri,
     prepare_store,
     require_store,
     resolve_tracking_uri,
-    shown_uri,
 )
 from fmnist_sweep.tracking.tracker import NoTracker, Tracker
 
@@ -83,5 +82,5 @@ def ui_command(config: TrackingConfig, *, root: Path, environment_uri: str | Non
     if uri == local_store_uri(root):
         uri = "sqlite:///mlruns/mlflow.db"  # the same, from this folder, and shorter to read
     if uri.startswith(("http", "databricks")):
-        return shown_uri(uri)
-    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+        return without_secrets(uri)
+    return f"mlflow ui --backend-store-uri {shlex.quote(without_secrets(uri))}"

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import RunError
-from fmnist_sweep.tracking.store import shown_uri
 
 _MAX_REASON = 300
 
@@ -28,7 +28,7 @@ def one_line_errors(doing: str, uri: str) -> Iterator[None]:
         if len(reason) > _MAX_REASON:
             reason = f"{reason[:_MAX_REASON]}…"
         message = f"MLflow could not {doing} at {uri}: {reason}"
-        raise RunError(shown_uri(message)) from error
+        raise RunError(without_secrets(message)) from error
 
 
 def quoted(text: str) -> str:

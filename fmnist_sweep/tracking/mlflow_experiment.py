@@ -8,8 +8,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.tracking.store import shown_uri
 
 # Answers what the UI would ask about a new experiment.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -32,8 +32,8 @@ def open_experiment(client: MlflowClient, name: str, artifact_root: Path | None)
         return open_experiment(client, name, artifact_root)  # another process was faster
     if experiment.lifecycle_stage != "active":
         raise ConfigError(
-            f"experiment {name!r} at {shown_uri(client.tracking_uri)} was deleted; bring it back "
-            f"with `mlflow experiments restore -x {experiment.experiment_id}` "
+            f"experiment {name!r} at {without_secrets(client.tracking_uri)} was deleted; bring it "
+            f"back with `mlflow experiments restore -x {experiment.experiment_id}` "
             "(MLFLOW_TRACKING_URI set to that), or choose another tracking.experiment"
         )
     for tag, value in _KIND.items():

@@ -13,10 +13,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
+from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.tracking.mlflow_calls import one_line_errors, quiet_logging, quoted
 from fmnist_sweep.tracking.mlflow_entities import KEY_TAG
-from fmnist_sweep.tracking.store import shown_uri
 from fmnist_sweep.tracking.tracker import RunStatus
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -141,7 +141,9 @@ class MlflowReader:
     def _unknown(self, id_or_name: str, experiments: Sequence[str]) -> str:
         latest = self.runs(experiments)[:_SHOWN]
         told = ", ".join(f"{run.name} ({run.id})" for run in latest) or "none"
-        return f"run {id_or_name}: not found at {shown_uri(self._uri)}; the latest are: {told}"
+        return (
+            f"run {id_or_name}: not found at {without_secrets(self._uri)}; the latest are: {told}"
+        )
 
     def _calling(self, doing: str) -> AbstractContextManager[None]:
         return one_line_errors(doing, self._uri)

@@ -14,6 +14,7 @@ from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.config.yaml_text import config_yaml
 from fmnist_sweep.data import Dataset, Split
+from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.provenance import git_diff
 from fmnist_sweep.tracking.tracker import REASON_TAG, DatasetInput, RunStart, RunStatus, Tracker
 from fmnist_sweep.training.results import BEST_MODEL_FILE, RunResult
@@ -123,6 +124,11 @@ def end_failed(tracker: Tracker, key: str, reason: str, *, at: float) -> None:
     """End a run whose training went wrong, for that reason."""
     tracker.tags(key, {REASON_TAG: reason})
     tracker.end(key, RunStatus.FAILED, at=at)
+
+
+def cut_off_failed(tracker: Tracker, key: str, error: BaseException, *, at: float) -> None:
+    """End a run that an error cut off, where it is open still."""
+    tracker.cut_off(key, RunStatus.FAILED, without_secrets(str(error)), at=at)
 
 
 def provenance_tags(dataset: Dataset, split: Split, config: RunConfig) -> dict[str, str]:

@@ -7,8 +7,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import urlopen
 
+from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import RunError
-from fmnist_sweep.tracking.store import shown_uri
 
 _TIMEOUT_SECONDS = 10
 
@@ -27,6 +27,6 @@ def require_answer(uri: str) -> None:
         if isinstance(reason, ssl.SSLError):
             return  # MLflow has its own settings for certificates
         raise RunError(
-            f"the tracking server {shown_uri(uri)} does not answer: {reason}; "
+            f"the tracking server {without_secrets(uri)} does not answer: {reason}; "
             "start it, or leave out tracking.uri to use the local store"
         ) from error

@@ -15,9 +15,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fmnist_sweep.environment import quiet_mlflow
+from fmnist_sweep.environment import quiet_mlflow, without_secrets
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.provenance import without_passwords
 
 _SQLITE = "sqlite:///"
 _SERVERS = ("http", "https", "databricks")
@@ -36,7 +35,7 @@ def resolve_tracking_uri(config_uri: str | None, environment_uri: str | None, ro
         origin, uri = "MLFLOW_TRACKING_URI", environment_uri
     else:
         return local_store_uri(root)
-    given = f"{origin}={shown_uri(uri)}"
+    given = f"{origin}={without_secrets(uri)}"
     scheme = urlsplit(uri).scheme
     if scheme == "sqlite":
         path = uri.removeprefix(_SQLITE)
@@ -100,11 +99,6 @@ def require_store(uri: str) -> None:
         from fmnist_sweep.tracking.server import require_answer
 
         require_answer(uri)
-
-
-def shown_uri(uri: str) -> str:
-    """Return a URI, or a text with URIs in it, without the passwords that they carry."""
-    return without_passwords(uri)
 
 
 def _database_of(uri: str) -> Path:

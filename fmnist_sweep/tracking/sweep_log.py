@@ -37,6 +37,7 @@ from fmnist_sweep.tracking.keys import confirmation_key, sweep_key, trial_key
 from fmnist_sweep.tracking.run_log import (
     CUSTOM_BUILDER_TAG,
     CUSTOM_DATA_TAG,
+    cut_off_failed,
     end_failed,
     environment_tags,
     log_digests,
@@ -55,7 +56,7 @@ class SweepLog:
 
     Args:
         tracker: where to.
-        config: the whole config, threads resolved.
+        config: the whole config as it may be kept, threads resolved.
         name: the sweep's.
         folder: the sweep's, with `journal.jsonl`.
         best_model: where a trial's best model is.
@@ -163,9 +164,7 @@ class SweepLog:
                 if self._is_open and interrupted:
                     self._tracker.cut_off(self._sweep_key, RunStatus.KILLED, None, at=time.time())
                 elif self._is_open:
-                    self._tracker.cut_off(
-                        self._sweep_key, RunStatus.FAILED, str(error), at=time.time()
-                    )
+                    cut_off_failed(self._tracker, self._sweep_key, error, at=time.time())
             raise
 
     def is_stop_asked(self, trial: int) -> bool:
