@@ -151,6 +151,8 @@ def test_a_file_that_is_more_than_data_is_refused_and_does_nothing(
         if named in OTHERS or place % 3 == number
     }
     cases = {named: (text, [*SMALL, f"+{group}=mine"]) for named, text in chosen.items()}
+    shown = ["--cfg", "job", "--resolve", f"+{group}=mine"]
+    cases |= {f"{named}, shown": (OTHERS[named], shown) for named in OTHERS if "laughs" in named}
     done = subprocess.run(
         [sys.executable, "-c", READ_ALL], cwd=tmp_path, input=json.dumps(cases),
         env={**environment(), "SECRET": SECRET}, capture_output=True, text=True, timeout=300,
@@ -158,7 +160,7 @@ def test_a_file_that_is_more_than_data_is_refused_and_does_nothing(
     assert done.returncode == 0, done.stderr
     assert SECRET not in done.stdout
     told = json.loads(done.stdout.splitlines()[-1])
-    assert told.keys() == chosen.keys()
+    assert told.keys() == cases.keys()
     others = [f"experiments/{other}/other.yaml" for other in ("baseline", "best", "sweep")]
     for named, (code, said, seconds, left) in told.items():
         assert (code, said.count("\n"), left) == (2, 1, others), (named, said[:300])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -55,7 +55,7 @@ def check_yaml(text: str) -> None:
             raise ConfigError(f"it stands for more than {_MOST_VALUES:,} values")
 
 
-def check_references(config: dict[str, Any]) -> None:
+def check_references(config: Mapping[Any, Any]) -> None:
     """Refuse references that would multiply: what one leads to holds none, and all of it together
     has a bound.
 

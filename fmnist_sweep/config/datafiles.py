@@ -16,7 +16,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_sweep.config.bounds import MOST_BYTES, REFERENCE, check_yaml
+from fmnist_sweep.config.bounds import MOST_BYTES, REFERENCE, check_references, check_yaml
 from fmnist_sweep.config.load import first_line
 from fmnist_sweep.config.schema import SCHEMA_VERSION, check_schema_version
 from fmnist_sweep.config.shipped import shipped_conf_dir
@@ -111,6 +111,10 @@ def read_data_file(path: Path) -> DictConfig:
     for key, value in _walk(content):
         _check_key(key, path)
         _check_value(key, value, path)
+    try:
+        check_references(content)  # Hydra's `--resolve` follows them before the whole is checked
+    except ConfigError as error:
+        raise ConfigError(f"{_told(path)}: {error}") from error
     return config
 
 
