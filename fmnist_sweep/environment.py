@@ -189,7 +189,8 @@ def terminable() -> Iterator[None]:
     the process at once.
 
     Python drops an exception that a signal raises while an object is being destroyed, and freeing
-    a network's graph destroys many; so the request is kept, for `stop_if_asked` to find.
+    a network's graph destroys many; libraries turn it into errors of their own. So the request is
+    kept, for `stop_if_asked` to find, before anything is written.
     """
 
     def stop(number: int, _frame: object) -> None:

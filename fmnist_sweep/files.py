@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fmnist_sweep.environment import stop_if_asked
 from fmnist_sweep.errors import ConfigError
 
 
@@ -19,8 +20,10 @@ def write_whole(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its place only when the block ends without an error.
 
     Written beside `path`, flushed to disk, then renamed: a reader sees the old content or the
-    new, never half of it, whatever happens in between.
+    new, never half of it, whatever happens in between. Nothing is written once the process was
+    asked to stop: what it would say may come of an interrupt that some library has swallowed.
     """
+    stop_if_asked()
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_orphans(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -6,10 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
+from search_fakes import config_with
 
 from fmnist_sweep.environment import Terminated, stop_if_asked, terminable
+from fmnist_sweep.files import write_text_whole
+from fmnist_sweep.search.executor import InlineExecutor, OnEpoch, Rung
+from fmnist_sweep.search.journal import Journal
+from fmnist_sweep.search.records import Ended
+from fmnist_sweep.training.results import RunResult
 
 
 class SignalsWhileDestroyed:
@@ -63,3 +71,23 @@ def test_a_signal_interrupts_at_once_and_its_handler_comes_back() -> None:
     with pytest.raises(Terminated), terminable():
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_once_asked_to_stop_nothing_more_is_written_whatever_a_library_makes_of_it(
+    tmp_path: Path,
+) -> None:
+    def trains(rung: Rung, on_epoch: OnEpoch) -> RunResult:
+        raise ValueError("None values not supported.")  # what Keras made of an interrupt once
+
+    rung = Rung(config_with().run, 0, 1, tmp_path)
+    with terminable():
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            InlineExecutor(trains).submit(rung, lambda record: False)
+        with pytest.raises(KeyboardInterrupt):
+            Journal(tmp_path / "journal.jsonl").append(Ended("enough", at=1.0))
+        with pytest.raises(KeyboardInterrupt):
+            write_text_whole(tmp_path / "file", "text")
+    assert not list(tmp_path.iterdir())
+    write_text_whole(tmp_path / "file", "text")

@@ -257,6 +257,15 @@ def test_an_output_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "experiments" / "best").exists()
 
 
+def test_a_journal_without_its_first_line_stops_the_plan(tmp_path: Path) -> None:
+    made = plan()
+    begin(made)
+    path = made.folder / JOURNAL_FILE
+    path.write_bytes(b'{"kind":"ended","reason":"","at":1.0}\n')
+    with pytest.raises(JournalError, match=r"line 1: tells of no beginning"):
+        plan()
+
+
 def test_a_journal_that_cannot_be_read_stops_the_plan(tmp_path: Path) -> None:
     made = plan()
     begin(made)

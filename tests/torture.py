@@ -84,7 +84,7 @@ def draw(random_: random.Random, longest: float) -> Kill:
     if random_.random() < 0.5:
         return Kill(number, None, seconds=random_.uniform(0.0, longest))
     place = random_.choice(list(PLACES))
-    nth = 1 if place in ONCE else random_.randint(1, 6)
+    nth = 1 if place in ONCE else random_.randint(1, 4)
     after = place == "half a line" or random_.random() < 0.5
     return Kill(number, place, nth, after)
 
@@ -173,11 +173,13 @@ def torture(
     """
     folder.mkdir(parents=True)
     report = Report()
-    while len(report.kills) < most and len(report.missed) < 2 * most:
+    while len(report.kills) < most:
         kill = next(kills)
         ended = launcher.run(tuner, folder, kill)
         if ended.code == 0:
             report.missed.append(kill)
+            if len(report.missed) == most:
+                break
             continue
         report.kills.append(kill)
         _check_end(kill, ended.code, ended.printed, folder)

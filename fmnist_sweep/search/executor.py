@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fmnist_sweep.config.schema import RunConfig
-from fmnist_sweep.environment import without_secrets
+from fmnist_sweep.environment import stop_if_asked, without_secrets
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.training.results import EpochRecord, RunResult
 
@@ -82,6 +82,7 @@ class InlineExecutor:
         try:
             result = self._run(rung, report)
         except Exception as error:
+            stop_if_asked()  # an interrupt in a library's depths comes out as any error
             if not_the_trials:
                 raise
             if isinstance(error, OSError):

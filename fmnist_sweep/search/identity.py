@@ -66,6 +66,12 @@ def check_same_sweep(name: str, recorded: Mapping[str, Any], identity: Mapping[s
         )
 
 
+def differs_by_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two identities differ, and by nothing but the content of the data and its split."""
+    rest = [{k: v for k, v in each.items() if k not in ("data", "split")} for each in (one, other)]
+    return canonical_json(rest[0]) == canonical_json(rest[1]) and one["data"] != other["data"]
+
+
 def _plain(leaf: Leaf) -> dict[str, Any]:
     when = [[condition.path, list(condition.values)] for condition in leaf.conditions]
     return {type(leaf.domain).__name__: asdict(leaf.domain), "when": when}

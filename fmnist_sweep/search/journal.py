@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from fmnist_sweep.environment import stop_if_asked
 from fmnist_sweep.errors import JournalError
 from fmnist_sweep.search.records import Record, from_json, to_json
 
@@ -30,7 +31,9 @@ class Journal:
             self._read(path.read_bytes())
 
     def append(self, record: Record) -> None:
-        """Write a record and have it on disk when this returns."""
+        """Write a record and have it on disk when this returns; nothing where the process was asked
+        to stop (see `write_whole`)."""
+        stop_if_asked()
         line = to_line(record)
         is_new = not self.path.exists()
         if is_new:
@@ -49,11 +52,26 @@ class Journal:
     def _read(self, content: bytes) -> None:
         *lines, _torn = content.split(b"\n")
         for number, line in enumerate(lines, start=1):
-            try:
-                self.records.append(from_json(json.loads(line)))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-                raise JournalError(f"{self.path}, line {number} cannot be read: {error}") from error
+            self.records.append(_record_of(line, self.path, number))
             self._whole_bytes += len(line) + 1
+
+
+def first_record(path: Path) -> Record | None:
+    """Return a journal's first record, without reading the others; None where it has none.
+
+    Raises:
+        JournalError: the line is unreadable.
+    """
+    with path.open("rb") as file:
+        line = file.readline()
+    return _record_of(line, path, 1) if line.endswith(b"\n") else None
+
+
+def _record_of(line: bytes, path: Path, number: int) -> Record:
+    try:
+        return from_json(json.loads(line))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise JournalError(f"{path}, line {number} cannot be read: {error}") from error
 
 
 def to_line(record: Record) -> bytes:

@@ -10,13 +10,18 @@ from typing import Any
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset
 from fmnist_sweep.data.dataset import run_name
-from fmnist_sweep.errors import ConfigError, InfeasibleModel
+from fmnist_sweep.errors import ConfigError, InfeasibleModel, JournalError
 from fmnist_sweep.files import folder_in
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.search.budget import check_budget
 from fmnist_sweep.search.feasibility import WhyInfeasible, feasibility
-from fmnist_sweep.search.identity import check_same_sweep, sweep_identity, sweep_name
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
+from fmnist_sweep.search.identity import (
+    check_same_sweep,
+    differs_by_data,
+    sweep_identity,
+    sweep_name,
+)
+from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, first_record
 from fmnist_sweep.search.oracle import sample_points
 from fmnist_sweep.search.records import Begun
 from fmnist_sweep.space.checks import check_searchable
@@ -31,7 +36,8 @@ _SAMPLES = 200
 @dataclass(frozen=True)
 class SweepPlan:
     """A sweep that may begin, or go on. `epochs` are those of a full training; `pinned` the
-    paths that the command line took out of the search."""
+    paths that the command line took out of the search; `of_other_data` the sweeps that differ from
+    one that begins by nothing but the content of its data."""
 
     name: str
     folder: Path
@@ -42,6 +48,7 @@ class SweepPlan:
     prepared: Prepared
     why_infeasible: WhyInfeasible
     identity: dict[str, Any]
+    of_other_data: list[str]
 
 
 def plan_sweep(
@@ -74,10 +81,21 @@ def plan_sweep(
     identity = sweep_identity(config, space, dataset.sha256, prepared.split.sha256, build_model)
     name = sweep_name(config, run_name(label, dataset), identity)
     folder = folder_in(root / "mlruns" / "sweeps", name)
-    begun = Journal(folder / JOURNAL_FILE).records[:1]
-    if begun and isinstance(begun[0], Begun):
-        check_same_sweep(name, begun[0].identity, identity)
-    return SweepPlan(name, folder, config, space, paths, epochs, prepared, why_infeasible, identity)
+    begun = _begun(folder / JOURNAL_FILE)
+    if begun is not None:
+        check_same_sweep(name, begun.identity, identity)
+    return SweepPlan(
+        name,
+        folder,
+        config,
+        space,
+        paths,
+        epochs,
+        prepared,
+        why_infeasible,
+        identity,
+        [] if begun is not None else _of_other_data(folder, identity),
+    )
 
 
 def infeasible_share(space: Space, why_infeasible: WhyInfeasible, samples: int) -> Infeasible:
@@ -96,6 +114,30 @@ class Infeasible:
 
     share: float
     example: str | None
+
+
+def _begun(journal: Path) -> Begun | None:
+    """Return how a sweep began, None where it has not.
+
+    Raises:
+        JournalError: the journal cannot be read, or lacks its beginning.
+    """
+    records = Journal(journal).records
+    if records and not isinstance(records[0], Begun):
+        raise JournalError(f"{journal}, line 1: tells of no beginning; that line is lost")
+    return records[0] if records and isinstance(records[0], Begun) else None
+
+
+def _of_other_data(folder: Path, identity: Mapping[str, Any]) -> list[str]:
+    found = []
+    for journal in sorted(folder.parent.glob(f"*/{JOURNAL_FILE}")):
+        try:
+            begun = first_record(journal)
+        except JournalError:
+            continue  # that sweep's own trouble
+        if isinstance(begun, Begun) and differs_by_data(begun.identity, identity):
+            found.append(begun.name)
+    return found
 
 
 def _check_any_feasible(space: Space, why_infeasible: WhyInfeasible) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fmnist_sweep.environment import quiet_mlflow, without_secrets
-from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.errors import ConfigError, RunError
 
 _SQLITE = "sqlite:///"
 _SERVERS = ("http", "https", "databricks")
@@ -75,7 +75,8 @@ def prepare_store(uri: str, root: Path) -> Path | None:
 
     A new SQLite store is created, a server is asked for a sign of life once: MLflow's own retries
     would keep the user waiting for minutes. None: the server decides where artifacts go.
-    Raises ConfigError for a file that is no MLflow store, RunError for a server out of reach.
+    Raises ConfigError for a file that is no MLflow store, RunError for a server out of reach or a
+    full disk.
     """
     artifact_root = _local_database(root).parent / "artifacts"
     if uri.startswith(_SQLITE):
@@ -193,8 +194,11 @@ def _require_whole(database: Path) -> None:
         with closing(sqlite3.connect(uri, uri=True, timeout=0)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     except sqlite3.Error as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+        kind = error.sqlite_errorcode & 0xFF  # the rest says where it came up
+        if kind == sqlite3.SQLITE_BUSY:
             return  # a store at work
+        if kind in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL):
+            raise RunError(f"{database} cannot be read: {error}; is the disk full?") from error
         raise ConfigError(
             f"{database} cannot be opened as an MLflow store: {error}; "
             "move it away to have a new one made"

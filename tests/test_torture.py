@@ -1,0 +1,46 @@
+"""A few kills at drawn moments, of a sweep of each tuner; `make torture` makes a hundred."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from torture import PLACES, SIGNALS, SWEEPS, Kill, Launcher, draw, say, torture, undisturbed
+
+KILLS = 3
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Iterator[Launcher]:
+    with Launcher() as started:
+        yield started
+
+
+@pytest.mark.parametrize("tuner", SWEEPS)
+def test_killed_at_drawn_moments_it_ends_as_if_it_never_was(
+    tuner: str, launcher: Launcher, tmp_path: Path
+) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    say(f"seed {seed}")  # shown where it fails
+    random_ = random.Random(seed)
+    longest = undisturbed(launcher, tuner, tmp_path / "whole")
+    # One of each signal, and one at a place at least.
+    place = Kill(SIGNALS[0], random_.choice(list(PLACES)), nth=1, after=random_.random() < 0.5)
+    numbers = iter(SIGNALS[1:])
+    drawn = (
+        Kill(next(numbers, kill.number), kill.place, kill.nth, kill.after, kill.seconds)
+        for kill in iter(partial(draw, random_, longest), None)
+    )
+    kills = iter([place])
+    report = torture(
+        launcher,
+        tuner,
+        tmp_path / "killed",
+        (next(kills, None) or next(drawn) for _ in iter(int, 1)),
+        KILLS,
+        tmp_path / "whole",
+    )
+    assert report.kills
