@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 5000
+KILLS ?= 100
+SEED ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
 LOCK_ARGS ?=
 # CUDA=1 installs TensorFlow's CUDA libraries as well (Linux, some 3 GB more).
@@ -22,7 +24,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup ready smoke sweep baselines test lint ui bench lock clean-venv
+.PHONY: help setup ready smoke sweep baselines test lint ui torture bench lock clean-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +65,9 @@ ui: $(INSTALLED) ## browse the results in MLflow's UI, on this machine only (POR
 	@echo "MLflow's UI: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
 	@$(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT) --workers 2 \
 	  --backend-store-uri sqlite:///$(STORE) --default-artifact-root "$(CURDIR)/mlruns/artifacts"
+
+torture: ready ## kill small sweeps of every tuner at drawn moments (KILLS=100, SEED=...; 20 minutes)
+	$(BIN)/python tests/torture.py $(KILLS) $(SEED)
 
 bench: ready ## every benchmark, one after the other
 	@for file in benchmarks/*.py; do \

@@ -59,3 +59,9 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "test_accuracy" in done.stdout
     assert done.stdout.splitlines()[-1] in ("64", "128")
+
+
+def test_each_test_that_is_named_exists() -> None:
+    named = set(re.findall(r"`((?:test_\w+|torture)\.py)`", TEXT))
+    assert len(named) > 15
+    assert [name for name in named if not (REPOSITORY / "tests" / name).exists()] == []

@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGETS = ("help", "setup", "smoke", "sweep", "test", "lint", "ui", "bench", "lock")
+TARGETS = ("help", "setup", "smoke", "sweep", "test", "lint", "ui", "torture", "bench", "lock")
 LOCKS = ("requirements.lock", "requirements-cuda.lock", "requirements-build.lock")
 
 

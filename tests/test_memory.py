@@ -28,5 +28,8 @@ def grown(way: str, folder: Path) -> float:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="measured as Linux tells it")
 def test_a_sweep_grows_by_little_more_than_a_plain_loop_of_trainings(tmp_path: Path) -> None:
-    plain, ours = (grown(way, tmp_path / way) for way in ("plain", "sweep"))
-    assert ours <= plain + ALLOWED_MB, f"{ours:.1f} MB; a plain loop: {plain:.1f} MB"
+    ours = grown("sweep", tmp_path / "sweep")
+    # A plain loop grew by 133 MB; its minutes are spent only where they could make a difference.
+    if ours > ALLOWED_MB:
+        plain = grown("plain", tmp_path / "plain")
+        assert ours <= plain + ALLOWED_MB, f"{ours:.1f} MB; a plain loop: {plain:.1f} MB"
