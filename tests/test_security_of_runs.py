@@ -112,7 +112,7 @@ def test_a_model_file_runs_no_code(make: Callable[[Path, Path], None], tmp_path:
     marker, path = tmp_path / "marker", tmp_path / "best.keras"
     make(path, marker)
     with pytest.raises(RunError, match=r"best\.keras cannot be loaded: "):
-        evaluate_saved(path, data_of(config_of()).test)
+        evaluate_saved(path, data_of(config_of()).test, "0" * 64)
     assert not marker.exists()
 
 
@@ -121,7 +121,7 @@ def test_a_sweep_s_best_model_runs_no_code(tmp_path: Path, monkeypatch: pytest.M
     sweep = ["sweep.name=mine", "sweep.max_trials=1", "train.epochs=1"]
     (done,) = calls(tmp_path, [*SMALL, *QUICK_SPACE, *sweep])
     assert done.exit_code == 0, done
-    (path,) = (tmp_path / "mlruns" / "sweeps").rglob("best.keras")
+    (path,) = (tmp_path / "mlruns" / "artifacts").rglob("best.keras")
     assert load_sweep("mine").best_model() is not None
     a_lambda(path, tmp_path / "marker")
     with pytest.raises(RunError, match=r"best\.keras cannot be loaded: "):

@@ -178,7 +178,7 @@ def torture(
         ended = launcher.run(tuner, folder, kill)
         if ended.code == 0:
             report.missed.append(kill)
-            if len(report.missed) == most:
+            if len(report.missed) == 2:
                 break
             continue
         report.kills.append(kill)
