@@ -103,6 +103,17 @@ def test_what_cannot_be_sent_is_told_at_the_end(monkeypatch: pytest.MonkeyPatch)
         box.finish()
 
 
+def test_as_long_as_something_is_sent_the_end_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_AT_THE_END", 0.2)
+    tracker = Away(lambda n: time.sleep(0.05) or True)
+    box = Outbox(tracker, lambda trouble: None, "a sweep")  # type: ignore[arg-type]
+    put(box, 30)
+    box.finish()
+    assert tracker.taken == list(range(30))
+
+
 def test_after_an_error_it_sends_for_a_moment_and_lets_the_error_through(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

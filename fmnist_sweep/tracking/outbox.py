@@ -103,12 +103,16 @@ class Outbox:
         return self._tracker.where(key)
 
     def finish(self) -> None:
-        """Wait until everything was sent.
+        """Wait until everything was sent, however long that takes.
 
         Raises:
-            NotTracked: something could not be sent in minutes; says why.
+            NotTracked: for minutes nothing could be sent; says why.
         """
+        left = len(self._calls)
         trouble = self.drain(_PATIENCE_AT_THE_END)
+        while trouble is not None and len(self._calls) < left:
+            left = len(self._calls)
+            trouble = self.drain(_PATIENCE_AT_THE_END)
         if trouble is not None:
             raise NotTracked(
                 f"{self._what}: {len(self._calls)} messages to the tracker could not be sent: "
