@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from queue import Queue
 from typing import Any, Self
@@ -87,6 +88,17 @@ def draw(random_: random.Random, longest: float) -> Kill:
     nth = 1 if place in ONCE else random_.randint(1, 4)
     after = place == "half a line" or random_.random() < 0.5
     return Kill(number, place, nth, after)
+
+
+def each_place(random_: random.Random) -> list[Kill]:
+    """Return a kill by each signal at each place, the first time that it comes by."""
+    each = [
+        Kill(number, place, 1, after=place == "half a line" or random_.random() < 0.5)
+        for place in PLACES
+        for number in SIGNALS
+    ]
+    random_.shuffle(each)
+    return each
 
 
 @dataclass
@@ -264,11 +276,13 @@ def _config(folder: Path) -> list[str]:
     return [line for line in path.read_text().splitlines() if not line.startswith("#")]
 
 
-def main(kills: int = 100, seed: int | None = None, at_once: int = 2, a_sweep: int = 5) -> None:
-    """Make so many kills, over all tuners, and print what came of them."""
+def main(kills: int = 100, seed: int | None = None, at_once: int = 2, a_sweep: int = 3) -> None:
+    """Make so many kills at least, over all tuners, by each signal at each place among them, and
+    print what came of them."""
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     say(f"seed {seed}: {kills} kills")
     folder = Path(tempfile.mkdtemp(prefix="torture-"))  # stays where something goes wrong
+    placed = each_place(random.Random(seed))
     with ExitStack() as stack:
         launchers = Queue[Launcher]()
         for _ in range(at_once):
@@ -284,7 +298,9 @@ def main(kills: int = 100, seed: int | None = None, at_once: int = 2, a_sweep: i
         def killed(number: int) -> Report:
             tuner = list(SWEEPS)[number % len(SWEEPS)]
             random_ = random.Random(f"{seed}/{number}")
-            drawn = iter(partial(draw, random_, 1.1 * took[tuner]), None)
+            drawn = chain(
+                placed[number : number + 1], iter(partial(draw, random_, took[tuner]), None)
+            )
             launcher = launchers.get()
             try:
                 report = torture(
@@ -298,13 +314,17 @@ def main(kills: int = 100, seed: int | None = None, at_once: int = 2, a_sweep: i
         with ThreadPoolExecutor(at_once) as pool:
             took = dict(zip(SWEEPS, pool.map(wholly, SWEEPS), strict=True))
             reports: list[Report] = []
-            while sum(len(report.kills) for report in reports) < kills:
+            while sum(len(report.kills) for report in reports) < kills or len(reports) < len(
+                placed
+            ):
                 first = len(reports)
                 reports += pool.map(killed, range(first, first + len(SWEEPS)))
     shutil.rmtree(folder)
     made = Counter(kill.number.name for report in reports for kill in report.kills)
     missed = sum(len(report.missed) for report in reports)
     latest = max(report.latest for report in reports)
+    places = Counter(kill.place for report in reports for kill in report.kills if kill.place)
+    say(f"at places: {dict(places)}")
     say(
         f"{made.total()} kills survived of {made.total()} made ({dict(made)}), over "
         f"{len(reports)} sweeps; {missed} came too late; a sweep that was asked to end did so "
