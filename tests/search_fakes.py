@@ -19,7 +19,7 @@ from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.files import digest_of
 from fmnist_sweep.search.executor import OnEpoch, Rung, RungOutcome
 from fmnist_sweep.search.feasibility import feasibility
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, to_line
+from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, to_lines
 from fmnist_sweep.search.leaders import Leaders
 from fmnist_sweep.search.loop import SweepLoop
 from fmnist_sweep.search.records import Record, to_json
@@ -199,5 +199,5 @@ def journal_of(records: list[Record], folder: Path) -> Path:
     """Write records as a journal, in one go."""
     path = folder / JOURNAL_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"".join(map(to_line, records)))
+    path.write_bytes(to_lines(records))
     return path

@@ -43,7 +43,7 @@ def strike(module: str, path: str, nth: int, after: bool, number: int, half_line
         if calls == nth and after:
             if name == "to_line":  # what was to be written is so by half
                 with Path(half_line).open("ab") as file:
-                    file.write(answer[: len(answer) // 2])
+                    file.write(answer[0][: len(answer[0]) // 2])
             os.kill(os.getpid(), number)
         return answer
 
