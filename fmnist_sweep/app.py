@@ -17,7 +17,8 @@ from fmnist_sweep.errors import ConfigError, FmnistSweepError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; return its exit code: 0, 1 (trouble), 2 (a user's mistake), 130 (Ctrl-C).
+    """Run the program; return its exit code: 0, 1 (trouble), 2 (a user's mistake), 130
+    (Ctrl-C), 143 (SIGTERM).
 
     `argv`: what follows the program's name; by default that of this process.
     """
@@ -104,7 +105,7 @@ def _is_config(argument: str) -> bool:
 
 def _exit_code(program: Callable[[], None]) -> int:
     try:
-        with environment.terminable():
+        with environment.terminable(at_once_the_second_time=True):
             program()
     except environment.Terminated as terminated:
         return _report("terminated", terminated.exit_code)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from fmnist_sweep import environment
 from fmnist_sweep.config.schema import Config
+from fmnist_sweep.environment import MASK
 from fmnist_sweep.errors import FmnistSweepError
 from fmnist_sweep.search.records import Begun
 from fmnist_sweep.search.trial_folders import trial_folder
-from fmnist_sweep.tracking import SWEEPS, open_reader
+from fmnist_sweep.tracking import open_reader
 from fmnist_sweep.tracking.keys import sweep_key, trial_key
 from fmnist_sweep.tracking.run_log import BEST_MODEL_ARTIFACT
 from fmnist_sweep.training.results import BEST_MODEL_FILE
@@ -27,24 +28,25 @@ def best_model_files(
     local = trial_folder(sweep, number) / BEST_MODEL_FILE
     if local.exists():
         yield local
-    if not config.tracking.enabled:
-        return
     try:
-        fetched = _fetch(config, begun, number, fetch_into)
+        yield from _fetched(config, begun, number, fetch_into)
     except (FmnistSweepError, OSError) as error:
         _log.warning("trial %d: its best model cannot be fetched: %s", number, error)
-        return
-    if fetched is not None:
-        _log.info("trial %d: its best model was fetched from MLflow", number)
-        yield fetched
 
 
-def _fetch(config: Config, begun: Begun, number: int, folder: Path) -> Path | None:
+def _fetched(config: Config, begun: Begun, number: int, folder: Path) -> Iterator[Path]:
+    tracking = config.tracking
+    if MASK in (tracking.uri or ""):  # what is kept of an address has no password
+        tracking = tracking.model_copy(update={"uri": None})
     reader = open_reader(
-        config.tracking,
+        tracking,
         root=Path.cwd(),
         environment_uri=environment.tracking_uri_from_environment(),
     )
+    # In whichever experiment: the config may have named another one since.
     key = trial_key(sweep_key(begun.name, begun.at), number)
-    runs = reader.runs_of_key([config.tracking.experiment or SWEEPS], key)
-    return reader.file(runs[0], BEST_MODEL_ARTIFACT, folder) if runs else None
+    for run in reader.runs_of_key(reader.experiments(), key):
+        fetched = reader.file(run, BEST_MODEL_ARTIFACT, folder)
+        if fetched is not None:
+            _log.info("trial %d: its best model was fetched from MLflow", number)
+            yield fetched

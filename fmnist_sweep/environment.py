@@ -83,7 +83,7 @@ def _stderr_aside() -> Iterator[None]:
         os.dup2(aside.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             os.dup2(before, 2)
             aside.seek(0)
             os.write(2, aside.read())
@@ -113,6 +113,9 @@ _NUMERIC_SETTINGS = (
 )  # fmt: skip
 
 
+MASK = "***"
+
+
 def without_secrets(text: str) -> str:
     """Return a text without the secrets of the environment, `***` in their places.
 
@@ -125,20 +128,22 @@ def without_secrets(text: str) -> str:
             found |= {value, *value.splitlines()}  # in a diff each line has a sign before it
         for password in _PASSWORD.findall(value):
             found |= {password[1], unquote(password[1])}
-    text = _PASSWORD.sub(r"\1:***@", text)
+    text = _PASSWORD.sub(rf"\1:{MASK}@", text)
+    text = _PARAMETER.sub(rf"\1{MASK}", text)
     for secret in sorted({value.strip() for value in found}, key=len, reverse=True):
         if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "***")
+            text = text.replace(secret, MASK)
     return text
 
 
 _SECRET_NAME = re.compile(
     r"SECRET|TOKEN|PASSW|PASSPHRASE|PRIVATE|CREDENTIAL|API_?KEY|ACCESS_?KEY"
-    r"|(^|_)KEY$|(^|_)(AUTH|PASS)(_|$)|_PWD$",
+    r"|_KEY$|(^|_)(AUTH|AUTHORIZATION|DSN|PASS|PAT|PW)(_|$)|_PWD$",
     re.IGNORECASE,
 )
 _NAME_OF_A_PLACE = re.compile(r"_(DIR|FILE|PATH|SOCK)$", re.IGNORECASE)
 _PASSWORD = re.compile(r"(://[^/@:\s\"']*):([^/@\s\"']*)@")
+_PARAMETER = re.compile(r"([?&](?:password|passwd|token|secret|key)=)[^&\s\"']+", re.IGNORECASE)
 _SHORTEST_SECRET = 8
 
 
@@ -184,9 +189,9 @@ def use_threads(threads: int) -> None:
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
-    """Have SIGTERM interrupt the block as Ctrl-C does, but as `Terminated`; a second signal ends
-    the process at once.
+def terminable(*, at_once_the_second_time: bool = False) -> Iterator[None]:
+    """Have SIGTERM interrupt the block as Ctrl-C does, but as `Terminated`. A second signal does so
+    again, or ends the process at once. Inside another such block it changes nothing.
 
     Python drops an exception that a signal raises while an object is being destroyed, and freeing
     a network's graph destroys many; libraries turn it into errors of their own. So the request is
@@ -194,11 +199,15 @@ def terminable() -> Iterator[None]:
     """
 
     def stop(number: int, _frame: object) -> None:
-        if _asked_to_stop:
-            os._exit(128 + number)  # asked twice: at once; what is on disk is whole
+        if _asked_to_stop and at_once_the_second_time:
+            os._exit(128 + number)  # what is on disk is whole
         _asked_to_stop.append(Terminated if number == signal.SIGTERM else KeyboardInterrupt)
         raise _asked_to_stop[-1]
 
+    global _is_terminable
+    if _is_terminable:
+        yield
+        return
     numbers = [signal.SIGTERM]
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as for a job in the background
         numbers.append(signal.SIGINT)
@@ -214,9 +223,11 @@ def terminable() -> Iterator[None]:
             report_dropped(dropped)
 
     sys.unraisablehook = report_unless_kept
+    _is_terminable = True
     try:
         yield
     finally:
+        _is_terminable = False
         sys.unraisablehook = report_dropped
         _asked_to_stop.clear()
         for number, handler in before.items():
@@ -234,6 +245,7 @@ def stop_if_asked() -> None:
 
 
 _asked_to_stop: list[type[KeyboardInterrupt]] = []
+_is_terminable = False
 
 
 class Terminated(KeyboardInterrupt):

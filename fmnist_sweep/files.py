@@ -38,6 +38,13 @@ def write_whole(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Have a file that was written beside `path` take its place, once it is on disk."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
 def _remove_orphans(path: Path) -> None:
     """Remove what a process left that was killed while it wrote that file."""
     for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):

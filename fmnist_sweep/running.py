@@ -30,6 +30,7 @@ from fmnist_sweep.search.trial_folders import TrialFolders, trial_folder
 from fmnist_sweep.space.overrides import apply_overrides
 from fmnist_sweep.sweep import CONFIG_FILE, Sweep
 from fmnist_sweep.tracking import SWEEPS, open_tracker
+from fmnist_sweep.tracking.kept_models import candidates
 from fmnist_sweep.tracking.outbox import OnTrouble, Outbox, keep_quiet, sending
 from fmnist_sweep.tracking.sweep_log import SweepLog
 from fmnist_sweep.training.batches import ImageSet
@@ -74,9 +75,21 @@ def run_sweep(
         SweepStopped: too many trials failed, or another process runs this sweep.
         NotTracked: the sweep came to its end, and not all of it could be told to the tracker.
     """
-    plan = plan_sweep(config, build_model, data, label=label, pinned=pinned, root=Path.cwd())
-    if on_plan is not None:
-        on_plan(plan)
+    with environment.terminable():
+        plan = plan_sweep(config, build_model, data, label=label, pinned=pinned, root=Path.cwd())
+        if on_plan is not None:
+            on_plan(plan)
+        return _tracked(plan, build_model, data is not None, overrides, observer, on_trouble)
+
+
+def _tracked(
+    plan: SweepPlan,
+    build_model: ModelBuilder | None,
+    own_data: bool,
+    overrides: tuple[str, ...],
+    observer: Observer | None,
+    on_trouble: OnTrouble,
+) -> Sweep:
     check_writable(Path.cwd(), "mlruns/sweeps", "mlruns/artifacts", "experiments/best")
     tracker = open_tracker(
         plan.config.tracking,
@@ -85,7 +98,7 @@ def run_sweep(
         experiment=plan.config.tracking.experiment or SWEEPS,
     )
     with lock.held(plan.folder / "lock"), sending(tracker, on_trouble, plan.name) as outbox:
-        return _run(plan, outbox, build_model, data is not None, overrides, observer)
+        return _run(plan, outbox, build_model, own_data, overrides, observer)
 
 
 def _run(
@@ -113,10 +126,12 @@ def _run(
     )
     write_text_whole(plan.folder / CONFIG_FILE, canonical_json(_as_given(kept)))
     state = SweepState(config.sweep.objective)
-    # Confirmations decide among the best; without any, the best one wins.
-    confirmed = config.sweep.confirm
-    leaders = Leaders(config.sweep.objective, 1 if confirmed is None else confirmed.top)
-    folders = TrialFolders(plan.folder, leaders, outbox.then)
+    folders = TrialFolders(
+        plan.folder,
+        Leaders(config.sweep.objective, candidates(config)),
+        lambda number: bool(state.trials[number].confirmations),
+        outbox.then,
+    )
     with log.ends_what_is_open():
         journal = Journal(plan.folder / JOURNAL_FILE)
         log.replay(journal, state)
@@ -144,7 +159,8 @@ def _run(
         )
         if state.begun is None:
             # Checkpoints without a journal are of a sweep that nobody knows any more.
-            shutil.rmtree(plan.folder / "trials", ignore_errors=True)
+            for left in ("trials", "stop"):
+                shutil.rmtree(plan.folder / left, ignore_errors=True)
             loop.record(_begun(plan, overrides))
         reason = loop.run()
         confirm(config, state, executor, plan.folder, loop)
@@ -160,6 +176,7 @@ def _run(
             loop.record(Ended(reason, at=time.time()))
         untracked = None if config.tracking.enabled or state.best is None else state.best.number
         folders.clear(but=untracked)
+        shutil.rmtree(plan.folder / "stop", ignore_errors=True)  # asked too late
     outbox.finish()
     return Sweep(plan.name, plan.folder, config, state, best_file, log.run_id)
 

@@ -16,15 +16,18 @@ from fmnist_sweep.files import check_writable, folder_in, size_of, write_text_wh
 from fmnist_sweep.provenance import command
 from fmnist_sweep.report.baselines import Baseline, markdown, write_baseline_file
 from fmnist_sweep.report.console import console, print_commands
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
+from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, first_record
 from fmnist_sweep.search.lock import held
-from fmnist_sweep.search.records import TrialStatus
+from fmnist_sweep.search.records import Begun, TrialStatus
 from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.search.stopping import request_stop
 from fmnist_sweep.tracking import SWEEPS, TRAININGS, open_cleaner, open_reader
 from fmnist_sweep.tracking.baseline_runs import gather
+from fmnist_sweep.tracking.keys import sweep_key
 from fmnist_sweep.tracking.mlflow_calls import quoted
-from fmnist_sweep.tracking.mlflow_reader import MlflowReader
+from fmnist_sweep.tracking.mlflow_cleaner import MlflowCleaner
+from fmnist_sweep.tracking.mlflow_entities import KEY_TAG
+from fmnist_sweep.tracking.mlflow_reader import MlflowReader, SeenRun
 
 _PAGE = Path("docs") / "baselines.md"
 
@@ -51,37 +54,63 @@ def clean(config: Config, name: str, sure: str | None = None) -> None:
     if sure not in (None, "yes"):
         raise ConfigError(f"clean: {sure}: must be yes, or left out to be shown the sizes only")
     folder = folder_in(Path.cwd() / "mlruns" / "sweeps", name)
-    cleaner = open_cleaner(
-        config.tracking,
-        root=Path.cwd(),
-        environment_uri=environment.tracking_uri_from_environment(),
-    )
-    of_the_sweep = f"tags.`sweep.name` = {quoted(name)}"
-    runs = _reader(config).runs(_experiments(config), of_the_sweep, deleted=True)
+    cleaner, runs = _runs_of_sweep(config, folder)
     if not runs and not folder.is_dir():
         there = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
         raise ConfigError(f"sweep {name}: not found; there are: {', '.join(there) or 'none'}")
-    out, artifacts = console(), cleaner.artifact_bytes(runs)
-    shown = "on the server" if artifacts is None else _megabytes(artifacts)
-    out.print(f"{counted(len(runs), 'run')} in MLflow, their artifacts: {shown}")
+    out = console()
+    if cleaner is not None:
+        artifacts = cleaner.artifact_bytes(runs)
+        shown = "on the server" if artifacts is None else _megabytes(artifacts)
+        out.print(f"{counted(len(runs), 'run')} in MLflow, their artifacts: {shown}")
     out.print(f"{folder.relative_to(Path.cwd())}: {_megabytes(size_of(folder))}")
     if sure is None:
         print_commands(out, {"delete it": f"{command(())} clean {name} yes"})
         return
     with held(folder / "lock"):
-        cleaner.delete(runs)
+        if cleaner is not None:
+            cleaner.delete(runs)
         shutil.rmtree(folder)
-    out.print(
-        "deleted" if cleaner.frees_space else "deleted here; `mlflow gc` on the server frees it"
-    )
+    freed = cleaner is None or cleaner.frees_space
+    out.print("deleted" if freed else "deleted here; `mlflow gc` on the server frees it")
     out.print("exported configs in experiments/best are left as they are")
+
+
+def _runs_of_sweep(config: Config, folder: Path) -> tuple[MlflowCleaner | None, list[SeenRun]]:
+    """Return a sweep's runs, and what deletes them: None where nothing is tracked.
+
+    Of a sweep that has its folder those that it began itself, since another one may have its name
+    in the same store; of one whose folder is gone all of that name.
+    """
+    journal = folder / JOURNAL_FILE
+    if not config.tracking.enabled:
+        return None, []
+    try:
+        cleaner = open_cleaner(
+            config.tracking,
+            root=Path.cwd(),
+            environment_uri=environment.tracking_uri_from_environment(),
+        )
+    except ConfigError:
+        if journal.exists():  # it was made without tracking
+            return None, []
+        raise
+    of_that_name = f"tags.`sweep.name` = {quoted(folder.name)}"
+    runs = _reader(config).runs(_experiments(config), of_that_name, deleted=True)
+    begun = first_record(journal) if journal.exists() else None
+    if isinstance(begun, Begun):
+        key = sweep_key(begun.name, begun.at)
+        runs = [run for run in runs if f"{run.tags.get(KEY_TAG)}/".startswith(f"{key}/")]
+    return cleaner, runs
 
 
 def stop(config: Config, run: str) -> None:
     """Ask a sweep to stop one trial, named as its run is, after the epoch that it is in."""
     name, _, number = run.rpartition("-")
+    if not name:
+        raise ConfigError(f"stop: {run}: must be a trial as its run is called, SWEEP-NUMBER")
     check_file_name(name, f"stop: TRIAL={run}")
-    folder = Path.cwd() / "mlruns" / "sweeps" / name
+    folder = folder_in(Path.cwd() / "mlruns" / "sweeps", name)
     state = SweepState.after(Journal(folder / JOURNAL_FILE), config.sweep.objective)
     if state.begun is None:
         there = sorted(path.parent.name for path in folder.parent.glob(f"*/{JOURNAL_FILE}"))

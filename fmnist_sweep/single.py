@@ -156,9 +156,11 @@ def _sent(outbox: Outbox, folder: Path, name: str) -> NotTracked | None:
     """Wait until all was sent; what could not be, is kept, and the error says where."""
     try:
         outbox.finish()
-    except NotTracked as error:
+    except BaseException as error:  # an interrupt too: the training is done
         kept = Path.cwd() / "mlruns" / "unsent" / name
         shutil.copytree(folder, kept)
+        if not isinstance(error, NotTracked):
+            raise
         return NotTracked(f"{error}. The trained model is in {kept}")
     return None
 

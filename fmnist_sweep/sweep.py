@@ -78,8 +78,11 @@ class Sweep:
                     return load_saved(path, best.result.best_weights_sha256)
                 except RunError as error:
                     reasons.append(str(error))
-        told = "; ".join(reasons) or "MLflow has it no more"
-        raise RunError(f"sweep {self.name}: the best model is not to be had: {told}")
+        told = "; ".join(reasons) or "neither the sweep's folder nor MLflow has it"
+        raise RunError(
+            f"sweep {self.name}: the best model is not to be had: {told}; "
+            "`best_config` says how to train it again"
+        )
 
     def _best(self) -> Trial:
         if self.state.best is None:

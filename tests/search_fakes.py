@@ -27,6 +27,7 @@ from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.search.stopping import StopRequests
 from fmnist_sweep.search.trial_folders import TrialFolders
 from fmnist_sweep.space.reading import read_space
+from fmnist_sweep.tracking.kept_models import candidates
 from fmnist_sweep.training.preparation import Prepared, epochs_of
 from fmnist_sweep.training.results import EpochRecord, RunResult
 
@@ -181,7 +182,12 @@ def run(
         journal,
         state,
         executor,
-        TrialFolders(folder, Leaders(config.sweep.objective, 1), lambda call: call()),
+        TrialFolders(
+            folder,
+            Leaders(config.sweep.objective, candidates(config)),
+            lambda number: bool(state.trials[number].confirmations),
+            lambda call: call(),
+        ),
         stops or StopRequests(folder),
         observer,
         why_infeasible or feasibility(config, space, prepared(), on_paper=True),

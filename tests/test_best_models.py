@@ -99,5 +99,38 @@ def test_a_winner_whose_model_is_gone_is_fetched_or_trained_again(
     (again,) = calls(finished, [*SWEEP, "sweep.max_trials=3"])
     assert again.exit_code == 0, again
     second = json.loads(journal.read_bytes().splitlines()[place])
-    assert {**second, "at": 0} == {**first, "at": 0}
+    own = {"at": 0, "crc32": ""}
+    assert {**second, **own} == {**first, **own}
     assert not list(sweep_folder(finished).rglob("*.keras"))
+
+
+ONE_VALUE = [
+    *SMALL, "model=small_cnn", "model.conv_blocks=[{channels: 4}]", "model.fc_layers=[]",
+    "train.epochs=1", "sweep.name=mine",
+    "+space.train.optimizer.learning_rate={float: [1e-2, 5e-2], log: true}",
+]  # fmt: skip
+
+
+def test_a_winner_by_confirmation_is_kept_though_another_scored_better(tmp_path: Path) -> None:
+    confirmed = [*ONE_VALUE, "sweep.confirm={top: 3, seeds: 2}", "sweep.max_trials=3"]
+    (done,) = calls(tmp_path, [*confirmed, "tracking.keep_checkpoints=1", "train.seed=2"])
+    assert done.exit_code == 0, done
+    assert "winner: trial 2" in done.out, "the search's own scores have another leader"
+    assert trials_with_model(tmp_path) == {"2"}
+    assert best_model(tmp_path) == (True, "")
+
+
+def test_a_confirmed_winner_is_kept_when_a_larger_budget_finds_a_better_score(
+    tmp_path: Path,
+) -> None:
+    confirmed = [*ONE_VALUE, "sweep.confirm={top: 1, seeds: 2}", "tracking=off", "train.seed=5"]
+    done = calls(tmp_path, *([*confirmed, f"sweep.max_trials={trials}"] for trials in (2, 5)))
+    assert [call.exit_code for call in done] == [0, 0], done
+    assert best_model(tmp_path) == (True, "")
+
+
+@pytest.mark.parametrize("later", ["tracking.experiment=other", "tracking=off"])
+def test_tracking_that_changed_since_loses_no_model(later: str, finished: Path) -> None:
+    (again,) = calls(finished, [*SWEEP, "sweep.max_trials=3", later])
+    assert again.exit_code == 0, again
+    assert best_model(finished) == (True, "")

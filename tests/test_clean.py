@@ -68,3 +68,27 @@ def test_a_sweep_that_runs_and_names_that_are_none_are_refused(place: Path) -> N
         (refused,) = calls(place, ["clean", *words])
         assert (refused.exit_code, refused.out) == (2, "")
         assert told in refused.err
+
+
+def test_a_sweep_without_tracking_is_deleted_too(tmp_path: Path) -> None:
+    made, shown, deleted = calls(
+        tmp_path, [*SWEEP, "sweep.name=one", "tracking=off"], ["clean", "one"],
+        ["clean", "one", "yes"],
+    )  # fmt: skip
+    assert [made.exit_code, shown.exit_code, deleted.exit_code] == [0, 0, 0], (shown, deleted)
+    assert not list((tmp_path / "mlruns" / "sweeps").iterdir())
+
+
+def test_a_sweep_of_the_same_name_in_another_folder_keeps_its_runs(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    uri = f"tracking.uri=sqlite:///{there / 'mlruns' / 'mlflow.db'}"
+    for folder in (there, here):
+        folder.mkdir()
+        (made,) = calls(folder, [*SWEEP, "sweep.name=one", uri])
+        assert made.exit_code == 0, made
+    assert len(names(there)) == 6
+    (deleted,) = calls(here, ["clean", "one", "yes", uri])
+    assert deleted.exit_code == 0, deleted
+    assert names(there) == ["one", "one-0", "one-1"]
+    (whole,) = calls(there, [*SWEEP, "sweep.name=one", "sweep.max_trials=3"])
+    assert whole.exit_code == 0, whole

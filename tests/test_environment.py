@@ -48,7 +48,7 @@ def test_a_second_signal_ends_the_process_at_once(number: signal.Signals) -> Non
     code = (
         "import time\n"
         "from fmnist_sweep.environment import terminable\n"
-        "with terminable():\n"
+        "with terminable(at_once_the_second_time=True):\n"
         "    try:\n"
         "        print('waits', flush=True)\n"
         "        time.sleep(600)\n"

@@ -255,7 +255,7 @@ def _journal(folder: Path) -> list[Any]:
             return {
                 key: timeless(inner)
                 for key, inner in value.items()
-                if key not in ("at", "seconds", "epoch_seconds", "train_seconds")
+                if key not in ("at", "crc32", "seconds", "epoch_seconds", "train_seconds")
             }
         return value
 

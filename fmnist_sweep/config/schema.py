@@ -209,7 +209,14 @@ class TrackingConfig(Strict):
     tags: dict[str, str]
     note: str | None
     every_steps: PositiveInt | None
-    keep_checkpoints: PositiveInt | None
+    keep_checkpoints: PositiveInt | None = None  # sweeps from before it have configs without it
+
+    @field_validator("tags")
+    @classmethod
+    def _none_that_is_a_request(cls, tags: dict[str, str]) -> dict[str, str]:
+        if "stop" in tags:
+            raise ValueError("tags.stop stops every trial that has it; allowed: other names")
+        return tags
 
 
 class RunConfig(Strict):

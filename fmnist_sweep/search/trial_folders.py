@@ -28,12 +28,20 @@ class TrialFolders:
     Args:
         sweep: the sweep's own folder.
         leaders: ranks the trials whose last rung has ended; those in it may still win.
+        is_confirmed: whether a trial was confirmed, so that it may win whatever it scored.
         when_sent: calls what it is given once the tracker has all that it was told so far.
     """
 
-    def __init__(self, sweep: Path, leaders: Leaders, when_sent: WhenSent) -> None:
+    def __init__(
+        self,
+        sweep: Path,
+        leaders: Leaders,
+        is_confirmed: Callable[[int], bool],
+        when_sent: WhenSent,
+    ) -> None:
         self._sweep = sweep
         self._leaders = leaders
+        self._is_confirmed = is_confirmed
         self._when_sent = when_sent
 
     def of(self, number: int) -> Path:
@@ -51,7 +59,9 @@ class TrialFolders:
         """
         CheckpointFolder(self.of(number)).clear()
         beaten = number if score is None else self._leaders.take_in(number, score)
-        if beaten is not None and self.of(beaten).exists():
+        if beaten is None or self._is_confirmed(beaten):
+            return
+        if self.of(beaten).exists():
             self._when_sent(partial(shutil.rmtree, self.of(beaten), ignore_errors=True))
 
     def clear(self, *, but: int | None = None) -> None:

@@ -15,6 +15,7 @@ from fmnist_sweep.files import size_of
 from fmnist_sweep.tracking.mlflow_calls import one_line_errors
 from fmnist_sweep.tracking.mlflow_reader import SeenRun
 
+_RUNS_AT_ONCE = 1000  # a command line has its bounds
 _SQL = ("sqlite:", "postgresql", "mysql", "mssql")
 
 
@@ -49,6 +50,10 @@ class MlflowCleaner:
                 self._client.delete_run(run.id)
         if not runs or not self.frees_space:
             return
+        for first in range(0, len(runs), _RUNS_AT_ONCE):
+            self._free(runs[first : first + _RUNS_AT_ONCE])
+
+    def _free(self, runs: Sequence[SeenRun]) -> None:
         ids = ",".join(run.id for run in runs)
         # MLflow's own command; its parts have no public names.
         done = subprocess.run(

@@ -97,6 +97,11 @@ class MlflowReader:
             view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
             return [_seen(run) for run in self._search(ids, condition, view)] if ids else []
 
+    def experiments(self) -> list[str]:
+        """Return the names of all experiments."""
+        with self._calling("list the experiments"):
+            return [found.name for found in self._client.search_experiments()]
+
     def runs_of_key(self, experiments: Sequence[str], key: str) -> list[SeenRun]:
         """Return the runs that were started under that key; as a rule there is one at the most."""
         return self.runs(experiments, f"tags.`{KEY_TAG}` = {quoted(key)}")

@@ -110,10 +110,12 @@ class MlflowTracker:
             new = {n: text for n, text in tag_texts(tags).items() if standing.get(n) != text}
             self._set_tags(run, new)
 
-    def file(self, key: str, path: Path, folder: str = "") -> None:
+    def file(
+        self, key: str, path: Path, folder: str = "", *, even_if_finished: bool = False
+    ) -> None:
         """Upload a file as an artifact, into that artifact folder, replacing an older one."""
         run = self._run(key)
-        if run.status is not RunStatus.FINISHED:
+        if even_if_finished or run.status is not RunStatus.FINISHED:
             with self._calling(f"store {path.name} of run {key!r}"):
                 self._client.log_artifact(run.id, str(path), folder or None)
 

@@ -69,9 +69,11 @@ class Outbox:
         """Set tags."""
         self._put(partial(self._tracker.tags, key, tags))
 
-    def file(self, key: str, path: Path, folder: str = "") -> None:
+    def file(
+        self, key: str, path: Path, folder: str = "", *, even_if_finished: bool = False
+    ) -> None:
         """Upload a file, which has to stay where it is until it was sent: see `then`."""
-        self._put(partial(self._tracker.file, key, path, folder))
+        self._put(partial(self._tracker.file, key, path, folder, even_if_finished=even_if_finished))
 
     def content(self, key: str, make: Callable[[], str | bytes], name: str) -> None:
         """Write an artifact of that name; `make` is called when it is sent."""
@@ -180,8 +182,8 @@ class Outbox:
     def _look_for_stops(self) -> None:
         for key in () if self._trouble else tuple(self._trials):
             with suppress(Exception):  # what is wrong shows when something is sent
-                if self._tracker.is_stop_asked(key):
-                    self._to_stop.add(key)
+                is_asked = self._tracker.is_stop_asked(key)
+                (self._to_stop.add if is_asked else self._to_stop.discard)(key)
 
     def _say(self, trouble: str | None) -> None:
         if (trouble is None) != (self._trouble is None):

@@ -105,10 +105,12 @@ def log_metrics(tracker: Tracker, key: str, result: RunResult, *, at: float) -> 
     tracker.metrics(key, final_metrics(result), step=result.last_epoch, at=at)
 
 
-def log_best_model(tracker: Tracker, key: str, best_model: Path) -> None:
+def log_best_model(
+    tracker: Tracker, key: str, best_model: Path, *, even_if_finished: bool = False
+) -> None:
     """Log a training's best model; a file that is gone was logged before."""
     if best_model.exists():
-        tracker.file(key, best_model, CHECKPOINTS)
+        tracker.file(key, best_model, CHECKPOINTS, even_if_finished=even_if_finished)
 
 
 def log_digests(tracker: Tracker, key: str, result: RunResult) -> None:

@@ -16,7 +16,6 @@ from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.errors import InfeasibleModel, RunError
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.search.journal import Journal
-from fmnist_sweep.search.leaders import Leaders
 from fmnist_sweep.search.records import (
     Asked,
     Begun,
@@ -85,9 +84,7 @@ class SweepLog:
         self._base = config.run
         self._name = name
         self._folder = folder
-        most = config.tracking.keep_checkpoints
-        leaders = None if most is None else Leaders(config.sweep.objective, most)
-        self._models = KeptModels(tracker, best_model, self._key, leaders)
+        self._models = KeptModels(tracker, best_model, self._key, config)
         self._dataset = dataset
         self._split = split
         self._custom_builder = custom_builder
@@ -238,13 +235,12 @@ class SweepLog:
             end_failed(self._tracker, key, record.reason or "", at=record.at)
             self._open_runs.discard(key)
             return
-        assert record.result is not None  # a completed rung has both
-        assert record.score is not None
+        assert record.result is not None  # a completed rung has one
         log_metrics(self._tracker, key, record.result, at=record.at)
         if self._final_asks is not None and record.ask not in self._final_asks:
             return
         log_digests(self._tracker, key, record.result)
-        self._models.log(record.trial, record.score)
+        self._models.log(record.trial, state)
         environments = state.environments_of(state.trials[record.trial])
         if len(environments) > 1:
             log_environments(self._tracker, key, environments)
@@ -292,6 +288,7 @@ class SweepLog:
             self._tracker.metrics(self._sweep_key, metrics, step=state.ends, at=record.at)
         if self._replayed_to is not None and record is not self._replayed_to:
             return
+        self._models.settle(state)
         log_summary(self._tracker, self._sweep_key, self._folder, state)
         self._tracker.tags(self._sweep_key, {"sweep.ended": record.reason})
         self._tracker.end(self._sweep_key, RunStatus.FINISHED, at=record.at)

@@ -74,10 +74,13 @@ class Tracker(Protocol):
     def tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Set tags."""
 
-    def file(self, key: str, path: Path, folder: str = "") -> None:
+    def file(
+        self, key: str, path: Path, folder: str = "", *, even_if_finished: bool = False
+    ) -> None:
         """Upload a file as an artifact, into that artifact folder, replacing an older one.
 
-        The files of a run that has FINISHED stay as they are; so with `content`.
+        The files of a run that has FINISHED stay as they are, if nothing else is said; so with
+        `content`.
         """
 
     def content(self, key: str, make: Callable[[], str | bytes], name: str) -> None:
@@ -118,7 +121,9 @@ class NoTracker:
     def tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Keep nothing."""
 
-    def file(self, key: str, path: Path, folder: str = "") -> None:
+    def file(
+        self, key: str, path: Path, folder: str = "", *, even_if_finished: bool = False
+    ) -> None:
         """Keep nothing."""
 
     def content(self, key: str, make: Callable[[], str | bytes], name: str) -> None:

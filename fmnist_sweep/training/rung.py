@@ -11,6 +11,7 @@ import keras
 
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import RunError
+from fmnist_sweep.files import put_in_place
 from fmnist_sweep.model.builder import build_cnn
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.checkpoint import Checkpoint, CheckpointFolder, weights_digest
@@ -140,6 +141,6 @@ def _save_model(model: keras.Model, path: Path) -> None:
     temporary = path.with_name(f".{path.stem}.tmp.keras")
     try:
         model.save(temporary)
-        temporary.replace(path)
+        put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
