@@ -202,7 +202,8 @@ def terminable(*, at_once_the_second_time: bool = False) -> Iterator[None]:
         if _asked_to_stop and at_once_the_second_time:
             os._exit(128 + number)  # what is on disk is whole
         _asked_to_stop.append(Terminated if number == signal.SIGTERM else KeyboardInterrupt)
-        raise _asked_to_stop[-1]
+        if not _deferring:
+            raise _asked_to_stop[-1]
 
     global _is_terminable
     if _is_terminable:
@@ -234,8 +235,26 @@ def terminable(*, at_once_the_second_time: bool = False) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Have a signal only ask inside the block, where `stop_if_asked` says when it may end; also a
+    decorator. TensorFlow, interrupted in the middle of its own work, may crash or make another
+    error of it.
+
+    Raises:
+        KeyboardInterrupt: at the end of the block, where one was asked for.
+    """
+    _deferring.append(True)
+    try:
+        yield
+    finally:
+        _deferring.pop()
+    stop_if_asked()
+
+
 def stop_if_asked() -> None:
-    """Raise the interrupt that a signal asked for inside `terminable`, should it have been lost.
+    """Raise the interrupt that a signal asked for inside `terminable`, should it have been lost, or
+    deferred.
 
     Raises:
         KeyboardInterrupt: `Terminated` after SIGTERM.
@@ -245,6 +264,7 @@ def stop_if_asked() -> None:
 
 
 _asked_to_stop: list[type[KeyboardInterrupt]] = []
+_deferring: list[bool] = []
 _is_terminable = False
 
 

@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 from search_fakes import config_with
 
-from fmnist_sweep.environment import Terminated, stop_if_asked, terminable
+from fmnist_sweep.environment import (
+    Terminated,
+    interrupts_deferred,
+    stop_if_asked,
+    terminable,
+)
 from fmnist_sweep.files import write_text_whole
 from fmnist_sweep.search.executor import InlineExecutor, OnEpoch, Rung
 from fmnist_sweep.search.journal import Journal
@@ -91,3 +96,27 @@ def test_once_asked_to_stop_nothing_more_is_written_whatever_a_library_makes_of_
             write_text_whole(tmp_path / "file", "text")
     assert not list(tmp_path.iterdir())
     write_text_whole(tmp_path / "file", "text")
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
+)
+def test_deferred_it_interrupts_where_that_is_looked_for_and_at_the_end(
+    number: signal.Signals, raised: type[BaseException]
+) -> None:
+    done = []
+
+    def work(look: bool) -> None:
+        with interrupts_deferred():
+            os.kill(os.getpid(), number)
+            done.append("inside")
+            if look:
+                stop_if_asked()
+            done.append("after")
+
+    for look in (True, False):
+        with pytest.raises(raised), terminable():
+            work(look)
+    assert done == ["inside", "inside", "after"]
+    with terminable(), interrupts_deferred():
+        pass

@@ -32,6 +32,9 @@ def full(self):
     return run(self)
 
 SweepLoop.run = full
+
+from fmnist_sweep.tracking import outbox
+outbox._PATIENCE_AT_THE_END = 5.0
 """
 
 

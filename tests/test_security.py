@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from program import QUICK_SPACE, REPOSITORY, SMALL, environment
+from program import QUICK_SPACE, REPOSITORY, SMALL, calls, environment
 
 from fmnist_sweep import app
 from fmnist_sweep.tracking.store import ensure_local_store
@@ -223,23 +223,19 @@ def test_an_odd_name_is_refused_and_nothing_appears(
 
 @pytest.mark.parametrize(
     "arguments",
-    [[*SMALL, *QUICK_SPACE, "sweep.max_trials=1", "sweep.name=mine"], ["clean", "mine", "yes"]],
-)
-def test_a_link_in_place_of_a_sweep_is_refused(
-    arguments: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    [[*SMALL, *QUICK_SPACE, "sweep.max_trials=1", "sweep.name=mine"], ["clean", "mine", "yes"],
+     ["stop", "mine-0"]],
+)  # fmt: skip
+def test_a_link_in_place_of_a_sweep_is_refused(arguments: list[str], tmp_path: Path) -> None:
     work, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "kept").write_text("as it was")
     (work / "mlruns" / "sweeps").mkdir(parents=True)
     (work / "mlruns" / "sweeps" / "mine").symlink_to(elsewhere)
     ensure_local_store(work)
-    monkeypatch.chdir(work)
-    assert app.main(arguments) == 2
-    assert "mine: is a link" in capsys.readouterr().err
+    (refused,) = calls(work, arguments)
+    assert refused.exit_code == 2
+    assert "mine: is a link" in refused.err
     assert [path.name for path in elsewhere.iterdir()] == ["kept"]
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 import shutil
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +18,9 @@ from tensorflow.python.framework.func_graph import FuncGraph
 from tiny_training import PLAIN, config_of, data_of, train_to, weights_of, without_times
 
 from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.environment import stop_if_asked, terminable
 from fmnist_sweep.errors import RunError, TrialFailed
+from fmnist_sweep.training import interrupts
 from fmnist_sweep.training.checkpoint import Checkpoint, CheckpointFolder, weights_digest
 from fmnist_sweep.training.evaluation import evaluate
 from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResult
@@ -303,3 +307,28 @@ def test_a_model_file_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     keras.Sequential([keras.Input((8, 8, 1)), code]).save(path)
     with pytest.raises(RunError, match=r"model .*best\.keras cannot be loaded: "):
         evaluate_saved(path, images, "0" * 64)
+
+
+def test_it_is_interrupted_between_two_steps_and_goes_on_as_if_it_never_was(
+    straight: Straight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = rung(straight.config, 1, tmp_path)
+    steps = 0
+
+    def looked() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        stop_if_asked()
+
+    monkeypatch.setattr(interrupts, "stop_if_asked", looked)
+    before = (tmp_path / CheckpointFolder.FILES[0]).read_bytes()
+    with pytest.raises(KeyboardInterrupt), terminable():
+        rung(straight.config, 3, tmp_path)
+    assert steps == 3
+    assert (tmp_path / CheckpointFolder.FILES[0]).read_bytes() == before
+    monkeypatch.undo()
+    result, _ = rung(straight.config, 3, tmp_path)
+    assert timeless(result) == timeless(straight.result)
+    assert first.last_epoch == 1

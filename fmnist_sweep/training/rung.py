@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 
 from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.environment import interrupts_deferred
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.files import put_in_place
 from fmnist_sweep.model.builder import build_cnn
@@ -33,6 +34,7 @@ from fmnist_sweep.training.train import (
 _log = logging.getLogger(__name__)
 
 
+@interrupts_deferred()
 @graphs_freed()
 def run_rung(
     config: RunConfig,
@@ -57,6 +59,7 @@ def run_rung(
     Raises:
         TrialFailed: the loss is not finite.
         RunError: the checkpoint is another network's.
+        KeyboardInterrupt: between two steps.
     """
     checkpoints = CheckpointFolder(folder)
     checkpoint = checkpoints.latest(last_epoch)
@@ -90,6 +93,7 @@ def default_builder(
     return build_cnn(config.model, input_shape, classes)
 
 
+@interrupts_deferred()
 @graphs_freed()
 def evaluate_saved(path: Path, images: ImageSet, sha256: str) -> Evaluation:
     """Measure a saved model on a set; see `load_saved`."""

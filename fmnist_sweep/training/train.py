@@ -16,6 +16,7 @@ from fmnist_sweep.errors import RunError, TrialFailed
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.checkpoint import Arrays, Checkpoint
 from fmnist_sweep.training.evaluation import evaluate
+from fmnist_sweep.training.interrupts import look_between_steps
 from fmnist_sweep.training.optimizers import (
     learning_rate_at,
     make_loss,
@@ -178,6 +179,7 @@ def _compiled_model(
     model.compile(optimizer, loss=make_loss(config.train), metrics=["accuracy"])
     optimizer.build(model.trainable_variables)
     _build_metrics(model, config.train, data.train.classes)
+    look_between_steps(model)
     return model
 
 
