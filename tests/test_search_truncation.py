@@ -168,7 +168,7 @@ def check_is_a_whole_sweep(end: Run, path: Path) -> None:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 @pytest.mark.parametrize("tuner", TUNERS)
@@ -192,7 +192,7 @@ def test_cut_again_and_again_at_any_byte_it_ends_with_the_same_journal(
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 @pytest.mark.parametrize("tuner", TUNERS)
@@ -250,7 +250,7 @@ def test_the_damaged_sweeps_have_what_damage_can_hit(
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 @pytest.mark.parametrize("tuner", TUNERS)
@@ -272,7 +272,7 @@ def test_with_bytes_lost_inside_it_is_refused_by_file_and_line_or_is_a_prefix(
 
 
 @settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 @pytest.mark.parametrize("tuner", TUNERS)

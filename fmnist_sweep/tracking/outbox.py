@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -166,8 +166,7 @@ class Outbox:
             try:
                 call()
             except Exception as error:  # noqa: BLE001 - none may end this thread unsaid
-                known = isinstance(error, FmnistSweepError)
-                self._say(str(error) if known else f"{type(error).__name__}: {error}")
+                self._say(_in_words(error))
                 with self._changed:
                     self._changed.wait_for(lambda: self._closed or self._hurry, timeout=wait)
                     self._hurry = False
@@ -181,14 +180,23 @@ class Outbox:
 
     def _look_for_stops(self) -> None:
         for key in () if self._trouble else tuple(self._trials):
-            with suppress(Exception):  # what is wrong shows when something is sent
+            if self._tracker.where(key) is None:
+                continue  # its start is yet to be sent
+            try:
                 is_asked = self._tracker.is_stop_asked(key)
-                (self._to_stop.add if is_asked else self._to_stop.discard)(key)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._say(_in_words(error))
+                return
+            (self._to_stop.add if is_asked else self._to_stop.discard)(key)
 
     def _say(self, trouble: str | None) -> None:
         if (trouble is None) != (self._trouble is None):
             self._on_trouble(trouble)
         self._trouble = trouble
+
+
+def _in_words(error: Exception) -> str:
+    return str(error) if isinstance(error, FmnistSweepError) else f"{type(error).__name__}: {error}"
 
 
 @contextmanager
