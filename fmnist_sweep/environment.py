@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -199,11 +200,17 @@ def terminable(*, at_once_the_second_time: bool = False) -> Iterator[None]:
     """
 
     def stop(number: int, _frame: object) -> None:
+        if _insisting:
+            _insisting.clear()
+            raise _asked_to_stop[0]
         if _asked_to_stop and at_once_the_second_time:
             os._exit(128 + number)  # what is on disk is whole
         _asked_to_stop.append(Terminated if number == signal.SIGTERM else KeyboardInterrupt)
         if not _deferring:
             raise _asked_to_stop[-1]
+        insist = threading.Timer(_LONGEST_DEFERRAL, _insist, [number])
+        insist.daemon = True
+        insist.start()
 
     global _is_terminable
     if _is_terminable:
@@ -231,15 +238,22 @@ def terminable(*, at_once_the_second_time: bool = False) -> Iterator[None]:
         _is_terminable = False
         sys.unraisablehook = report_dropped
         _asked_to_stop.clear()
+        _insisting.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _insist(number: int) -> None:
+    if _deferring and _asked_to_stop:
+        _insisting.append(True)
+        os.kill(os.getpid(), number)
 
 
 @contextmanager
 def interrupts_deferred() -> Iterator[None]:
     """Have a signal only ask inside the block, where `stop_if_asked` says when it may end; also a
     decorator. TensorFlow, interrupted in the middle of its own work, may crash or make another
-    error of it.
+    error of it; that is risked only where it takes seconds, as the tracing of a large network may.
 
     Raises:
         KeyboardInterrupt: at the end of the block, where one was asked for.
@@ -265,6 +279,8 @@ def stop_if_asked() -> None:
 
 _asked_to_stop: list[type[KeyboardInterrupt]] = []
 _deferring: list[bool] = []
+_insisting: list[bool] = []
+_LONGEST_DEFERRAL = 2.0
 _is_terminable = False
 
 

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from search_fakes import config_with
 
+from fmnist_sweep import environment
 from fmnist_sweep.environment import (
     Terminated,
     interrupts_deferred,
@@ -120,3 +122,17 @@ def test_deferred_it_interrupts_where_that_is_looked_for_and_at_the_end(
     assert done == ["inside", "inside", "after"]
     with terminable(), interrupts_deferred():
         pass
+
+
+def test_deferred_for_seconds_it_interrupts_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_LONGEST_DEFERRAL", 0.1)
+
+    def work() -> None:
+        with interrupts_deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(600):
+                time.sleep(0.1)
+
+    with pytest.raises(KeyboardInterrupt), terminable(at_once_the_second_time=True):
+        work()
+    stop_if_asked()
