@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import unquote
 
 from fmnist_sweep.errors import ConfigError
@@ -275,6 +276,13 @@ def stop_if_asked() -> None:
     """
     if _asked_to_stop:
         raise _asked_to_stop[0]
+
+
+def end_process(code: int) -> NoReturn:
+    """End the process with that exit code, after what was printed, and nothing else."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 _asked_to_stop: list[type[KeyboardInterrupt]] = []
