@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from fmnist_sweep import environment
+from fmnist_sweep import environment, interrupts
 from fmnist_sweep.config.compose import Task, run_main
 from fmnist_sweep.config.composition import Composition
 from fmnist_sweep.config.messages import did_you_mean
@@ -105,9 +105,9 @@ def _is_config(argument: str) -> bool:
 
 def _exit_code(program: Callable[[], None]) -> int:
     try:
-        with environment.terminable(at_once_the_second_time=True):
+        with interrupts.terminable(at_once_the_second_time=True):
             program()
-    except environment.Terminated as terminated:
+    except interrupts.Terminated as terminated:
         return _report("terminated", terminated.exit_code)
     except KeyboardInterrupt:
         return _report("interrupted", 130)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 from urllib.parse import unquote
 
 from fmnist_sweep.errors import ConfigError
@@ -188,111 +185,3 @@ def use_threads(threads: int) -> None:
     if accelerators():
         # On a CPU a fixed number of threads is enough; a GPU's kernels have to be asked.
         tf.config.experimental.enable_op_determinism()
-
-
-@contextmanager
-def terminable(*, at_once_the_second_time: bool = False) -> Iterator[None]:
-    """Have SIGTERM interrupt the block as Ctrl-C does, but as `Terminated`. A second signal does so
-    again, or ends the process at once. Inside another such block it changes nothing.
-
-    Python drops an exception that a signal raises while an object is being destroyed, and freeing
-    a network's graph destroys many; libraries turn it into errors of their own. So the request is
-    kept, for `stop_if_asked` to find, before anything is written.
-    """
-
-    def stop(number: int, _frame: object) -> None:
-        if _insisting:
-            _insisting.clear()
-            raise _asked_to_stop[0]
-        if _asked_to_stop and at_once_the_second_time:
-            os._exit(128 + number)  # what is on disk is whole
-        _asked_to_stop.append(Terminated if number == signal.SIGTERM else KeyboardInterrupt)
-        if not _deferring:
-            raise _asked_to_stop[-1]
-        insist = threading.Timer(_LONGEST_DEFERRAL, _insist, [number])
-        insist.daemon = True
-        insist.start()
-
-    global _is_terminable
-    if _is_terminable:
-        yield
-        return
-    numbers = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as for a job in the background
-        numbers.append(signal.SIGINT)
-    try:
-        before = {number: signal.signal(number, stop) for number in numbers}
-    except ValueError:  # not the main thread: its owner deals with signals
-        yield
-        return
-    report_dropped = sys.unraisablehook
-
-    def report_unless_kept(dropped: sys.UnraisableHookArgs) -> None:
-        if not (_asked_to_stop and issubclass(dropped.exc_type, KeyboardInterrupt)):
-            report_dropped(dropped)
-
-    sys.unraisablehook = report_unless_kept
-    _is_terminable = True
-    try:
-        yield
-    finally:
-        _is_terminable = False
-        sys.unraisablehook = report_dropped
-        _asked_to_stop.clear()
-        _insisting.clear()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _insist(number: int) -> None:
-    if _deferring and _asked_to_stop:
-        _insisting.append(True)
-        os.kill(os.getpid(), number)
-
-
-@contextmanager
-def interrupts_deferred() -> Iterator[None]:
-    """Have a signal only ask inside the block, where `stop_if_asked` says when it may end; also a
-    decorator. TensorFlow, interrupted in the middle of its own work, may crash or make another
-    error of it; that is risked only where it takes seconds, as the tracing of a large network may.
-
-    Raises:
-        KeyboardInterrupt: at the end of the block, where one was asked for.
-    """
-    _deferring.append(True)
-    try:
-        yield
-    finally:
-        _deferring.pop()
-    stop_if_asked()
-
-
-def stop_if_asked() -> None:
-    """Raise the interrupt that a signal asked for inside `terminable`, should it have been lost, or
-    deferred.
-
-    Raises:
-        KeyboardInterrupt: `Terminated` after SIGTERM.
-    """
-    if _asked_to_stop:
-        raise _asked_to_stop[0]
-
-
-def end_process(code: int) -> NoReturn:
-    """End the process with that exit code, after what was printed, and nothing else."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-_asked_to_stop: list[type[KeyboardInterrupt]] = []
-_deferring: list[bool] = []
-_insisting: list[bool] = []
-_LONGEST_DEFERRAL = 2.0
-_is_terminable = False
-
-
-class Terminated(KeyboardInterrupt):
-    """The process was asked to end by SIGTERM."""
-
-    exit_code = 143

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fmnist_sweep.environment import stop_if_asked
 from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.interrupts import stop_if_asked
 
 
 @contextmanager
@@ -58,8 +58,8 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # another user's
-        return True
+    except PermissionError:
+        pass  # another user's
     return True
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fmnist_sweep import environment
+from fmnist_sweep import environment, interrupts
 from fmnist_sweep.best_models import best_model_files
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset
@@ -26,7 +26,7 @@ from fmnist_sweep.search.plan import SweepPlan, plan_sweep
 from fmnist_sweep.search.records import SCHEMA, Begun, Ended, Record
 from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.search.stopping import StopRequests
-from fmnist_sweep.search.trial_folders import TrialFolders, trial_folder
+from fmnist_sweep.search.trial_folders import TrialFolders
 from fmnist_sweep.space.overrides import apply_overrides
 from fmnist_sweep.sweep import CONFIG_FILE, Sweep
 from fmnist_sweep.tracking import SWEEPS, open_tracker
@@ -35,7 +35,7 @@ from fmnist_sweep.tracking.outbox import OnTrouble, Outbox, keep_quiet, sending
 from fmnist_sweep.tracking.sweep_log import SweepLog
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.preparation import Prepared, epochs_of
-from fmnist_sweep.training.results import BEST_MODEL_FILE, RunResult
+from fmnist_sweep.training.results import RunResult
 from fmnist_sweep.training.rung import default_builder, run_rung
 from fmnist_sweep.training.train import ModelBuilder
 
@@ -75,7 +75,7 @@ def run_sweep(
         SweepStopped: too many trials failed, or another process runs this sweep.
         NotTracked: the sweep came to its end, and not all of it could be told to the tracker.
     """
-    with environment.terminable():
+    with interrupts.terminable():
         plan = plan_sweep(config, build_model, data, label=label, pinned=pinned, root=Path.cwd())
         if on_plan is not None:
             on_plan(plan)
@@ -113,18 +113,6 @@ def _run(
     kept = recorded_config(config)
     custom = build_model is not None or own_data
     place = environment_of_run(config, overrides)
-    log = SweepLog(
-        outbox,
-        kept,
-        plan.name,
-        plan.folder,
-        lambda number: trial_folder(plan.folder, number) / BEST_MODEL_FILE,
-        prepared.dataset,
-        prepared.split,
-        custom_builder=build_model is not None,
-        custom_data=own_data,
-    )
-    write_text_whole(plan.folder / CONFIG_FILE, canonical_json(_as_given(kept)))
     state = SweepState(config.sweep.objective)
     folders = TrialFolders(
         plan.folder,
@@ -132,6 +120,18 @@ def _run(
         lambda number: bool(state.trials[number].confirmations),
         outbox.then,
     )
+    log = SweepLog(
+        outbox,
+        kept,
+        plan.name,
+        plan.folder,
+        folders.best_model,
+        prepared.dataset,
+        prepared.split,
+        custom_builder=build_model is not None,
+        custom_data=own_data,
+    )
+    write_text_whole(plan.folder / CONFIG_FILE, canonical_json(_as_given(kept)))
     with log.ends_what_is_open():
         journal = Journal(plan.folder / JOURNAL_FILE)
         log.replay(journal, state)

@@ -17,6 +17,7 @@ from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data.dataset import run_name
 from fmnist_sweep.errors import NotTracked
 from fmnist_sweep.files import check_writable
+from fmnist_sweep.interrupts import stop_if_asked
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.provenance import environment_of_run, recorded_config
 from fmnist_sweep.reproduction import Outcome, Verification, check_before, compare
@@ -129,7 +130,7 @@ def run_single(
             def tell(record: EpochRecord) -> bool:
                 outbox.epoch(key, record)
                 on_epoch(record)
-                environment.stop_if_asked()
+                stop_if_asked()
                 return False
 
             result = run_rung(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,7 +19,7 @@ from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.files import digest_of
 from fmnist_sweep.search.executor import OnEpoch, Rung, RungOutcome
 from fmnist_sweep.search.feasibility import feasibility
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, to_lines
+from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, to_line
 from fmnist_sweep.search.leaders import Leaders
 from fmnist_sweep.search.loop import SweepLoop
 from fmnist_sweep.search.records import Record, to_json
@@ -199,6 +199,15 @@ def run(
 def told(records: list[Record]) -> list[dict[str, Any]]:
     """Records as plain values, without the times at which they were written."""
     return [{**to_json(record), "at": 0.0} for record in records]
+
+
+def to_lines(records: Iterable[Record]) -> bytes:
+    """Records as the content of a journal."""
+    lines, check = [], 0
+    for record in records:
+        line, check = to_line(record, check)
+        lines.append(line)
+    return b"".join(lines)
 
 
 def journal_of(records: list[Record], folder: Path) -> Path:

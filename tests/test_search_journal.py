@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from search_fakes import ENVIRONMENT, config_with, journal_of, run, train_at_once
+from search_fakes import ENVIRONMENT, config_with, journal_of, run, to_lines, train_at_once
 
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.errors import JournalError
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, to_line, to_lines
+from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, to_line
 from fmnist_sweep.search.records import (
     SCHEMA,
     Asked,

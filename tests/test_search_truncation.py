@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from search_fakes import InstantExecutor, Run, config_with, journal_of, run, told, train_at_once
+from search_fakes import (
+    InstantExecutor,
+    Run,
+    config_with,
+    journal_of,
+    run,
+    to_lines,
+    told,
+    train_at_once,
+)
 from test_search_journal import EACH, OBJECTIVE
 from test_search_resume import LINE, SPACE, TUNERS
 
@@ -21,7 +30,7 @@ from fmnist_sweep.errors import JournalError
 from fmnist_sweep.files import digest_of
 from fmnist_sweep.search import loop
 from fmnist_sweep.search.executor import OnEpoch, Rung, RungOutcome
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, to_line, to_lines
+from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, to_line
 from fmnist_sweep.search.records import SCHEMA, Asked, Begun, Ended, FoundInfeasible, Record
 from fmnist_sweep.search.state import SweepState
 

@@ -18,8 +18,8 @@ from tensorflow.python.framework.func_graph import FuncGraph
 from tiny_training import PLAIN, config_of, data_of, train_to, weights_of, without_times
 
 from fmnist_sweep.config.schema import RunConfig
-from fmnist_sweep.environment import stop_if_asked, terminable
 from fmnist_sweep.errors import RunError, TrialFailed
+from fmnist_sweep.interrupts import stop_if_asked, terminable
 from fmnist_sweep.training import interrupts
 from fmnist_sweep.training.checkpoint import Checkpoint, CheckpointFolder, weights_digest
 from fmnist_sweep.training.evaluation import evaluate

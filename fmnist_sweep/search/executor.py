@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from fmnist_sweep.config.schema import RunConfig
-from fmnist_sweep.environment import stop_if_asked, without_secrets
+from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import RunError
+from fmnist_sweep.interrupts import stop_if_asked
 from fmnist_sweep.training.results import EpochRecord, RunResult
 
 OnEpoch = Callable[[EpochRecord], bool]

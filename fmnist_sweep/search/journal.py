@@ -6,11 +6,10 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterable
 from pathlib import Path
 
-from fmnist_sweep.environment import stop_if_asked
 from fmnist_sweep.errors import JournalError
+from fmnist_sweep.interrupts import stop_if_asked
 from fmnist_sweep.search.records import Record, from_json, to_json
 
 JOURNAL_FILE = "journal.jsonl"
@@ -108,15 +107,6 @@ def to_line(record: Record, sum_before: int = 0) -> tuple[bytes, int]:
     text = json.dumps(to_json(record), separators=(",", ":"), allow_nan=False)
     check = zlib.crc32(text.encode(), sum_before)
     return f'{text[:-1]},"crc32":"{check:08x}"}}\n'.encode(), check
-
-
-def to_lines(records: Iterable[Record]) -> bytes:
-    """Return records as the content of a journal."""
-    content, check = b"", 0
-    for record in records:
-        line, check = to_line(record, check)
-        content += line
-    return content
 
 
 def _flush_folder(folder: Path) -> None:

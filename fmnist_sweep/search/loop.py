@@ -10,8 +10,8 @@ from typing import Any
 
 from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import Config, RunConfig
-from fmnist_sweep.environment import stop_if_asked
 from fmnist_sweep.errors import SweepStopped
+from fmnist_sweep.interrupts import stop_if_asked
 from fmnist_sweep.search.budget import (
     check_failures,
     why_no_new_trial,

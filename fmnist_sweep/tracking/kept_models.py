@@ -43,10 +43,10 @@ class KeptModels:
         score = state.trials[trial].score
         assert score is not None  # its rung was completed
         beaten = None if self._most is None else self._leaders.take_in(trial, score)
-        if beaten is not None and not state.trials[beaten].confirmations:
+        if beaten is not None and state.trials[beaten].confirmations:
+            beaten = None  # it may win all the same
+        if beaten is not None:
             self._delete(beaten)
-        else:
-            beaten = None
         if beaten != trial:
             log_best_model(self._tracker, self._key_of(trial), self._path_of(trial))
             self._logged.add(trial)

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from fmnist_sweep.environment import stop_if_asked
+from fmnist_sweep.interrupts import stop_if_asked
 
 
 def look_between_steps(model: keras.Model) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import keras
 
 from fmnist_sweep.config.schema import RunConfig
-from fmnist_sweep.environment import interrupts_deferred
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.files import put_in_place
+from fmnist_sweep.interrupts import interrupts_deferred
 from fmnist_sweep.model.builder import build_cnn
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.checkpoint import Checkpoint, CheckpointFolder, weights_digest

@@ -1,4 +1,4 @@
-"""Signals and threads of the process."""
+"""Signals that ask the process to end."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from search_fakes import config_with
 
-from fmnist_sweep import environment
-from fmnist_sweep.environment import (
+from fmnist_sweep import interrupts
+from fmnist_sweep.files import write_text_whole
+from fmnist_sweep.interrupts import (
     Terminated,
     interrupts_deferred,
     stop_if_asked,
     terminable,
 )
-from fmnist_sweep.files import write_text_whole
 from fmnist_sweep.search.executor import InlineExecutor, OnEpoch, Rung
 from fmnist_sweep.search.journal import Journal
 from fmnist_sweep.search.records import Ended
@@ -54,7 +54,7 @@ def test_a_request_to_stop_is_not_lost(number: signal.Signals, raised: type[Base
 def test_a_second_signal_ends_the_process_at_once(number: signal.Signals) -> None:
     code = (
         "import time\n"
-        "from fmnist_sweep.environment import terminable\n"
+        "from fmnist_sweep.interrupts import terminable\n"
         "with terminable(at_once_the_second_time=True):\n"
         "    try:\n"
         "        print('waits', flush=True)\n"
@@ -125,7 +125,7 @@ def test_deferred_it_interrupts_where_that_is_looked_for_and_at_the_end(
 
 
 def test_deferred_for_seconds_it_interrupts_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "_LONGEST_DEFERRAL", 0.1)
+    monkeypatch.setattr(interrupts, "_LONGEST_DEFERRAL", 0.1)
 
     def work() -> None:
         with interrupts_deferred():
