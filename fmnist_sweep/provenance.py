@@ -13,6 +13,9 @@ from fmnist_sweep import environment
 from fmnist_sweep.config.record_schema import Environment, Numerics
 from fmnist_sweep.config.schema import Config, RunConfig
 
+# Of our own code: to be raised with each change that gives a training other bits than before, so
+# that records from before are held to their tolerance.
+ARITHMETIC = "2"
 _CALCULATING = ("tensorflow", "keras", "numpy")
 _OTHERS = ("fmnist-sweep", "keras-tuner", "mlflow", "hydra-core", "omegaconf", "pydantic", "pandas")
 # Instruction sets for which TensorFlow, oneDNN and NumPy have code of their own.
@@ -28,7 +31,11 @@ def environment_of_run(config: RunConfig, overrides: tuple[str, ...]) -> Environ
     threads = config.train.threads
     assert threads is not None  # `with_threads` comes first
     commit = git_commit(Path.cwd())
-    calculating = {"python": ".".join(map(str, sys.version_info[:3])), **_versions(_CALCULATING)}
+    calculating = {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        **_versions(_CALCULATING),
+        "arithmetic": ARITHMETIC,
+    }
     return Environment(
         numerics=Numerics(
             versions=calculating,

@@ -68,7 +68,9 @@ def test_the_environment_says_what_numbers_depend_on(
     monkeypatch.setenv("SECRET_TOKEN", "hunter2")
     config = with_threads(compose_config(["data=synthetic"]))
     here = environment_of_run(config, ("+sweep=mine", "a='b c'"))
-    assert set(here.numerics.versions) == {"python", "tensorflow", "keras", "numpy"}
+    assert set(here.numerics.versions) == {
+        "python", "tensorflow", "keras", "numpy", "arithmetic",
+    }  # fmt: skip
     assert here.numerics.settings == {"TF_ENABLE_ONEDNN_OPTS": "1"}
     assert here.numerics.threads == config.train.threads
     assert here.numerics.cpu

@@ -35,12 +35,12 @@ class ImageSet:
             return self._scaled(indices), tf.one_hot(labels, self.classes) if one_hot else labels
 
         numbers = tf.data.Dataset.from_tensor_slices(order[: steps * batch_size])
-        return numbers.batch(batch_size).map(batch).prefetch(2)
+        return numbers.batch(batch_size).map(batch).prefetch(2).with_options(_options())
 
     def in_order(self, batch_size: int) -> tf.data.Dataset:
         """Return all images, float32 in 0..1, in their order."""
         numbers = tf.data.Dataset.range(len(self)).batch(batch_size)
-        return numbers.map(self._scaled).prefetch(2)
+        return numbers.map(self._scaled).prefetch(2).with_options(_options())
 
     @cached_property
     def _image_tensor(self) -> tf.Tensor:
@@ -54,3 +54,11 @@ class ImageSet:
 
     def _scaled(self, indices: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.gather(self._image_tensor, indices), tf.float32) * (1.0 / 255.0)
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    # There is nothing to tune, and the thread that would do it sleeps twice as long each time, up
+    # to seconds, while the end of an epoch may have to wait for it to wake up.
+    options.autotune.enabled = False
+    return options

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from fmnist_sweep.config.schema import OptimizerConfig, ScheduleConfig, TrainConfig
+from fmnist_sweep.training.fused import FusedAdam, FusedAdamW
 
 
 def make_optimizer(
@@ -21,9 +22,9 @@ def make_optimizer(
     }
     match optimizer.name:
         case "adam":
-            return keras.optimizers.Adam(**common)
+            return FusedAdam(**common)
         case "adamw":
-            return keras.optimizers.AdamW(**common)
+            return FusedAdamW(**common)
         case "sgd":
             return keras.optimizers.SGD(
                 momentum=optimizer.momentum, nesterov=optimizer.nesterov, **common

@@ -16,6 +16,7 @@ from fmnist_sweep.errors import RunError, TrialFailed
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.checkpoint import Arrays, Checkpoint
 from fmnist_sweep.training.evaluation import evaluate
+from fmnist_sweep.training.fused import fuse_batch_norm
 from fmnist_sweep.training.interrupts import look_between_steps
 from fmnist_sweep.training.optimizers import (
     learning_rate_at,
@@ -175,6 +176,7 @@ def _compiled_model(
                 model.build((None, *data.image_shape))
     finally:
         keras.config.set_dtype_policy(policy)
+    fuse_batch_norm(model)
     optimizer = make_optimizer(config.train, plan.per_epoch, plan.total)
     model.compile(optimizer, loss=make_loss(config.train), metrics=["accuracy"])
     optimizer.build(model.trainable_variables)
