@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from fmnist_sweep.files import canonical_json, check_writable, write_text_whole
 from fmnist_sweep.provenance import environment_of_run, recorded_command, recorded_config
 from fmnist_sweep.report.best_file import write_best_file
 from fmnist_sweep.search import lock
-from fmnist_sweep.search.executor import InlineExecutor, OnEpoch, Rung
+from fmnist_sweep.search.executor import Executor, Rung, run_now
+from fmnist_sweep.search.executors import open_executor
 from fmnist_sweep.search.finish import confirm, look_at_official_test
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
 from fmnist_sweep.search.leaders import Leaders
@@ -34,9 +36,7 @@ from fmnist_sweep.tracking.kept_models import candidates
 from fmnist_sweep.tracking.outbox import OnTrouble, Outbox, keep_quiet, sending
 from fmnist_sweep.tracking.sweep_log import SweepLog
 from fmnist_sweep.training.batches import ImageSet
-from fmnist_sweep.training.preparation import Prepared, epochs_of
-from fmnist_sweep.training.results import RunResult
-from fmnist_sweep.training.rung import default_builder, run_rung
+from fmnist_sweep.training.preparation import epochs_of
 from fmnist_sweep.training.train import ModelBuilder
 
 _log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ def run_sweep(
     label: str = "sweep",
     pinned: tuple[str, ...] = (),
     overrides: tuple[str, ...] = (),
+    executor: Executor | None = None,
     on_plan: Callable[[SweepPlan], None] | None = None,
     observer: Observer | None = None,
     on_trouble: OnTrouble = keep_quiet,
@@ -66,6 +67,8 @@ def run_sweep(
         label: the first part of the name where `sweep.name` is null.
         pinned: config keys that are not to be searched, whatever the space says.
         overrides: how the config was composed, for the record.
+        executor: runs the rungs, such as a cluster's engine behind `submit` and `wait`; None: the
+            one that `config.executor` names.
         on_plan: hears what is going to be done, before anything is written.
         observer: hears of every record.
         on_trouble: hears why the tracker cannot be told at present, and None when it can again.
@@ -79,13 +82,22 @@ def run_sweep(
         plan = plan_sweep(config, build_model, data, label=label, pinned=pinned, root=Path.cwd())
         if on_plan is not None:
             on_plan(plan)
-        return _tracked(plan, build_model, data is not None, overrides, observer, on_trouble)
+        own = _Own(build_model, data is not None, executor)
+        return _tracked(plan, own, overrides, observer, on_trouble)
+
+
+@dataclass(frozen=True)
+class _Own:
+    """What the caller brought along."""
+
+    build_model: ModelBuilder | None
+    data: bool
+    executor: Executor | None
 
 
 def _tracked(
     plan: SweepPlan,
-    build_model: ModelBuilder | None,
-    own_data: bool,
+    own: _Own,
     overrides: tuple[str, ...],
     observer: Observer | None,
     on_trouble: OnTrouble,
@@ -98,20 +110,22 @@ def _tracked(
         experiment=plan.config.tracking.experiment or SWEEPS,
     )
     with lock.held(plan.folder / "lock"), sending(tracker, on_trouble, plan.name) as outbox:
-        return _run(plan, outbox, build_model, own_data, overrides, observer)
+        if own.executor is not None:
+            return _run(plan, outbox, own.executor, own, overrides, observer)
+        with open_executor(plan.config, plan.prepared, own.build_model, plan.folder) as executor:
+            return _run(plan, outbox, executor, own, overrides, observer)
 
 
 def _run(
     plan: SweepPlan,
     outbox: Outbox,
-    build_model: ModelBuilder | None,
-    own_data: bool,
+    executor: Executor,
+    own: _Own,
     overrides: tuple[str, ...],
     observer: Observer | None,
 ) -> Sweep:
     config, prepared = plan.config, plan.prepared
     kept = recorded_config(config)
-    custom = build_model is not None or own_data
     place = environment_of_run(config, overrides)
     state = SweepState(config.sweep.objective)
     folders = TrialFolders(
@@ -128,8 +142,8 @@ def _run(
         folders.best_model,
         prepared.dataset,
         prepared.split,
-        custom_builder=build_model is not None,
-        custom_data=own_data,
+        custom_builder=own.build_model is not None,
+        custom_data=own.data,
     )
     write_text_whole(plan.folder / CONFIG_FILE, canonical_json(_as_given(kept)))
     with log.ends_what_is_open():
@@ -141,9 +155,6 @@ def _run(
             if observer is not None:
                 observer(record, state)
 
-        executor = _inline_executor(
-            prepared, build_model or default_builder, config.tracking.every_steps
-        )
         loop = SweepLoop(
             config,
             plan.space,
@@ -171,6 +182,7 @@ def _run(
             lambda number: _model_files(config, state, executor, folders, plan.folder, number),
             loop.record,
         )
+        custom = own.build_model is not None or own.data
         best_file = None if custom else _export(plan, state)
         if state.ended is None:
             loop.record(Ended(reason, at=time.time()))
@@ -181,28 +193,10 @@ def _run(
     return Sweep(plan.name, plan.folder, config, state, best_file, log.run_id)
 
 
-def _inline_executor(
-    prepared: Prepared, build_model: ModelBuilder, every_steps: int | None
-) -> InlineExecutor:
-    def run(rung: Rung, on_epoch: OnEpoch) -> RunResult:
-        return run_rung(
-            rung.config,
-            prepared.data,
-            rung.last_epoch,
-            rung.folder,
-            first_epoch=rung.first_epoch,
-            build_model=build_model,
-            on_epoch=on_epoch,
-            every_steps=every_steps,
-        )
-
-    return InlineExecutor(run)
-
-
 def _model_files(
     config: Config,
     state: SweepState,
-    executor: InlineExecutor,
+    executor: Executor,
     folders: TrialFolders,
     sweep: Path,
     number: int,
@@ -215,8 +209,7 @@ def _model_files(
     trial = state.trials[number]
     base = apply_overrides(config.run, trial.overrides)
     rung = Rung(base, first_epoch=0, last_epoch=trial.last_epoch, folder=folders.of(number))
-    outcome = executor.submit(rung, lambda record: False).result()
-    if outcome.result is not None:
+    if run_now(executor, rung).result is not None:
         yield folders.best_model(number)
 
 

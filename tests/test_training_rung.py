@@ -21,6 +21,7 @@ from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import RunError, TrialFailed
 from fmnist_sweep.interrupts import stop_if_asked, terminable
 from fmnist_sweep.training import interrupts
+from fmnist_sweep.training.batches import TrainingData
 from fmnist_sweep.training.checkpoint import Checkpoint, CheckpointFolder, weights_digest
 from fmnist_sweep.training.evaluation import evaluate
 from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResult
@@ -29,7 +30,7 @@ from fmnist_sweep.training.rung import (
     evaluate_saved,
     run_rung,
 )
-from fmnist_sweep.training.train import ModelBuilder, TrainingData
+from fmnist_sweep.training.train import ModelBuilder
 
 
 def rung(

@@ -13,10 +13,11 @@ import keras
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.data import load_dataset, make_split
+from fmnist_sweep.training.batches import TrainingData
 from fmnist_sweep.training.checkpoint import Arrays, Checkpoint, weights_digest
 from fmnist_sweep.training.results import EpochRecord
 from fmnist_sweep.training.rung import default_builder
-from fmnist_sweep.training.train import ModelBuilder, Trained, TrainingData, train
+from fmnist_sweep.training.train import ModelBuilder, Trained, train
 
 # 130 images: 70 train in 5 steps an epoch, the last with 6 images; 40 validate, 20 test.
 SHRUNK = (

@@ -192,10 +192,27 @@ class SweepConfig(Strict):
         return self
 
 
-class ExecutorConfig(Strict):
-    """Where rungs run."""
+class InlineConfig(Strict):
+    """Rungs run one after another in the program's own process."""
 
     name: Literal["inline"]
+
+    @property
+    def workers(self) -> int:
+        """How many of them run at a time."""
+        return 1
+
+
+class ProcessesConfig(Strict):
+    """Rungs run in `workers` processes, which share the threads. One whose process dies is tried
+    again, at most `retries` times."""
+
+    name: Literal["processes"]
+    workers: PositiveInt
+    retries: Annotated[int, Field(ge=0)]
+
+
+ExecutorConfig = Annotated[InlineConfig | ProcessesConfig, Field(discriminator="name")]
 
 
 class TrackingConfig(Strict):

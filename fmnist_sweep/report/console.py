@@ -59,11 +59,11 @@ class SweepProgress:
             case Asked():
                 self._out.print(self._asked(record, state), soft_wrap=True)
             case EpochEnded():
-                self._out.print(f"  {epoch_line(record.record)}", soft_wrap=True)
+                self._say_of(record.trial, epoch_line(record.record))
             case Stopped():
-                self._out.print(f"  {stopped_words(record.epoch)}")
+                self._say_of(record.trial, stopped_words(record.epoch))
             case Told():
-                self._out.print(f"  {self._told(record, state)}", soft_wrap=True)
+                self._say_of(record.trial, self._told(record, state))
             case Confirmed():
                 self._out.print(
                     f"confirmation of trial {record.trial}, seed {record.seed}: "
@@ -74,6 +74,11 @@ class SweepProgress:
                     f"official test: trial {record.trial} has accuracy {record.accuracy:.4f} "
                     f"on {record.images:,} images (look {len(state.official)})"
                 )
+
+    def _say_of(self, trial: int, words: str) -> None:
+        # One at a time: whose line it is goes without saying.
+        whose = f"trial {trial}: " if self._config.executor.workers > 1 else "  "
+        self._out.print(f"{whose}{words}", soft_wrap=True)
 
     def _asked(self, record: Asked, state: SweepState) -> str:
         epochs = f"epochs {record.first_epoch + 1}-{record.last_epoch}"

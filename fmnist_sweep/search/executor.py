@@ -1,9 +1,9 @@
-"""Where rungs run. The seam is `submit(rung) -> future`; worker processes can stand behind it."""
+"""Where rungs run. The seam is `submit(rung) -> future`, and `wait` for what was submitted."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,56 +39,79 @@ class RungOutcome:
     seconds: float
 
 
+Train = Callable[[Rung, OnEpoch], RunResult]
+"""Trains a rung and measures it."""
+
+
 class Executor(Protocol):
     """Runs rungs, up to `workers` at a time. `on_epoch` is called in the process, and on the
-    thread, of the sweep's owner."""
+    thread, of the sweep's owner: in `submit` or in `wait`."""
 
     workers: int
 
     def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
-        """Start a rung; the future's outcome says what came of it and never raises."""
+        """Start a rung, or have it wait for its turn; the future's outcome says what came of it.
+
+        Raises:
+            RunError: the rung's files cannot be written or read. The future may raise it instead.
+        """
+
+    def wait(self, futures: Collection[Future[RungOutcome]]) -> set[Future[RungOutcome]]:
+        """Return those of the futures that have come, once there is one."""
+
+
+def run_now(executor: Executor, rung: Rung) -> RungOutcome:
+    """Run one rung to its end; nobody hears of its epochs."""
+    future = executor.submit(rung, lambda record: False)
+    executor.wait([future])
+    return future.result()
 
 
 class InlineExecutor:
-    """Runs each rung in this process before `submit` returns.
-
-    Args:
-        run: trains a rung and measures it.
-    """
+    """Runs each rung in this process before `submit` returns."""
 
     workers = 1
 
-    def __init__(self, run: Callable[[Rung, OnEpoch], RunResult]) -> None:
-        self._run = run
+    def __init__(self, train: Train) -> None:
+        self._train = train
 
     def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
-        """Run the rung; its own errors become its outcome. What `on_epoch` raises (a tracker that
-        is away) is not the trial's and goes through, as an interrupt does; so does a full disk.
-
-        Raises:
-            RunError: the rung's files cannot be written or read.
-        """
+        """Run the rung; see `outcome_of`."""
         future: Future[RungOutcome] = Future()
-        started = time.perf_counter()
-        result, reason = None, None
-        not_the_trials: list[Exception] = []
-
-        def report(record: EpochRecord) -> bool:
-            try:
-                return on_epoch(record)
-            except Exception as error:
-                not_the_trials.append(error)
-                raise
-
-        try:
-            result = self._run(rung, report)
-        except Exception as error:
-            stop_if_asked()  # an interrupt in a library's depths comes out as any error
-            if not_the_trials:
-                raise
-            if isinstance(error, OSError):
-                raise RunError(f"trial in {rung.folder}: {error}") from error
-            line = f"{type(error).__name__}: {error}".split("\n", 1)[0]
-            reason = without_secrets(" ".join(line.split()))
-        future.set_result(RungOutcome(result, reason, time.perf_counter() - started))
+        future.set_result(outcome_of(self._train, rung, on_epoch))
         return future
+
+    def wait(self, futures: Collection[Future[RungOutcome]]) -> set[Future[RungOutcome]]:
+        """Return them all: none runs on."""
+        return set(futures)
+
+
+def outcome_of(train: Train, rung: Rung, on_epoch: OnEpoch) -> RungOutcome:
+    """Train a rung; its own errors become its outcome. What `on_epoch` raises (a tracker that is
+    away) is not the trial's and goes through, as an interrupt does; so does a full disk.
+
+    Raises:
+        RunError: the rung's files cannot be written or read.
+    """
+    started = time.perf_counter()
+    result, reason = None, None
+    not_the_trials: list[Exception] = []
+
+    def report(record: EpochRecord) -> bool:
+        try:
+            return on_epoch(record)
+        except Exception as error:
+            not_the_trials.append(error)
+            raise
+
+    try:
+        result = train(rung, report)
+    except Exception as error:
+        stop_if_asked()  # an interrupt in a library's depths comes out as any error
+        if not_the_trials:
+            raise
+        if isinstance(error, OSError):
+            raise RunError(f"trial in {rung.folder}: {error}") from error
+        line = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+        reason = without_secrets(" ".join(line.split()))
+    return RungOutcome(result, reason, time.perf_counter() - started)

@@ -6,12 +6,13 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Protocol
 
-from fmnist_sweep.config.schema import Config, RunConfig
+from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import RunError, SweepStopped
-from fmnist_sweep.search.executor import Executor, Rung
+from fmnist_sweep.search.executor import Executor, Rung, RungOutcome
 from fmnist_sweep.search.records import Confirmed, LookedAtOfficialTest, Record
 from fmnist_sweep.search.state import SweepState, Trial
 from fmnist_sweep.space.overrides import apply_overrides, with_train
@@ -44,19 +45,35 @@ def confirm(
     Raises:
         SweepStopped: a retraining failed.
     """
+    due = _confirmations_due(config, state, folder / "confirmations")
+    running: dict[Future[RungOutcome], tuple[Trial, Rung]] = {}
+    while running or due:
+        while due and len(running) < executor.workers:
+            loop.say_where()
+            trial, rung = due.pop(0)
+            running[executor.submit(rung, _keep_quiet)] = (trial, rung)
+        for future in executor.wait(running):
+            trial, rung = running.pop(future)
+            loop.record(_confirmed(config, trial, rung, future.result()))
+            shutil.rmtree(rung.folder, ignore_errors=True)
+    shutil.rmtree(folder / "confirmations", ignore_errors=True)  # what a kill left
+
+
+def _confirmations_due(config: Config, state: SweepState, folder: Path) -> list[tuple[Trial, Rung]]:
     if config.sweep.confirm is None:
-        return
+        return []
     # Ranked by the search's own scores: confirmations so far must not change who is confirmed.
     by_score = sorted(state.ranking(), key=lambda trial: _search_rank(trial, config))
+    due = []
     for trial in by_score[: config.sweep.confirm.top]:
         base = apply_overrides(config.run, trial.overrides)
         for number in range(1, config.sweep.confirm.seeds + 1):
             seed = (base.train.seed + number) % 2**32
-            place = folder / "confirmations" / f"{trial.number:04d}-seed{seed}"
             if all(confirmed.seed != seed for confirmed in trial.confirmations):
-                loop.say_where()
-                loop.record(_confirmation(config, base, trial, seed, executor, place))
-            shutil.rmtree(place, ignore_errors=True)  # also what a kill left in between
+                place = folder / f"{trial.number:04d}-seed{seed}"
+                rung = Rung(with_train(base, seed=seed), 0, trial.last_epoch, place)
+                due.append((trial, rung))
+    return due
 
 
 def confirmation_epochs(config: Config, epochs: int) -> int:
@@ -105,16 +122,8 @@ def look_at_official_test(
     )
 
 
-def _confirmation(
-    config: Config, base: RunConfig, trial: Trial, seed: int, executor: Executor, place: Path
-) -> Confirmed:
-    rung = Rung(
-        config=with_train(base, seed=seed),
-        first_epoch=0,
-        last_epoch=trial.last_epoch,
-        folder=place,
-    )
-    outcome = executor.submit(rung, _keep_quiet).result()
+def _confirmed(config: Config, trial: Trial, rung: Rung, outcome: RungOutcome) -> Confirmed:
+    seed = rung.config.train.seed
     if outcome.result is None:
         raise SweepStopped(
             f"confirming trial {trial.number} with seed {seed}: {outcome.reason}; "

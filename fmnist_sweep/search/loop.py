@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -132,7 +132,7 @@ class SweepLoop:
             if not running:
                 assert reason is not None  # an oracle waits only for what is running
                 return reason
-            done = wait(running, return_when=FIRST_COMPLETED).done
+            done = self._executor.wait(running)
             for future in sorted(done, key=lambda future: running[future].ask):
                 self._tell(running.pop(future), future.result())
 

@@ -65,7 +65,7 @@ def plan_sweep(
     Raises:
         UserError: names what cannot be used and what is allowed.
     """
-    config = with_threads(config)
+    config = with_threads(config, config.executor.workers)
     space, paths = read_space(config, pinned)
     if not space.leaves:
         raise ConfigError("space: there is nothing to search; give it at least one leaf")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+
+from fmnist_sweep.data import Dataset, Split
+
+_ALIGNMENT = 64  # bytes; TensorFlow ends the process for a tensor that is not
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,16 +49,72 @@ class ImageSet:
 
     @cached_property
     def _image_tensor(self) -> tf.Tensor:
-        with tf.init_scope():  # a value of this process, whichever graph asks for it first
-            return tf.constant(self.images)
+        return _tensor(self.images)
 
     @cached_property
     def _label_tensor(self) -> tf.Tensor:
-        with tf.init_scope():
-            return tf.constant(self.labels)
+        return _tensor(self.labels)
 
     def _scaled(self, indices: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.gather(self._image_tensor, indices), tf.float32) * (1.0 / 255.0)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """The sets of a split, as a training needs them; each trial is measured on `test`."""
+
+    train: ImageSet
+    validation: ImageSet | None
+    test: ImageSet
+
+    @classmethod
+    def of(cls, dataset: Dataset, split: Split) -> TrainingData:
+        """Return the sets of that split."""
+        validation = split.validation_set(dataset)
+        return cls(
+            train=ImageSet(*split.train_set(dataset), dataset.classes),
+            validation=None if validation is None else ImageSet(*validation, dataset.classes),
+            test=ImageSet(*split.test_set(dataset), dataset.classes),
+        )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        height, width, channels = self.train.images.shape[1:]
+        return (height, width, channels)
+
+    def save(self, folder: Path) -> None:
+        """Write the sets into a folder, for other processes to map."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("train", "validation", "test"):
+            images: ImageSet | None = getattr(self, name)
+            if images is not None:
+                np.save(folder / f"{name}_images.npy", images.images)
+                np.save(folder / f"{name}_labels.npy", images.labels)
+
+    @classmethod
+    def mapped(cls, folder: Path, classes: int) -> TrainingData:
+        """Return the sets of a folder: in memory once, however many processes read them."""
+
+        def images(name: str) -> ImageSet:
+            # "c", copied where written to, which is nowhere: TensorFlow wants them writable.
+            pixels, labels = (
+                np.load(folder / f"{name}_{part}.npy", mmap_mode="c")
+                for part in ("images", "labels")
+            )
+            return ImageSet(pixels, labels, classes)
+
+        validates = (folder / "validation_images.npy").exists()
+        return cls(images("train"), images("validation") if validates else None, images("test"))
+
+
+def _tensor(array: NDArray[np.generic]) -> tf.Tensor:
+    """Return an array as a tensor of this process, whichever graph asks for it first."""
+    with tf.init_scope():
+        usable = array.flags.writeable and array.flags.c_contiguous
+        if usable and array.ctypes.data % _ALIGNMENT == 0:  # its memory as it is
+            return tf.experimental.dlpack.from_dlpack(np.asarray(array).__dlpack__())
+        return tf.constant(array)
 
 
 def _options() -> tf.data.Options:
@@ -61,4 +122,6 @@ def _options() -> tf.data.Options:
     # There is nothing to tune, and the thread that would do it sleeps twice as long each time, up
     # to seconds, while the end of an epoch may have to wait for it to wake up.
     options.autotune.enabled = False
+    # Nor to rewrite, which would copy all the images.
+    options.experimental_optimization.apply_default_optimizations = False
     return options

@@ -10,7 +10,8 @@ from fmnist_sweep import environment
 from fmnist_sweep.config.schema import VALIDATION_METRICS, RunConfig
 from fmnist_sweep.data import Dataset, Split, load_dataset, make_split
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.training.train import StepPlan, TrainingData
+from fmnist_sweep.training.batches import TrainingData
+from fmnist_sweep.training.train import StepPlan
 
 AnyRunConfig = TypeVar("AnyRunConfig", bound=RunConfig)
 
@@ -28,11 +29,12 @@ class Prepared:
         return TrainingData.of(self.dataset, self.split)
 
 
-def with_threads(config: AnyRunConfig) -> AnyRunConfig:
-    """Return the config with `train.threads: null` replaced by the number of cores."""
+def with_threads(config: AnyRunConfig, workers: int = 1) -> AnyRunConfig:
+    """Return the config with `train.threads: null` replaced by a worker's share of the cores."""
     if config.train.threads is not None:
         return config
-    train = config.train.model_copy(update={"threads": environment.cores()})
+    share = max(1, environment.cores() // workers)
+    train = config.train.model_copy(update={"threads": share})
     return config.model_copy(update={"train": train})
 
 

@@ -14,7 +14,7 @@ from fmnist_sweep.errors import RunError
 from fmnist_sweep.files import put_in_place
 from fmnist_sweep.interrupts import interrupts_deferred
 from fmnist_sweep.model.builder import build_cnn
-from fmnist_sweep.training.batches import ImageSet
+from fmnist_sweep.training.batches import ImageSet, TrainingData
 from fmnist_sweep.training.checkpoint import Checkpoint, CheckpointFolder, weights_digest
 from fmnist_sweep.training.evaluation import Evaluation, evaluate
 from fmnist_sweep.training.graphs import graphs_freed
@@ -23,7 +23,6 @@ from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResul
 from fmnist_sweep.training.train import (
     ModelBuilder,
     Trained,
-    TrainingData,
     arrays_of,
     best_epoch,
     check_finite,

@@ -11,9 +11,8 @@ import keras
 import numpy as np
 
 from fmnist_sweep.config.schema import EarlyStopping, Objective, RunConfig, TrainConfig
-from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.errors import RunError, TrialFailed
-from fmnist_sweep.training.batches import ImageSet
+from fmnist_sweep.training.batches import TrainingData
 from fmnist_sweep.training.checkpoint import Arrays, Checkpoint
 from fmnist_sweep.training.evaluation import evaluate
 from fmnist_sweep.training.fused import fuse_batch_norm
@@ -30,31 +29,6 @@ from fmnist_sweep.training.step_loss import StepLoss
 
 ModelBuilder = Callable[[RunConfig, tuple[int, int, int], int], keras.Model]
 """(config, (height, width, channels), classes) -> a model that gives class probabilities."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """The sets of a split, as a training needs them; each trial is measured on `test`."""
-
-    train: ImageSet
-    validation: ImageSet | None
-    test: ImageSet
-
-    @classmethod
-    def of(cls, dataset: Dataset, split: Split) -> TrainingData:
-        """Return the sets of that split."""
-        validation = split.validation_set(dataset)
-        return cls(
-            train=ImageSet(*split.train_set(dataset), dataset.classes),
-            validation=None if validation is None else ImageSet(*validation, dataset.classes),
-            test=ImageSet(*split.test_set(dataset), dataset.classes),
-        )
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)."""
-        height, width, channels = self.train.images.shape[1:]
-        return (height, width, channels)
 
 
 @dataclass(frozen=True, eq=False)

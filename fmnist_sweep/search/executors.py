@@ -1,0 +1,61 @@
+"""The executor that a config names."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fmnist_sweep.config.schema import Config, ProcessesConfig
+from fmnist_sweep.search.executor import Executor, InlineExecutor, OnEpoch, Rung
+from fmnist_sweep.training.preparation import Prepared
+from fmnist_sweep.training.results import RunResult
+from fmnist_sweep.training.rung import default_builder, run_rung
+from fmnist_sweep.training.train import ModelBuilder
+
+
+@contextmanager
+def open_executor(
+    config: Config, prepared: Prepared, build_model: ModelBuilder | None, sweep: Path
+) -> Iterator[Executor]:
+    """Have `config.executor` run rungs inside the block. `sweep` is the sweep's folder, which holds
+    the data for worker processes to map as long as they run."""
+    shared = sweep / "data"
+    shutil.rmtree(shared, ignore_errors=True)  # a killed one's
+    if not isinstance(config.executor, ProcessesConfig):
+        yield _inline(config, prepared, build_model or default_builder)
+        return
+    from fmnist_sweep.search.processes import worker_processes
+    from fmnist_sweep.search.worker import Job
+
+    assert config.train.threads is not None  # `with_threads` came first
+    job = Job(
+        shared,
+        prepared.dataset.classes,
+        config.train.threads,
+        build_model,
+        config.tracking.every_steps,
+    )
+    try:
+        prepared.data.save(shared)
+        with worker_processes(config.executor.workers, config.executor.retries, job) as executor:
+            yield executor
+    finally:
+        shutil.rmtree(shared, ignore_errors=True)
+
+
+def _inline(config: Config, prepared: Prepared, build_model: ModelBuilder) -> InlineExecutor:
+    def train(rung: Rung, on_epoch: OnEpoch) -> RunResult:
+        return run_rung(
+            rung.config,
+            prepared.data,
+            rung.last_epoch,
+            rung.folder,
+            first_epoch=rung.first_epoch,
+            build_model=build_model,
+            on_epoch=on_epoch,
+            every_steps=config.tracking.every_steps,
+        )
+
+    return InlineExecutor(train)

@@ -1,0 +1,113 @@
+"""A worker process: what runs there, and how it talks to the process that owns the sweep."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Client, Connection
+from pathlib import Path
+from typing import Any
+
+from fmnist_sweep import environment
+from fmnist_sweep.interrupts import terminable
+from fmnist_sweep.search.executor import Rung, RungOutcome, outcome_of
+from fmnist_sweep.training.results import EpochRecord, RunResult
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker trains, whichever the rung.
+
+    `data` is a folder of `TrainingData.save`; a builder of one's own travels by value.
+    """
+
+    data: Path
+    classes: int
+    threads: int
+    build_model: Callable[..., Any] | None
+    every_steps: int | None
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the owner listens, and as which of its workers to call."""
+
+    listener: Any
+    key: bytes
+    worker: int
+
+
+def start(job: Job, address: Address) -> None:
+    """Make this process a worker; runs in it once, before its first rung."""
+    global _worker
+    connection: Connection = Client(address.listener, authkey=address.key)
+    connection.send((address.worker, os.getpid()))
+    environment.load_tensorflow()
+    environment.use_threads(job.threads)
+    _worker = _Worker(job, connection)
+
+
+def train(rung: Rung, ticket: int) -> RungOutcome:
+    """Train a rung in this worker. SIGTERM interrupts it between two steps.
+
+    `ticket` goes with what the owner hears, and comes with its answers: one to a rung that was
+    interrupted may come late.
+
+    Raises:
+        RunError: the rung's files cannot be written or read.
+        KeyboardInterrupt: the worker was asked to end.
+    """
+    here = _worker
+    assert here is not None  # `start` came first
+    with terminable():
+        return outcome_of(here.train, rung, lambda record: here.report(ticket, record))
+
+
+class _Worker:
+    def __init__(self, job: Job, connection: Connection) -> None:
+        from fmnist_sweep.training.batches import TrainingData  # needs TensorFlow
+
+        self._job = job
+        self._data = TrainingData.mapped(job.data, job.classes)
+        self._connection = connection
+        self._answers: queue.SimpleQueue[tuple[int, bool]] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def train(self, rung: Rung, on_epoch: Callable[[EpochRecord], bool]) -> RunResult:
+        """Train it, as the inline executor does."""
+        from fmnist_sweep.training.rung import default_builder, run_rung
+
+        return run_rung(
+            rung.config,
+            self._data,
+            rung.last_epoch,
+            rung.folder,
+            first_epoch=rung.first_epoch,
+            build_model=self._job.build_model or default_builder,
+            on_epoch=on_epoch,
+            every_steps=self._job.every_steps,
+        )
+
+    def report(self, ticket: int, record: EpochRecord) -> bool:
+        """Tell the owner of an epoch, and wait for what it says."""
+        self._connection.send((ticket, record))
+        while True:
+            answered, stop = self._answers.get()
+            if answered == ticket:
+                return stop
+
+    def _listen(self) -> None:
+        """Take answers in; end with the owner, however that ended: whoever goes on with the sweep
+        must find nobody training its trials. Files are written whole, so this may happen anywhere.
+        """
+        try:
+            while True:
+                self._answers.put(self._connection.recv())
+        except (EOFError, OSError):
+            os._exit(1)
+
+
+_worker: _Worker | None = None

@@ -1,0 +1,265 @@
+"""Rungs in worker processes: the same results, and a worker that dies costs a retry only."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from program import QUICK_SPACE, SMALL, Store, environment, leaderboard, program, sweep_folder
+from tiny_training import config_of, data_of, without_times
+
+from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.environment import cores
+from fmnist_sweep.errors import RunError
+from fmnist_sweep.search.executor import OnEpoch, Rung, RungOutcome
+from fmnist_sweep.search.processes import ProcessExecutor, worker_processes
+from fmnist_sweep.search.worker import Job
+from fmnist_sweep.training.batches import TrainingData
+from fmnist_sweep.training.results import EpochRecord, RunResult
+from fmnist_sweep.training.train import ModelBuilder
+
+THREADS = cores()  # as this process has it: bits depend on it
+
+
+@contextmanager
+def workers(
+    folder: Path, count: int = 1, *, retries: int = 1, build_model: ModelBuilder | None = None
+) -> Iterator[ProcessExecutor]:
+    data_of(config_of()).save(folder / "data")
+    job = Job(folder / "data", 10, THREADS, build_model, None)
+    with worker_processes(count, retries, job) as executor:
+        yield executor
+
+
+def rung_in(folder: Path, *overrides: str, last_epoch: int = 3) -> Rung:
+    return Rung(config_of(f"train.threads={THREADS}", *overrides), 0, last_epoch, folder)
+
+
+def quietly(record: EpochRecord) -> bool:
+    return False
+
+
+def come(executor: ProcessExecutor, rung: Rung, on_epoch: OnEpoch = quietly) -> RungOutcome:
+    future = executor.submit(rung, on_epoch)
+    assert executor.wait([future]) == {future}
+    return future.result()
+
+
+def timeless(result: RunResult | None) -> dict[str, object]:
+    assert result is not None
+    values = dataclasses.asdict(result)
+    del values["train_seconds"], values["best_metrics"]["epoch_seconds"]
+    return values
+
+
+def here(rung: Rung) -> tuple[RunResult, list[EpochRecord]]:
+    """The same rung, trained in this process."""
+    from fmnist_sweep.training.rung import default_builder, run_rung
+
+    heard: list[EpochRecord] = []
+    result = run_rung(
+        rung.config, data_of(config_of()), rung.last_epoch, rung.folder,
+        build_model=default_builder, on_epoch=lambda record: bool(heard.append(record)),
+    )  # fmt: skip
+    return result, heard
+
+
+def test_workers_give_what_this_process_gives_whoever_dies(tmp_path: Path) -> None:
+    """One executor throughout, as a sweep has it: starting TensorFlow is what takes time."""
+    seeds = [f"train.seed={seed}" for seed in range(4)]
+    heard: dict[str, list[EpochRecord]] = {seed: [] for seed in seeds}
+    killed: list[int] = []
+
+    with workers(tmp_path, 2, retries=2) as executor:
+
+        def hears(seed: str) -> OnEpoch:
+            def on_epoch(record: EpochRecord) -> bool:
+                if record.epoch > len(heard[seed]):
+                    heard[seed].append(record)
+                if seed == seeds[1] and record.epoch == 2 and not killed:
+                    [slot] = [s for s in executor._slots if s.task and seed in str(s.task.rung)]
+                    killed.append(process_of(slot.process))
+                    os.kill(killed[0], signal.SIGKILL)
+                return False
+
+            return on_epoch
+
+        rungs = {seed: rung_in(tmp_path / seed, seed) for seed in seeds}
+        futures = {seed: executor.submit(rung, hears(seed)) for seed, rung in rungs.items()}
+        while not all(future.done() for future in futures.values()):
+            executor.wait([future for future in futures.values() if not future.done()])
+        # SIGTERM is no different, between two rungs or in one.
+        idle = process_of(executor._slots[0].process)
+        os.kill(idle, signal.SIGTERM)
+        wait_until(lambda: not is_running(idle))
+        again = come(executor, rung_in(tmp_path / "again", seeds[0]))
+        pids = [slot.process for slot in executor._slots]
+
+    assert killed
+    for seed in seeds:
+        result, epochs = here(rung_in(tmp_path / f"{seed}-here", seed))
+        assert timeless(futures[seed].result().result) == timeless(result)
+        assert without_times(tuple(heard[seed])) == without_times(tuple(epochs))
+        if seed == seeds[0]:
+            assert timeless(again.result) == timeless(result)
+    for pid in pids:
+        wait_until(lambda pid=pid: pid is None or not is_running(pid))
+
+
+def test_what_a_rung_may_come_to(tmp_path: Path) -> None:
+    tried: list[int] = []
+    with workers(tmp_path, retries=1) as executor:
+
+        def kill(record: EpochRecord) -> bool:
+            tried.append(record.epoch)
+            os.kill(process_of(executor._slots[0].process), signal.SIGKILL)
+            return False
+
+        stopped = come(executor, rung_in(tmp_path / "stopped"), lambda record: record.epoch == 2)
+        failed = come(executor, rung_in(tmp_path / "failed", "train.optimizer.learning_rate=1e30"))
+        died = come(executor, rung_in(tmp_path / "died"), kill)
+
+        def breaks(record: EpochRecord) -> bool:
+            raise RunError("the journal cannot be written")
+
+        future = executor.submit(rung_in(tmp_path / "breaks", last_epoch=1), breaks)
+        with pytest.raises(RunError, match="the journal cannot be written"):
+            executor.wait([future])
+    assert stopped.result is not None
+    assert stopped.result.last_epoch == 2
+    assert failed.reason is not None
+    assert "not finite" in failed.reason
+    assert died.reason == "its worker process died 2 times; was there memory enough?"
+    assert len(tried) == 2
+
+
+def test_a_full_disk_is_not_the_trial_s_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with workers(tmp_path) as executor, pytest.raises(RunError, match="file"):
+        come(executor, rung_in(tmp_path / "file" / "trial"))
+
+
+def test_a_builder_of_one_s_own_travels_by_value(tmp_path: Path) -> None:
+    neurons = 5
+
+    def build(config: RunConfig, shape: tuple[int, int, int], classes: int) -> keras.Model:
+        return keras.Sequential([
+            keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(neurons),
+            keras.layers.Dense(classes, activation="softmax"),
+        ])  # fmt: skip
+
+    with workers(tmp_path, build_model=build) as executor:
+        result = come(executor, rung_in(tmp_path / "trial", last_epoch=1)).result
+    assert result is not None
+    assert result.parameters == 64 * neurons + neurons + 10 * neurons + 10
+
+
+def test_mapped_data_are_the_same_and_not_copied(tmp_path: Path) -> None:
+    data = data_of(config_of())
+    data.save(tmp_path)
+    mapped = TrainingData.mapped(tmp_path, 10)
+    assert mapped.validation is not None
+    for name in ("train", "validation", "test"):
+        theirs, ours = getattr(data, name), getattr(mapped, name)
+        np.testing.assert_array_equal(theirs.images, ours.images)
+        np.testing.assert_array_equal(theirs.labels, ours.labels)
+        ours.images[0, 0, 0, 0] = 77
+        assert int(ours._image_tensor[0, 0, 0, 0]) == 77, "the tensor is the map's memory"
+    assert TrainingData.mapped(tmp_path, 10).train.images[0, 0, 0, 0] != 77, "the file is as it was"
+    without = TrainingData(data.train, None, data.test)
+    without.save(tmp_path / "without")
+    assert TrainingData.mapped(tmp_path / "without", 10).validation is None
+
+
+ARGUMENTS = [
+    *SMALL, *QUICK_SPACE, "executor=processes", "sweep.max_trials=4", "train.epochs=3",
+]  # fmt: skip
+
+
+def test_a_sweep_in_processes_that_is_killed_and_interrupted_ends_as_one_in_line(
+    tmp_path: Path,
+) -> None:
+    inline, stopped = tmp_path / "inline", tmp_path / "stopped"
+    for folder in (inline, stopped):
+        folder.mkdir()
+    done = program(inline, *[word for word in ARGUMENTS if word != "executor=processes"])
+    assert done.returncode == 0, done.stderr
+    for number, epochs in ((signal.SIGKILL, 2), (signal.SIGINT, 5), (signal.SIGTERM, 8)):
+        with subprocess.Popen(
+            [sys.executable, "-m", "fmnist_sweep", *ARGUMENTS], cwd=stopped, env=environment(),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        ) as running:  # fmt: skip
+            wait_until(lambda epochs=epochs: told_epochs(stopped) >= epochs)
+            of_the_group = members(running.pid)
+            if number == signal.SIGINT:
+                os.killpg(running.pid, number)  # as a terminal's Ctrl-C
+            else:
+                running.send_signal(number)
+            _, errors = running.communicate(timeout=60)
+        assert running.returncode in (-number, 128 + number)
+        assert "Traceback" not in errors
+        wait_until(lambda pids=of_the_group: not any(is_running(pid) for pid in pids))
+        left = {path.name for path in sweep_folder(stopped).iterdir()}
+        if number != signal.SIGKILL:
+            assert "data" not in left
+            assert not list(sweep_folder(stopped).rglob(".*"))
+    done = program(stopped, *ARGUMENTS)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^trial \d: val_accuracy", done.stdout, re.MULTILINE)
+    # Which trial ends first is chance; what each of them gives is not, nor who wins.
+    by_trial = [leaderboard(folder).set_index("trial").sort_index() for folder in (inline, stopped)]
+    assert by_trial[0].equals(by_trial[1])
+    for mine, theirs in zip(Store(inline).children, Store(stopped).children, strict=True):
+        assert mine.data.params == theirs.data.params
+        assert mine.info.status == theirs.info.status == "FINISHED"
+    left = {path.name for path in sweep_folder(stopped).iterdir()}
+    assert left == {"best.yaml", "config.json", "journal.jsonl", "lock"}
+
+
+def process_of(number: int | None) -> int:
+    assert number is not None
+    return number
+
+
+def is_running(process: int) -> bool:
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def members(group: int) -> list[int]:
+    """The processes of a process group."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == group:
+            found.append(int(path.parent.name))
+    return found
+
+
+def told_epochs(folder: Path) -> int:
+    journals = list(folder.glob("mlruns/sweeps/*/journal.jsonl"))
+    return journals[0].read_text().count('"epoch_seconds"') if journals else 0
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.05)
