@@ -13,16 +13,14 @@ Measured is what the process holds in memory (Linux), after each network and Pyt
 from __future__ import annotations
 
 import gc
-import json
 import os
 import random
-import statistics
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from measuring import in_process, say, say_figure, say_where, tell
 
 from fmnist_sweep import environment
 from fmnist_sweep.config.compose import compose_config
@@ -50,32 +48,16 @@ def main(arguments: list[str]) -> None:
     """Measure one way, or compare them all."""
     if arguments:
         environment.load_tensorflow()  # quietly
-        sizes = WAYS[arguments[0]]()
-        sys.stdout.write(json.dumps(sizes) + "\n")
+        tell(WAYS[arguments[0]]())
         return
-    _say_where()
+    say_where()
+    say(f"growth from network {GROWS_FROM} to {NETWORKS}; allowed: {PEER}'s + {ALLOWED_MB} MB")
     growths: dict[str, list[float]] = {way: [] for way in WAYS}
     for _ in range(REPEATS):
         for way, measured in growths.items():
-            measured.append(growth(sizes_of(way)))
-    peer = statistics.median(growths[PEER])
+            measured.append(growth(in_process(__file__, way)))
     for way, measured in growths.items():
-        median = statistics.median(measured)
-        sys.stdout.write(
-            f"{way:8} median {median:7.1f} MB, {min(measured):.1f} to {max(measured):.1f}, "
-            f"n={len(measured)}; {median - peer:+.1f} MB and {median / peer:.2f} of {PEER}'s\n"
-        )
-
-
-def sizes_of(way: str) -> list[float]:
-    """Return what a fresh process holds after each network, in MB."""
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [sys.executable, str(Path(__file__).resolve()), way],
-            cwd=folder, env=_own_environment(), stdout=subprocess.PIPE, text=True, check=True,
-        )  # fmt: skip
-    sizes: list[float] = json.loads(done.stdout.splitlines()[-1])
-    return sizes
+        say_figure(way, measured, "MB", peer=growths[PEER])
 
 
 def growth(sizes: list[float]) -> float:
@@ -157,24 +139,6 @@ def _megabytes() -> float:
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def _own_environment() -> dict[str, str]:
-    # MLflow on SQLite in the process's own folder, whatever the user has set.
-    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-
-
-def _say_where() -> None:
-    from fmnist_sweep.provenance import environment_of_run
-
-    place = environment_of_run(compose_config(SWEEP).run, ())
-    versions = {**place.numerics.versions, **place.packages}
-    sys.stdout.write(
-        f"{place.numerics.cpu}, {environment.cores()} cores, {place.platform}\n"
-        f"{', '.join(f'{name} {version}' for name, version in versions.items())}\n"
-        f"growth from network {GROWS_FROM} to {NETWORKS}; allowed: {PEER}'s + {ALLOWED_MB} MB\n"
-    )
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -192,8 +192,8 @@ def _start(
         tracker,
         key=key,
         name=name,
-        config=config.run,
-        params={"model.parameters": parameters, "train.seed": config.train.seed},
+        config=lambda: config.run,
+        params=lambda: {"model.parameters": parameters, "train.seed": config.train.seed},
         tags={
             **provenance_tags(prepared.dataset, prepared.split, config),
             **input_tags(inputs),

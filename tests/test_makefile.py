@@ -183,11 +183,10 @@ def test_setup_names_a_python_that_is_not_there(checkout: Path) -> None:
     assert "needed: Python 3.11, 3.12 or 3.13" in done.stderr
 
 
-def test_bench_says_where_there_is_none_and_runs_each_there_is(checkout: Path) -> None:
+def test_bench_runs_each_that_there_is_and_not_what_they_share(checkout: Path) -> None:
     (checkout / ".venv" / ".data-found-in").write_text(f"{checkout}\n")
-    assert "holds no benchmark yet" in make(checkout, "bench").stdout
     (checkout / "benchmarks").mkdir()
-    for name in ("one.py", "two.py"):
+    for name in ("measuring.py", "one.py", "two.py"):
         (checkout / "benchmarks" / name).touch()
     assert make(checkout, "bench").returncode == 0
     assert calls(checkout) == ["benchmarks/one.py", "benchmarks/two.py"]

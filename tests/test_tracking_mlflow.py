@@ -137,7 +137,7 @@ SWEEP = RunStart(
     key="cnn@1",
     name="cnn-0a1b2c",
     started_at=BEGAN,
-    params={"tuner.name": "hyperband", "tuner.seed": 0},
+    params=lambda: {"tuner.name": "hyperband", "tuner.seed": 0},
     tags={"data.sha256": "d" * 64},
     inputs=[a_set("train"), a_set("validation")],
     note="# What this is",
@@ -150,7 +150,7 @@ def a_trial(number: int) -> RunStart:
         name=f"cnn-0a1b2c-{number}",
         started_at=BEGAN + 10 * number,
         parent_key=SWEEP.key,
-        params={"model.conv_blocks.0.channels": 32, "train.optimizer.learning_rate": 1e-4},
+        params=lambda: {"model.conv_blocks.0.channels": 32, "train.optimizer.learning_rate": 1e-4},
         tags={"trial": str(number)},
     )
 
@@ -320,7 +320,8 @@ def test_params_read_as_in_yaml_and_long_ones_say_what_is_missing(root: Path) ->
     params = {"a": None, "b": True, "c": [3, 5], "d": 1e-4, "e": "relu", "f": long, "g": long + "y"}
     many = {f"many.{number}": number for number in range(250)}
     tracker = tracker_on(root)
-    tracker.start(RunStart("k", "n", BEGAN, params=params | many, tags={"long": "t" * 9000}))
+    start = RunStart("k", "n", BEGAN, params=lambda: params | many, tags={"long": "t" * 9000})
+    tracker.start(start)
     run = runs_in(root)["n"]
     read = run.data.params
     assert [read[name] for name in "abcde"] == ["null", "true", "[3, 5]", "0.0001", "relu"]
@@ -455,9 +456,9 @@ def test_no_tag_of_the_users_hides_a_run_from_its_key(root: Path) -> None:
 
 
 def test_param_that_would_change_is_refused_by_name(root: Path) -> None:
-    tracker_on(root).start(RunStart("k", "n", BEGAN, params={"train.seed": 1}))
+    tracker_on(root).start(RunStart("k", "n", BEGAN, params=lambda: {"train.seed": 1}))
     with pytest.raises(RunError, match=r"train\.seed=1, now given as 2"):
-        tracker_on(root).start(RunStart("k", "n", BEGAN, params={"train.seed": 2}))
+        tracker_on(root).start(RunStart("k", "n", BEGAN, params=lambda: {"train.seed": 2}))
 
 
 # --- cost -------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ def test_a_database_that_another_writer_holds_for_half_a_minute(tmp_path: Path) 
         writer = sqlite3.connect(local_store_uri(tmp_path).removeprefix("sqlite:///"))
         writer.execute("BEGIN IMMEDIATE")
         started = time.monotonic()
-        box.start(RunStart("key", "a run", started_at=1.0, params={"a": 1}))
+        box.start(RunStart("key", "a run", started_at=1.0, params=lambda: {"a": 1}))
         for step in range(1, 21):
             box.metrics("key", {"loss": 1.0 / step}, step=step, at=float(step))
         box.end("key", RunStatus.FINISHED, at=30.0)

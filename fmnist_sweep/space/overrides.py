@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,6 +27,32 @@ def apply_overrides(base: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: the result is no valid config.
     """
+    try:
+        # Not sorted: a section may come before what lies in it.
+        return _remembered(_Same(base), json.dumps(overrides))
+    except TypeError:  # a value that only Python has, which the schema will name
+        return _applied(base, overrides)
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """A config that is told from others by which object it is."""
+
+    config: RunConfig
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.config is self.config
+
+    def __hash__(self) -> int:
+        return id(self.config)
+
+
+@lru_cache(maxsize=8)  # a trial's config is asked for by several, one after another
+def _remembered(base: _Same, overrides: str) -> RunConfig:
+    return _applied(base.config, json.loads(overrides))
+
+
+def _applied(base: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
     plain = base.as_given()
     # Counts first: they decide which blocks there are for the others to change.
     for path in sorted(overrides, key=lambda path: not path.endswith(".count")):

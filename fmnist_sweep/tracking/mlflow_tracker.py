@@ -245,7 +245,7 @@ class MlflowTracker:
 
     def _complete(self, run: KnownRun, start: RunStart) -> None:
         standing = self._standing(run)
-        params = param_texts(start.params)
+        params = {} if run.status is RunStatus.FINISHED else param_texts(start.params())
         for name in sorted(params.keys() & standing.params.keys()):
             if params[name] != standing.params[name]:
                 raise RunError(

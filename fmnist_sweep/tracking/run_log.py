@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +31,8 @@ def start_run(
     *,
     key: str,
     name: str,
-    config: RunConfig,
-    params: Mapping[str, object],
+    config: Callable[[], RunConfig],
+    params: Callable[[], Mapping[str, object]],
     tags: Mapping[str, str],
     environment: Environment,
     started_at: float,
@@ -41,7 +41,7 @@ def start_run(
     note: str | None = None,
 ) -> None:
     """Start the run of one training; its whole resolved config becomes `config.yaml`, where it
-    is made `environment.json`."""
+    is made `environment.json`. `config` and `params` are called where they are written."""
     tracker.start(
         RunStart(
             key=key,
@@ -54,7 +54,7 @@ def start_run(
             note=note,
         )
     )
-    tracker.content(key, lambda: config_yaml(config), CONFIG_FILE)
+    tracker.content(key, lambda: config_yaml(config()), CONFIG_FILE)
     log_environments(tracker, key, [environment])
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fmnist_sweep.config.schema import Config, RunConfig
+from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.errors import InfeasibleModel, RunError
 from fmnist_sweep.model.plan import plan_cnn
@@ -197,15 +197,14 @@ class SweepLog:
             log_git_diff(self._tracker, self._sweep_key, name)
 
     def _asked(self, record: Asked, state: SweepState) -> None:
-        config = apply_overrides(self._base, record.overrides)
         key = self._key(record.trial)
         self._open_runs.add(key)
         start_run(
             self._tracker,
             key=key,
             name=f"{self._name}-{record.trial}",
-            config=config,
-            params=self._params(record, config),
+            config=lambda: apply_overrides(self._base, record.overrides),
+            params=lambda: self._params(record),
             tags={
                 **self._tags,
                 **self._config.tracking.tags,
@@ -218,9 +217,10 @@ class SweepLog:
             parent_key=self._sweep_key,
         )
 
-    def _params(self, record: Asked, config: RunConfig) -> dict[str, object]:
+    def _params(self, record: Asked) -> dict[str, object]:
         params = dict(record.overrides)
         if not self._custom_builder:
+            config = apply_overrides(self._base, record.overrides)
             try:
                 plan = plan_cnn(config.model, self._dataset.image_shape, self._dataset.classes)
             except InfeasibleModel:  # a trial of `sweep.start_with` that will fail
@@ -259,8 +259,8 @@ class SweepLog:
             self._tracker,
             key=key,
             name=f"{self._name}-{record.trial}-seed{record.seed}",
-            config=with_train(straight, seed=record.seed),
-            params={"train.seed": record.seed},
+            config=lambda: with_train(straight, seed=record.seed),
+            params=lambda: {"train.seed": record.seed},
             tags={**self._tags, "fmnist.role": "confirmation", "sweep.name": self._name},
             environment=state.environments[-1],
             started_at=record.at - record.result.train_seconds,

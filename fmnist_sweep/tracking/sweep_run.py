@@ -35,7 +35,7 @@ def start_sweep(
             key=key,
             name=begun.name,
             started_at=begun.at,
-            params={
+            params=lambda: {
                 **{f"tuner.{name}": value for name, value in config.tuner.model_dump().items()},
                 **{f"sweep.objective.{name}": value for name, value in objective.items()},
             },

@@ -46,13 +46,14 @@ class DatasetInput:
 
 @dataclass(frozen=True)
 class RunStart:
-    """A run as it begins. `key` identifies it for good: starting a key again attaches to it."""
+    """A run as it begins. `key` identifies it for good: starting a key again attaches to it.
+    `params` is called where they are written: to make them may cost more than to skip them."""
 
     key: str
     name: str
     started_at: float
     parent_key: str | None = None
-    params: Mapping[str, object] = field(default_factory=dict)
+    params: Callable[[], Mapping[str, object]] = dict
     tags: Mapping[str, str] = field(default_factory=dict)
     inputs: Sequence[DatasetInput] = ()
     note: str | None = None

@@ -97,7 +97,7 @@ class SearchOracle:
                 return Exhausted()
             values = dict(trial.hyperparameters.values)
             # The others have drawn again already; a grid goes on from what it has proposed.
-            if self._tuner.name != "grid" or self.fits(values):
+            if self._tuner.name != "grid" or self._goes_on_with(values):
                 return self._suggestion(trial.trial_id, values)
             trial.status = "FAILED"
             self._oracle.end_trial(trial)
@@ -188,6 +188,11 @@ class SearchOracle:
     @cached_property
     def _listed(self) -> list[dict[str, Any]] | None:
         return all_points(self._space, self._hyperparameters, _MOST_LISTED)
+
+    def _goes_on_with(self, values: dict[str, Any]) -> bool:
+        """Whether a grid's proposal is to be tried, or passed over. What is recorded was found
+        feasible then; what a journal has as infeasible came before."""
+        return self._key(values) not in self._tried if self._replayed else self.fits(values)
 
     def _key(self, values: Mapping[str, Any]) -> str:
         return canonical_json(decode(self._space, values))

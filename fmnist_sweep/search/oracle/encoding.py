@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ def to_hyperparameters(space: Space) -> keras_tuner.HyperParameters:
     A choice is declared as the index of its value, so that booleans, null and pairs survive; so
     is a float with a step, whose last value Keras Tuner loses to rounding.
     """
-    hyperparameters = keras_tuner.HyperParameters()
+    hyperparameters = _Declared()
     leaves = {leaf.path: leaf for leaf in space.leaves}
     for leaf in space.leaves:
         # Conditions are given as Keras Tuner writes them: nested `conditional_scope`s accept a
@@ -27,6 +28,17 @@ def to_hyperparameters(space: Space) -> keras_tuner.HyperParameters:
         parents = [_parent(condition, leaves[condition.path]) for condition in leaf.conditions]
         hyperparameters.merge([_declaration(leaf, parents)])
     return hyperparameters
+
+
+class _Declared(keras_tuner.HyperParameters):  # type: ignore[misc]  # Keras Tuner has no types
+    """A space that stays as it is once an oracle has it: copies share it, values aside. Keras
+    Tuner's own copy declares everything anew, which takes most of an ask."""
+
+    def copy(self) -> _Declared:
+        """Return one with values of its own."""
+        copied = copy.copy(self)
+        copied.values = dict(self.values)
+        return copied
 
 
 def decode(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,195 @@
+"""What a trial costs beside its training, as a sweep grows: an objective that answers at once.
+
+It comes in through `run_sweep`'s own door, its `executor`. Measured are milliseconds a trial around
+the 100th and the last, without and with MLflow on SQLite, and seconds until a sweep of that many
+trials stands again in a fresh process, for each tuner. The peer is Keras Tuner's own random oracle,
+asked and told by hand, with the JSON files that it writes.
+
+`flat.py [TRIALS]`, 10,000 by default; the peer has as many.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Collection
+from concurrent.futures import Future
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from measuring import in_process, say, say_figure, say_where, tell
+
+from fmnist_sweep import environment
+from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.files import digest_of
+
+TRIALS = 10_000
+AROUND = 100  # trials of which one figure is
+TUNERS = {
+    "random": (),
+    "grid": (),
+    "hyperband": ("train.epochs=9",),
+    "bayesian": ("tuner.initial_points=1000000",),  # its surrogate has a benchmark of its own
+}
+SWEEP = (
+    "+sweep=cnn", "sweep.max_mflops=null", "sweep.max_minutes=null", "sweep.max_epochs_total=null",
+    "data=synthetic", "data.train_size=600", "data.test_size=100", "split=wrapper",
+    "split.test=100", "train.epochs=1", "train.threads=1",
+)  # fmt: skip
+
+
+def main(arguments: list[str]) -> None:
+    """Measure one way, or compare them all."""
+    match arguments:
+        case ["sweep", trials, tuner, tracking]:
+            environment.load_tensorflow()
+            tell(sweep(int(trials), tuner, tracking))
+        case ["keras_tuner", trials]:
+            environment.load_tensorflow()
+            tell(keras_tuner_alone(int(trials)))
+        case _:
+            compare(int(arguments[0]) if arguments else TRIALS)
+
+
+def compare(trials: int) -> None:
+    """Print each way's cost a trial at the beginning and the end, and what a resume takes."""
+    say_where()
+    say(f"\nmilliseconds a trial, {AROUND} trials each: around the {AROUND}th, and the last ones")
+    peer = in_process(__file__, "keras_tuner", str(trials))
+    at_first = say_ends("keras tuner's oracle, JSON", peer["times"], None)
+    for tracking in ("off", "mlflow"):
+        for tuner in TUNERS if tracking == "off" else ("random",):
+            with tempfile.TemporaryDirectory() as folder:
+                given = ("sweep", str(trials), tuner, tracking)
+                told = in_process(__file__, *given, cwd=Path(folder))
+                say_ends(f"{tuner}, tracking={tracking}", told["times"], at_first)
+                say(f"{'':34} {told['seconds'] / trials * 1e3:.2f} ms a trial in all")
+                again = in_process(__file__, *given, cwd=Path(folder))
+                ready, whole = again["ready"], again["seconds"]
+                say(f"{'':34} resumed after {ready:.1f} s, all told after {whole:.1f} s")
+
+
+def say_ends(name: str, times: list[float], peer: list[float] | None) -> list[float]:
+    """Print both ends, and how many times what it was at first the cost is at last."""
+    each = [1e3 * (after - before) for before, after in pairwise(times)]
+    first, last = each[AROUND // 2 : AROUND // 2 + AROUND], each[-AROUND:]
+    say_figure(f"{name}, at first", first, "ms", peer=peer)
+    say_figure(f"{name}, at last", last, "ms", peer=peer)
+    ratio = statistics.median(last) / statistics.median(first)
+    say(f"{'':34} at last {ratio:.2f} times what it was at first")
+    return first
+
+
+class Instant:
+    """An executor whose trainings are a formula."""
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self.first_rung: float | None = None
+
+    def submit(self, rung: Any, on_epoch: Any) -> Future[Any]:
+        """Answer with a score that the config decides."""
+        from fmnist_sweep.search.executor import RungOutcome
+        from fmnist_sweep.training.results import EpochRecord, RunResult
+
+        self.first_rung = self.first_rung or time.perf_counter()
+        digest = digest_of(rung.config.as_given())
+        score = int(digest[:8], 16) / 2**32
+        metrics = {
+            "loss": 1 - score, "accuracy": score, "val_loss": 1 - score, "val_accuracy": score,
+            "learning_rate": 0.1, "epoch_seconds": 0.001,
+        }  # fmt: skip
+        for epoch in range(rung.first_epoch + 1, rung.last_epoch + 1):
+            on_epoch(EpochRecord(epoch, metrics, ended_at=time.time()))
+        result = RunResult(
+            last_epoch=rung.last_epoch,
+            best_epoch=rung.last_epoch,
+            best_metrics=metrics,
+            test_accuracy=score,
+            test_loss=1 - score,
+            train_seconds=0.001 * rung.last_epoch,
+            parameters=1000,
+            stopped_early=False,
+            weights_sha256=digest,
+            best_weights_sha256=digest,
+        )
+        future: Future[Any] = Future()
+        future.set_result(RungOutcome(result, None, 0.001))
+        return future
+
+    def wait(self, futures: Collection[Future[Any]]) -> set[Future[Any]]:
+        """Return them all."""
+        return set(futures)
+
+
+def sweep(trials: int, tuner: str, tracking: str) -> dict[str, Any]:
+    """Run a sweep of that many trials in the working directory, or resume it for one more."""
+    from fmnist_sweep import run_sweep
+    from fmnist_sweep.search.records import Told
+
+    times: list[float] = []
+
+    def observer(record: Any, state: Any) -> None:
+        if isinstance(record, Told) and tracking == "off":
+            times.append(time.perf_counter())
+
+    if tracking == "mlflow":  # a trial is over when MLflow has it, in the outbox's thread
+        from fmnist_sweep.tracking.mlflow_tracker import MlflowTracker
+
+        end = MlflowTracker.end
+
+        def ending(*arguments: Any, **named: Any) -> None:
+            end(*arguments, **named)
+            times.append(time.perf_counter())
+
+        MlflowTracker.end = ending  # type: ignore[method-assign]
+    more = int(Path("mlruns/sweeps").exists())
+    config = compose_config(
+        [*SWEEP, *TUNERS[tuner], f"tuner={tuner}", f"tracking={tracking}",
+         f"sweep.max_trials={trials + more}"]
+    )  # fmt: skip
+    executor = Instant()
+    began = time.perf_counter()
+    run_sweep(config, executor=executor, observer=observer)
+    seconds = time.perf_counter() - began
+    assert executor.first_rung is not None
+    return {"times": times, "seconds": seconds, "ready": executor.first_rung - began}
+
+
+def keras_tuner_alone(trials: int) -> dict[str, Any]:
+    """Ask and tell Keras Tuner's oracle as its own `Tuner` does, in the working directory."""
+    import keras_tuner
+
+    from fmnist_sweep.search.oracle.encoding import to_hyperparameters
+    from fmnist_sweep.space.reading import read_space
+
+    space, _ = read_space(compose_config(SWEEP))
+    oracle = keras_tuner.oracles.RandomSearchOracle(
+        objective=keras_tuner.Objective("val_accuracy", "max"),
+        max_trials=trials,
+        hyperparameters=keras_tuner.HyperParameters.from_config(
+            to_hyperparameters(space).get_config()
+        ),
+        seed=1,
+    )
+    oracle.verbose = 0
+    oracle._set_project_dir("keras_tuner", "random")
+    times = []
+    for _ in range(trials):
+        trial = oracle.create_trial("tuner")
+        if trial.status == "STOPPED":  # it gives up after 20 repeats
+            break
+        score = int(digest_of(trial.hyperparameters.values)[:8], 16) / 2**32
+        oracle.update_trial(trial.trial_id, {"val_accuracy": score})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+        times.append(time.perf_counter())
+    return {"times": times}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,81 @@
+"""What the benchmarks share: where one measures, in processes of their own, and a figure's line."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fmnist_sweep import environment
+from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.provenance import environment_of_run
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def say_where() -> None:
+    """Print hardware, versions, and how busy the machine is already."""
+    threads = f"train.threads={environment.cores()}"
+    place = environment_of_run(compose_config([threads]).run, ())
+    versions = {**place.numerics.versions, **place.packages}
+    say(f"{place.numerics.cpu}, {environment.cores()} cores, {place.platform}")
+    say(", ".join(f"{name} {version}" for name, version in versions.items()))
+    say(f"load average before: {os.getloadavg()[0]:.1f}")
+
+
+def say_figure(
+    name: str, values: Sequence[float], unit: str, *, peer: Sequence[float] | None = None
+) -> None:
+    """Print median, range and n of a figure, and what share of its peer's median it is."""
+    median = statistics.median(values)
+    ratio = "" if peer is None else f", {median / statistics.median(peer):.2f} times the peer's"
+    say(
+        f"{name:34} median {median:.4g} {unit}, {min(values):.4g} to {max(values):.4g}, "
+        f"n={len(values)}{ratio}"
+    )
+
+
+def in_process(script: str, *arguments: str, cwd: Path | None = None) -> Any:
+    """Run a benchmark's file with arguments in a fresh process; return the JSON of its last line.
+
+    Without `cwd` it has an empty folder of its own, which is gone afterwards. MLflow writes there,
+    on SQLite, whatever the user has set.
+    """
+    with started(script, *arguments, cwd=cwd) as process:
+        printed, _ = process.communicate()
+    if process.returncode != 0:
+        raise SystemExit(f"{script} {' '.join(arguments)}: exit code {process.returncode}")
+    return json.loads(printed.splitlines()[-1])
+
+
+@contextmanager
+def started(
+    script: str, *arguments: str, cwd: Path | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Start such a process; several may run at a time."""
+    with tempfile.TemporaryDirectory() as folder, subprocess.Popen(
+        [sys.executable, script, *arguments],
+        cwd=cwd or folder, env=own_environment(), stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        yield process
+
+
+def own_environment() -> dict[str, str]:
+    """Return this environment without what would send MLflow elsewhere."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+
+
+def tell(value: Any) -> None:
+    """Print what `in_process` returns to the one that measures."""
+    say(json.dumps(value))

@@ -1,0 +1,332 @@
+"""What a sweep costs beyond its training, beside Keras Tuner's own `Tuner` with MLflow's autolog.
+
+- `ours`: `run_sweep` with random search over the learning rate, its checkpoints, its journal, its
+  test set and MLflow on SQLite.
+- `peer`: `keras_tuner.GridSearch` over the learning rates that ours tried, on NumPy arrays, with
+  `mlflow.tensorflow.autolog` as it comes and an MLflow run a trial, on SQLite too.
+
+Both train the same architecture on the same images of the real Fashion-MNIST with the same number
+of threads, one after the other, each in a process of its own. The clock runs from the call of
+`run_sweep`, or from the opening of the peer's store, to the end; imports come before. The peer has
+its arrays ready when it starts; ours reads its data while the clock runs.
+
+Overhead is what is left of that time without the calls of Keras's functions for a training or a
+validation step, and without tracing: the first call of each of these functions for a shape.
+Ours measures each trial on a test set too, which the peer does not: overhead. For a model's
+signature autolog predicts once a trial: tracing, to the peer's advantage. Ours trains by fused
+operations: its steps are quicker, which changes shares of the wall, and no overhead. On a CPU such
+a call returns when its work is done, so that a clock around it is enough.
+
+`python benchmarks/overhead.py [TRIALS] [IMAGES]`: 20 trials of 3 epochs on 32,000 of 40,000 images
+take about 30 s each on two busy cores. `overhead.py 2 2000` takes a minute.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import itertools
+import logging
+import sys
+import time
+import types
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from measuring import in_process, say, say_figure, say_where, tell
+
+from fmnist_sweep import environment
+from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.config.schema import Config
+
+TRIALS, IMAGES = 20, 40_000
+LEARNING_RATE = "train.optimizer.learning_rate"
+CONFIG = (
+    "model=small_cnn", "train.epochs=3", "train.batch_size=128", "split.validation=0.1",
+    "split.test=0.1", "tuner=random", f"+space.{LEARNING_RATE}={{float: [3e-4, 3e-3], log: true}}",
+)  # fmt: skip
+STEPS, TRACING, TEST = "training and validation", "tracing", "measuring on test sets"
+
+
+def main(arguments: list[str]) -> None:
+    """Measure one way, or compare both."""
+    if arguments and arguments[0] in WAYS:
+        environment.load_tensorflow()  # quietly
+        environment.quiet_mlflow()
+        config = _config(int(arguments[1]), int(arguments[2]))
+        tell(WAYS[arguments[0]](config, [float(rate) for rate in arguments[3:]]))
+        return
+    trials, images = [*map(int, arguments), *(TRIALS, IMAGES)[len(arguments) :]]
+    say_where()
+    say(f"{trials} trials of 3 epochs on {images} images, a tenth of them validation, a tenth test")
+    ours = in_process(__file__, "ours", str(trials), str(images))
+    rates = [repr(rate) for rate in ours["rates"]]
+    peer = in_process(__file__, "peer", str(trials), str(images), *rates)
+    for name, way in (("ours", ours), ("peer", peer)):
+        _say_seconds(name, way)
+    say_figure("wall, a trial, ours", ours["walls"], "s", peer=peer["walls"])
+    say_figure("wall, a trial, peer", peer["walls"], "s")
+    say_figure("overhead, a trial, ours", ours["overheads"], "s", peer=peer["overheads"])
+    say_figure("overhead, a trial, peer", peer["overheads"], "s")
+    say(f"overhead, in all: {_overhead(ours) / _overhead(peer):.2f} times the peer's")
+
+
+def _config(trials: int, images: int) -> Config:
+    return compose_config((*CONFIG, f"sweep.max_trials={trials}", f"data.limit={images}"))
+
+
+class Clock:
+    """Adds up, in the main thread, the seconds that each part takes.
+
+    A part inside another counts for itself alone. Keras's step functions are parts from the start.
+    """
+
+    def __init__(self) -> None:
+        from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
+
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._open: list[str] = []
+        self._nested: list[float] = []
+        self._laps: list[tuple[float, float]] = []
+        self._started = 0.0
+        for kind in ("train", "test", "predict"):
+            self._follow(TensorFlowTrainer, kind)
+
+    def start(self) -> None:
+        """Forget what was before."""
+        self.seconds.clear()
+        self._laps = [(0.0, 0.0)]
+        self._started = time.perf_counter()
+
+    def lap(self) -> None:
+        """Note that a trial has ended."""
+        wall = time.perf_counter() - self._started
+        self._laps.append((wall, wall - self.seconds[STEPS] - self.seconds[TRACING]))
+
+    def read(self) -> dict[str, Any]:
+        """Return all seconds, those of the parts, and each trial's, as JSON takes them."""
+        walls, overheads = zip(*self._laps, strict=True)
+        return {
+            "wall": time.perf_counter() - self._started,
+            "parts": dict(self.seconds),
+            "walls": _differences(walls),
+            "overheads": _differences(overheads),
+        }
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Count what is inside as a part of that name."""
+        started = time.perf_counter()
+        self._open.append(name)
+        self._nested.append(0.0)
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - started
+            self._open.pop()
+            self.seconds[name] += elapsed - self._nested.pop()
+            if self._nested:
+                self._nested[-1] += elapsed
+
+    def follow(self, owner: Any, attribute: str, name: str) -> None:
+        """Count each call of that function as a part of that name."""
+        function = getattr(owner, attribute)
+
+        @functools.wraps(function)
+        def timed(*arguments: Any, **named: Any) -> Any:
+            with self.part(name):
+                return function(*arguments, **named)
+
+        setattr(owner, attribute, timed)
+
+    def _follow(self, trainer: type, kind: str) -> None:
+        """Count the steps of each function of that kind that a model makes for itself."""
+        make, made = f"make_{kind}_function", f"{kind}_function"
+        original = getattr(trainer, make)
+
+        def made_and_timed(model: Any, force: bool = False) -> None:
+            before = getattr(model, made)
+            original(model, force)
+            if getattr(model, made) is not before:
+                setattr(model, made, self._timed_step(getattr(model, made)))
+
+        setattr(trainer, make, made_and_timed)
+
+    def _timed_step(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        import keras
+
+        seen: set[tuple[Any, ...]] = set()
+
+        def step(batches: Any) -> Any:
+            # Prediction gets its batches; the others an iterator, traced once for all its shapes.
+            given = keras.tree.flatten(batches) if isinstance(batches, list) else []
+            shapes = tuple(tuple(batch.shape) for batch in given)
+            name = TEST if TEST in self._open else STEPS
+            with self.part(name if shapes in seen else TRACING):
+                seen.add(shapes)
+                return function(batches)
+
+        return step
+
+
+def ours(config: Config, _: list[float]) -> dict[str, Any]:
+    """Run the sweep."""
+    import gc
+
+    from fmnist_sweep import run_sweep, running
+    from fmnist_sweep.search.records import Told
+    from fmnist_sweep.tracking import mlflow_tracker, outbox  # noqa: F401  # imported here, untimed
+    from fmnist_sweep.training import checkpoint, rung, train
+
+    clock = Clock()
+    clock.follow(running, "plan_sweep", "reading data, planning")
+    clock.follow(running, "open_tracker", "opening the store")
+    clock.follow(running, "look_at_official_test", "official test, apart from its steps")
+    clock.follow(outbox.Outbox, "finish", "waiting for MLflow at the end")
+    clock.follow(train, "_compiled_model", "building networks")
+    clock.follow(checkpoint.CheckpointFolder, "save", "checkpoints")
+    clock.follow(rung, "_save_model", "best models")
+    clock.follow(rung, "evaluate", TEST)
+    clock.follow(gc, "collect", "Python's collection")
+
+    def observer(record: Any, state: Any) -> None:
+        if isinstance(record, Told):
+            clock.lap()
+
+    clock.start()
+    sweep = run_sweep(config, observer=observer)
+    measured = clock.read()
+    trials = sweep.state.trials.values()
+    rates = [trial.overrides[LEARNING_RATE] for trial in trials]
+    return {**measured, "rates": rates, "best": max(trial.score or 0.0 for trial in trials)}
+
+
+def peer(config: Config, rates: list[float]) -> dict[str, Any]:
+    """Run Keras Tuner's tuner on the same trials."""
+    import gc
+
+    _stand_in_for_tensorboard()
+    import keras
+    import keras_tuner
+    import mlflow.tensorflow
+    from keras_tuner.src.engine.tuner_utils import SaveBestEpoch
+    from mlflow.tensorflow.callback import MlflowCallback, MlflowModelCheckpointCallback
+
+    from fmnist_sweep.model.builder import build_cnn
+    from fmnist_sweep.training.batches import ImageSet
+    from fmnist_sweep.training.preparation import prepare, with_threads
+
+    data = prepare(with_threads(config.run)).data
+    assert data.validation is not None
+    clock = Clock()
+
+    class Network(keras_tuner.HyperModel):  # type: ignore[misc]  # Keras Tuner has no types
+        def build(self, hp: Any) -> Any:
+            model = build_cnn(config.model, data.image_shape, data.train.classes)
+            rate = hp.Choice("learning_rate", rates)
+            model.compile(
+                keras.optimizers.Adam(rate),
+                loss="sparse_categorical_crossentropy",
+                metrics=["accuracy"],
+            )
+            return model
+
+    class Tracked(keras_tuner.GridSearch):  # type: ignore[misc]  # Keras Tuner has no types
+        def run_trial(self, trial: Any, *arguments: Any, **named: Any) -> Any:
+            with mlflow.start_run(run_name=trial.trial_id, nested=True):
+                mlflow.log_params(trial.hyperparameters.values)
+                history = super().run_trial(trial, *arguments, **named)
+            clock.lap()
+            return history
+
+    def arrays(images: ImageSet) -> Any:
+        return images.images.astype("float32") / 255, images.labels
+
+    images, labels = arrays(data.train)
+    validation = arrays(data.validation)
+    keras.utils.set_random_seed(config.train.seed)
+    clock.follow(Tracked, "_try_build", "building networks")
+    clock.follow(SaveBestEpoch, "on_epoch_end", "Keras Tuner's checkpoints")
+    clock.follow(MlflowModelCheckpointCallback, "on_epoch_end", "MLflow's checkpoints")
+    clock.follow(MlflowCallback, "on_train_begin", "MLflow's summary")
+    clock.follow(mlflow.tensorflow, "log_model", "MLflow's models")
+    clock.follow(gc, "collect", "Python's collection")
+    for name in ("absl", "mlflow"):  # a warning an epoch, on the format of autolog's checkpoints
+        logging.getLogger(name).setLevel(logging.ERROR)
+    clock.start()
+    with clock.part("opening the store"):
+        mlflow.set_tracking_uri(f"sqlite:///{Path.cwd()}/mlflow.db")
+        mlflow.set_experiment("peer")
+    mlflow.tensorflow.autolog()
+    with mlflow.start_run():
+        tuner = Tracked(
+            Network(),
+            objective="val_accuracy",
+            max_consecutive_failed_trials=1,  # else a benchmark of nothing would end well
+            directory="tuner",
+            project_name="peer",
+        )
+        tuner.search(
+            images,
+            labels,
+            validation_data=validation,
+            epochs=config.train.epochs,
+            batch_size=config.train.batch_size,
+            verbose=0,
+        )
+    measured = clock.read()
+    return {**measured, "best": tuner.oracle.get_best_trials()[0].score}
+
+
+WAYS: dict[str, Callable[[Config, list[float]], dict[str, Any]]] = {"ours": ours, "peer": peer}
+
+
+def _stand_in_for_tensorboard() -> None:
+    """Have Keras Tuner and autolog find a TensorBoard, where there is none.
+
+    Keras Tuner's `Tuner` imports one before each trial, whether it is used or not, and autolog's
+    callback writes each epoch's metrics by it. TensorFlow 2.21 no longer brings it, and without it
+    every trial fails. This one writes nothing, to the peer's advantage.
+    """
+    if importlib.util.find_spec("tensorboard") is not None:
+        return
+    packages = ("tensorboard", "tensorboard.plugins", "tensorboard.plugins.hparams")
+    hparams, scalars = (
+        types.ModuleType(name)
+        for name in ("tensorboard.plugins.hparams.api", "tensorboard.summary.v2")
+    )
+    vars(scalars)["scalar"] = lambda **named: True
+    modules = [*map(types.ModuleType, (*packages, "tensorboard.summary")), hparams, scalars]
+    sys.modules |= {module.__name__: module for module in modules}
+    vars(sys.modules[packages[-1]])["api"] = hparams
+
+
+def _differences(sums: tuple[float, ...]) -> list[float]:
+    return [after - before for before, after in itertools.pairwise(sums)]
+
+
+def _overhead(way: dict[str, Any]) -> float:
+    return float(way["wall"] - way["parts"][STEPS] - way["parts"][TRACING])
+
+
+def _say_seconds(name: str, way: dict[str, Any]) -> None:
+    parts = dict(way["parts"])
+    wall, overhead = way["wall"], _overhead(way)
+    lines = [("wall", wall), (STEPS, parts.pop(STEPS)), (TRACING, parts.pop(TRACING))]
+    lines += [("overhead", overhead)]
+    lines += [(f"  {part}", seconds) for part, seconds in sorted(parts.items(), key=_by_seconds)]
+    lines += [("  the rest", overhead - sum(parts.values()))]
+    say(f"{name}, best validation accuracy {way['best']:.4f}")
+    for what, seconds in lines:
+        say(f"  {what:40} {seconds:8.2f} s {seconds / wall:7.2%} of wall")
+
+
+def _by_seconds(part: tuple[str, float]) -> float:
+    return -part[1]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,61 @@
+"""Wall time of the `cnn` sweep: two workers with one thread each, or one process with both.
+
+Each round runs both from nothing, on the real data, with the same counted budget; the peer is the
+inline executor of the same rounds. `parallel.py [EPOCHS] [ROUNDS]`: 16 epochs in all, 3 rounds.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from measuring import own_environment, say, say_figure, say_where
+
+from fmnist_sweep import environment
+
+EPOCHS, ROUNDS = 16, 3
+
+
+def main(arguments: list[str]) -> None:
+    """Measure both, in turn."""
+    epochs, rounds = (*map(int, arguments), *(EPOCHS, ROUNDS)[len(arguments) :])
+    workers = environment.cores()
+    ways = {
+        f"inline, {workers} threads": (f"train.threads={workers}",),
+        f"{workers} processes, 1 thread": ("executor=processes", f"executor.workers={workers}"),
+    }
+    say_where()
+    say(f"+sweep=cnn, {epochs} epochs in all; wall seconds, and epochs trained an hour")
+    walls: dict[str, list[float]] = {way: [] for way in ways}
+    rates: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way, overrides in ways.items():
+            wall, trained = run(f"sweep.max_epochs_total={epochs}", *overrides)
+            walls[way].append(wall)
+            rates[way].append(3600 * trained / wall)
+    for name, measured in (("s", walls), ("epochs/h", rates)):
+        peer = next(iter(measured.values()))
+        for way, values in measured.items():
+            say_figure(way, values, name, peer=peer)
+
+
+def run(*overrides: str) -> tuple[float, int]:
+    """Run a sweep from nothing; return its wall seconds and how many epochs it trained."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "fmnist_sweep", "+sweep=cnn", "sweep.max_minutes=null",
+             *overrides],
+            cwd=folder, env=own_environment(), stdout=subprocess.PIPE, text=True, check=True,
+        )  # fmt: skip
+        wall = time.perf_counter() - began
+        (journal,) = Path(folder).glob("mlruns/sweeps/*/journal.jsonl")
+        return wall, len(re.findall(r'^{"kind":"epoch"', journal.read_text(), re.MULTILINE))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,90 @@
+"""How long one waits: for `--help`, for the import, from the command to the first training step.
+
+The first step is that of a `cnn` sweep on the real data: with a store that exists, and without.
+The peer is what cannot be done without: `import tensorflow` and `import mlflow` in one process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from measuring import own_environment, say_figure, say_where
+
+REPEATS = 5
+IMPORTS = "import tensorflow, mlflow"
+LIGHT = """
+import sys, fmnist_sweep
+heavy = {"tensorflow", "keras", "mlflow", "numpy", "pandas"} & set(sys.modules)
+assert not heavy, heavy
+"""
+# What a sweep does until it trains, told by the file that it makes then.
+FIRST_STEP = """
+import sys
+from pathlib import Path
+from fmnist_sweep import environment
+environment.load_tensorflow()
+from fmnist_sweep.training import interrupts
+
+looking = interrupts._looking
+def marking(step, batches):
+    given = looking(step, batches)
+    Path("stepped").touch()
+    return given
+interrupts._looking = marking
+
+from fmnist_sweep.app import main
+sys.exit(main(["+sweep=cnn"]))
+"""
+
+
+def main() -> None:
+    """Measure each, in turn."""
+    say_where()
+    found: dict[str, list[float]] = {}
+    for _ in range(REPEATS):
+        found.setdefault("import tensorflow, mlflow", []).append(seconds_of("-c", IMPORTS))
+        found.setdefault("import fmnist_sweep", []).append(seconds_of("-c", LIGHT))
+        found.setdefault("--help", []).append(seconds_of("-m", "fmnist_sweep", "--help"))
+        with tempfile.TemporaryDirectory() as folder:
+            for store in ("without a store", "with a store"):
+                found.setdefault(f"first step, {store}", []).append(until_a_step(Path(folder)))
+    peer = found["import tensorflow, mlflow"]
+    for name, measured in found.items():
+        say_figure(name, measured, "s", peer=peer)
+
+
+def seconds_of(*arguments: str) -> float:
+    """Return how long Python takes for that."""
+    began = time.perf_counter()
+    subprocess.run(
+        [sys.executable, *arguments], env=own_environment(), check=True, capture_output=True
+    )
+    return time.perf_counter() - began
+
+
+def until_a_step(folder: Path) -> float:
+    """Return the seconds until a sweep has made a step in that folder, and interrupt it there."""
+    (folder / "stepped").unlink(missing_ok=True)
+    began = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-c", FIRST_STEP],
+        cwd=folder, env=own_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        while not (folder / "stepped").exists():
+            if process.poll() is not None:
+                raise SystemExit("the sweep ended before its first step")
+            time.sleep(0.005)
+        seconds = time.perf_counter() - began
+        os.kill(process.pid, signal.SIGTERM)
+    return seconds
+
+
+if __name__ == "__main__":
+    main()

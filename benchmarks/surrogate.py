@@ -1,0 +1,97 @@
+"""Seconds an ask of `tuner=bayesian`, by the trials so far and the values searched.
+
+A fresh `SearchOracle` is asked for N trials that are drawn at random and told a score by a formula,
+then for ASKS more, each of which fits the surrogate to all trials before it. The peer is random
+search after as many trials, in the same process. The spaces are of independent floats.
+
+A size is given up once an ask took longer than `LONGEST` seconds; larger numbers of trials are not
+tried then. At the end: from how many trials on an ask costs more than a tenth of a 30 s trial.
+
+`python benchmarks/surrogate.py [DIMENSIONS] [TRIALS] [ASKS]`, the first two as lists such as
+`3,6 25,50`.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from measuring import say, say_figure, say_where
+
+from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.search.oracle import SearchOracle, Suggestion
+from fmnist_sweep.space.domains import FloatRange
+from fmnist_sweep.space.space import Leaf, Space
+
+DIMENSIONS = "3,6,12,17"
+TRIALS = "25,50,100,200,400"
+ASKS = 3
+LONGEST = 30.0
+DEAR = 3.0
+PEER = "random"
+
+
+def main(dimensions: str = DIMENSIONS, trials: str = TRIALS, asks: str = str(ASKS)) -> None:
+    """Measure every size, the surrogate beside random search."""
+    say_where()
+    say(f"an ask is dear above {DEAR:g} s, a tenth of a 30 s trial")
+    dear_from = [
+        dear_number(searched, [int(number) for number in trials.split(",")], int(asks))
+        for searched in map(int, dimensions.split(","))
+    ]
+    for line in dear_from:
+        say(line)
+
+
+def dear_number(dimensions: int, trials: list[int], asks: int) -> str:
+    """Measure a space's asks at growing numbers of trials; say from which on they are dear."""
+    space = _space(dimensions)
+    dear = f"{dimensions} values searched: never dear"
+    for number in sorted(trials):
+        seconds = asks_after(number, space, "bayesian", asks)
+        name = f"{dimensions} values, {number} trials"
+        say_figure(name, seconds, "s", peer=asks_after(number, space, PEER, asks))
+        if statistics.median(seconds) > DEAR and dear.endswith("never dear"):
+            dear = f"{dimensions} values searched: dear from {number} trials on"
+        if max(seconds) > LONGEST:
+            return f"{dear}; more than {number} not tried"
+    return f"{dear}; at most {max(trials)} tried"
+
+
+def asks_after(trials: int, space: Space, tuner: str, asks: int) -> list[float]:
+    """Return the seconds of each ask after that many trials."""
+    settings = [f"tuner={tuner}"]
+    if tuner != PEER:
+        settings.append(f"tuner.initial_points={trials}")  # drawn, which takes no fit
+    config = compose_config(settings)
+    oracle = SearchOracle(
+        config.tuner, space, config.sweep.objective, 1, lambda point: None, lambda values, why: None
+    )
+    seconds = []
+    for number in range(trials + asks):
+        started = time.perf_counter()
+        answer = oracle.ask(number)
+        seconds.append(time.perf_counter() - started)
+        assert isinstance(answer, Suggestion)  # floats are never used up
+        oracle.tell(answer.oracle_id, _score(answer.point))
+    return seconds[trials:]
+
+
+def _space(dimensions: int) -> Space:
+    domain = FloatRange(0.0, 1.0, None, log=False)
+    leaves = (Leaf(f"value.{number}", domain) for number in range(dimensions))
+    return Space(tuple(leaves), {})
+
+
+def _score(point: Mapping[str, Any]) -> float:
+    """Return a score as an accuracy's: best in one place, and with ripples."""
+    distances: list[float] = [(value - 0.6) ** 2 for value in point.values()]
+    return 0.9 - sum(distances) / len(distances) + 0.02 * math.sin(20 * sum(distances))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
