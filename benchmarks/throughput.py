@@ -19,6 +19,7 @@ import json
 import statistics
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,14 +105,13 @@ def compare_accuracy(network: str) -> None:
 def train(way: Way, config: RunConfig, images: int | None) -> list[dict[str, Any]]:
     """Train in so many processes at the same time, which share the cores; return what they tell."""
     config = with_train(config, precision=way.precision)
-    threads = cores() // way.processes
-    given = (way.kind, str(threads), str(images or 0), config.model_dump_json())
-    if way.processes == 1:
-        return [in_process(__file__, *given)]
-    with started(__file__, *given) as other:
-        told = train(way._replace(processes=way.processes - 1), config, images)
-        printed, _ = other.communicate()
-    return [*told, json.loads(printed.splitlines()[-1])]
+    threads = str(cores() // way.processes)
+    given = (way.kind, threads, str(images or 0), config.model_dump_json())
+    with ExitStack() as stack:
+        others = [stack.enter_context(started(__file__, *given)) for _ in range(way.processes - 1)]
+        told = [in_process(__file__, *given)]
+        told += [json.loads(other.communicate()[0].splitlines()[-1]) for other in others]
+    return told
 
 
 def bare(config: RunConfig, images: int) -> dict[str, Any]:

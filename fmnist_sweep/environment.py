@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -159,6 +159,14 @@ def accelerators() -> list[str]:
             tf.config.experimental.get_device_details(device).get("device_name", device.name)
             for device in found
         ]
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Have NumPy's and SciPy's linear algebra use one thread inside the block."""
+    import threadpoolctl
+
+    limits: AbstractContextManager[object] = threadpoolctl.threadpool_limits(1, user_api="blas")
+    return limits
 
 
 def use_threads(threads: int) -> None:

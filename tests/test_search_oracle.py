@@ -212,6 +212,21 @@ def test_bayesian_proposals_follow_the_answers() -> None:
     assert max(nearest) < 0.1
 
 
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_what_is_not_told_yet_is_taken_for_something_like_the_rest(direction: str) -> None:
+    config = config_of("bayesian", CONTINUOUS, sweep__objective__direction=direction)
+    search = Search(config)
+    search.go_on(4)
+    pending = [search.oracle.ask(number) for number in (4, 5)]
+    assert all(isinstance(answer, Suggestion) for answer in pending)
+    search.oracle.ask(6)
+    _, scores = search.oracle._oracle._vectorize_trials()
+    told, made_up = scores[:4], scores[4:]
+    spread = max(told) - min(told)
+    for score in made_up:
+        assert min(told) - spread <= score <= max(told) + 2 * spread
+
+
 def test_bayesian_proposals_stay_inside_a_logarithmic_range_of_whole_numbers() -> None:
     # Larger is better, so that the surrogate goes to the very end, and Keras Tuner beyond it.
     space = {"train": {"batch_size": {"int": [1, 64], "log": True}}}

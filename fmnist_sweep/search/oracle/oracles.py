@@ -10,6 +10,7 @@ import keras_tuner
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from fmnist_sweep import environment
 from fmnist_sweep.config.schema import Objective, TunerConfig
 
 
@@ -106,6 +107,9 @@ class _Grid(_Journaled, keras_tuner.oracles.GridSearchOracle):  # type: ignore[m
 class _Bayesian(_Journaled, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc]
     """A Gaussian process's proposals."""
 
+    trials: dict[str, Any]
+    ongoing_trials: dict[str, Any]
+
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Answer an ask; a proposal that was tried already, or is infeasible, becomes random.
 
@@ -119,13 +123,30 @@ class _Bayesian(_Journaled, keras_tuner.oracles.BayesianOptimizationOracle):  # 
             return dict(self._random_populate_space())
         # A fit that an earlier ask left behind would be missing after a resume.
         self.gpr = self._make_gpr()
-        with warnings.catch_warnings():
+        # Its matrices are small, and there are thousands of them: threads would cost more time
+        # than they save, and change the last digits.
+        with warnings.catch_warnings(), environment.one_blas_thread():
             # On how well the surrogate fits; there is nothing that a user could do about it.
             warnings.simplefilter("ignore", ConvergenceWarning)
+            self._fit_to_the_told()
             response = super().populate_space(trial_id)
         if response["values"] is not None and not self.asker.fits(response["values"]):
             response = self._random_populate_space()
         return dict(response)
+
+    def _fit_to_the_told(self) -> None:
+        """Have the surrogate know the answers before it makes up those that are still to come: by
+        a fresh one, each would be taken for 1, the worst or the best by far."""
+        everything, running = self.trials, self.ongoing_trials
+        told = {key: trial for key, trial in everything.items() if trial.status == "COMPLETED"}
+        if not running or not told:
+            return
+        self.trials, self.ongoing_trials = told, {}
+        try:
+            points, scores = self._vectorize_trials()
+            self.gpr.fit(points, np.nan_to_num(scores, posinf=0, neginf=0))
+        finally:
+            self.trials, self.ongoing_trials = everything, running
 
     def _vector_to_values(self, vector: Any) -> dict[str, Any]:
         # Probabilities are below 1: at 1 a whole number is taken for its maximum plus one.
