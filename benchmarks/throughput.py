@@ -9,6 +9,9 @@ second epoch and those after it:
 - `ours`: one process, one thread a core.
 - `together`: as many processes as cores, with one thread each; what they train in all.
 
+Two rates: while the steps run, which is what the processor does; and over whole calls of `fit`,
+which is what one waits for. They differ where tf.data's tuner sleeps on at the end of an epoch.
+
 `throughput.py accuracy` trains both networks on all of the data for 5 epochs with 3 seeds, bare and
 ours, and compares what they are worth.
 """
@@ -35,7 +38,7 @@ ROUNDS = 3
 EPOCHS = 4  # the first one, which traces, does not count
 COMPARED_EPOCHS = 5
 SEEDS = (1, 2, 3)
-IMAGES = {"default": 3_840, "median": 12_800}
+IMAGES = {"default": 2_560, "median": 10_240}
 
 
 class Way(NamedTuple):
@@ -59,6 +62,7 @@ def main(arguments: list[str]) -> None:
         case [("bare" | "ours") as kind, threads, images, config]:
             environment.load_tensorflow()
             environment.use_threads(int(threads))
+            time_steps()
             trained = bare if kind == "bare" else ours
             tell(trained(RunConfig.model_validate_json(config), int(images)))
         case ["accuracy", *networks]:
@@ -76,13 +80,18 @@ def compare_speed(network: str) -> None:
     config = with_train(config_of(network), epochs=EPOCHS)
     both = ("float32", "mixed_bfloat16")
     ways = [BARE, *(Way("ours", precision, n) for precision in both for n in (1, cores()))]
-    speeds: dict[Way, list[float]] = {way: [] for way in ways}
+    rates: dict[str, dict[Way, list[float]]] = {
+        rate: {way: [] for way in ways} for rate in ("in_steps", "in_fit")
+    }
     for _ in range(ROUNDS):
-        for way, measured in speeds.items():
+        for way in ways:
             each = train(way, config, IMAGES[network])
-            measured.append(sum(statistics.median(one["images_per_second"][1:]) for one in each))
-    for way, measured in speeds.items():
-        say_figure(str(way), measured, "images/s", peer=speeds[BARE])
+            for rate, measured in rates.items():
+                measured[way].append(sum(statistics.median(one[rate][1:]) for one in each))
+    for rate, speeds in rates.items():
+        say(rate)
+        for way, values in speeds.items():
+            say_figure(str(way), values, "images/s", peer=speeds[BARE])
 
 
 def compare_accuracy(network: str) -> None:
@@ -134,13 +143,13 @@ def bare(config: RunConfig, images: int) -> dict[str, Any]:
     )
     kind = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[optimizer.name]
     model.compile(kind(rate), loss=make_loss(config.train), metrics=["accuracy"])
-    speeds = []
+    seconds = []
     for _ in range(config.train.epochs or 1):
         began = time.perf_counter()
         model.fit(*train, batch_size=config.train.batch_size, epochs=1, verbose=0)
-        speeds.append(len(data.train) / (time.perf_counter() - began))
+        seconds.append(time.perf_counter() - began)
     accuracy = model.evaluate(*test, batch_size=1000, verbose=0)[1]
-    return {"images_per_second": speeds, "test_accuracy": accuracy}
+    return {**rates_of(len(data.train), seconds), "test_accuracy": accuracy}
 
 
 def ours(config: RunConfig, images: int) -> dict[str, Any]:
@@ -153,9 +162,44 @@ def ours(config: RunConfig, images: int) -> dict[str, Any]:
     epochs = config.train.epochs or 1
     trained = train_ours(config, data, 0, epochs, build_model=default_builder)
     seconds = [record.metrics["epoch_seconds"] for record in trained.checkpoint.history]
+    accuracy = evaluate(trained.model, data.test).accuracy
+    return {**rates_of(len(data.train), seconds), "test_accuracy": accuracy}
+
+
+_steps: list[float] = []
+
+
+def time_steps() -> None:
+    """Have each training step note its seconds, whoever makes it."""
+    from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
+
+    make = TensorFlowTrainer.make_train_function
+
+    def make_timed(model: Any, force: bool = False) -> None:
+        before = model.train_function
+        make(model, force)
+        function = model.train_function
+        if function is before:
+            return
+
+        def timed(batches: Any) -> Any:
+            began = time.perf_counter()
+            told = function(batches)
+            _steps.append(time.perf_counter() - began)
+            return told
+
+        model.train_function = timed
+
+    TensorFlowTrainer.make_train_function = make_timed
+
+
+def rates_of(images: int, seconds: list[float]) -> dict[str, list[float]]:
+    """Return the images a second of each epoch: in its steps, and in the whole of its `fit`."""
+    steps = len(_steps) // len(seconds)
+    in_steps = [sum(_steps[epoch * steps : (epoch + 1) * steps]) for epoch in range(len(seconds))]
     return {
-        "images_per_second": [len(data.train) / second for second in seconds],
-        "test_accuracy": evaluate(trained.model, data.test).accuracy,
+        "in_steps": [images / second for second in in_steps],
+        "in_fit": [images / second for second in seconds],
     }
 
 

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import warnings
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from fmnist_sweep.training import interrupts
 from fmnist_sweep.training.batches import TrainingData
 from fmnist_sweep.training.checkpoint import Checkpoint, CheckpointFolder, weights_digest
 from fmnist_sweep.training.evaluation import evaluate
+from fmnist_sweep.training.graphs import graphs_freed
 from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResult
 from fmnist_sweep.training.rung import (
     default_builder,
@@ -261,6 +263,28 @@ def silu_builder(config: RunConfig, input_shape: tuple[int, int, int], classes: 
 def graphs() -> int:
     gc.collect()
     return sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
+
+
+def test_what_was_there_before_is_not_looked_at_and_not_left_frozen() -> None:
+    class Knot:
+        def __init__(self) -> None:
+            self.itself = self
+
+    assert gc.get_freeze_count() == 0
+    with graphs_freed():
+        inside = weakref.ref(Knot())
+        assert gc.get_freeze_count() > 0
+    assert inside() is None
+    assert gc.get_freeze_count() == 0
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with graphs_freed():
+            inside = weakref.ref(Knot())
+        assert inside() is None
+        assert gc.get_freeze_count() == frozen, "somebody else's stays"
+    finally:
+        gc.unfreeze()
 
 
 def test_rungs_leave_no_graph_behind_and_keras_as_it_was(tmp_path: Path) -> None:
