@@ -119,7 +119,7 @@ class _Bayesian(_Journaled, keras_tuner.oracles.BayesianOptimizationOracle):  # 
         recorded = self.asker.replayed()
         if recorded is not None:
             return {"status": "RUNNING", "values": recorded}
-        if not self._nonfixed_space():
+        if not self._nonfixed_space() or len(self.end_order) < self._random_at_first():
             return dict(self._random_populate_space())
         # A fit that an earlier ask left behind would be missing after a resume.
         self.gpr = self._make_gpr()
@@ -134,12 +134,19 @@ class _Bayesian(_Journaled, keras_tuner.oracles.BayesianOptimizationOracle):  # 
             response = self._random_populate_space()
         return dict(response)
 
+    def _random_at_first(self) -> int:
+        """Return after how many answers the surrogate is asked, Keras Tuner's own rule; it would
+        count them by going through all trials."""
+        return int(self.num_initial_points or max(3 * len(self.hyperparameters.space), 3))
+
     def _fit_to_the_told(self) -> None:
         """Have the surrogate know the answers before it makes up those that are still to come: by
         a fresh one, each would be taken for 1, the worst or the best by far."""
         everything, running = self.trials, self.ongoing_trials
+        if not running:
+            return
         told = {key: trial for key, trial in everything.items() if trial.status == "COMPLETED"}
-        if not running or not told:
+        if not told:
             return
         self.trials, self.ongoing_trials = told, {}
         try:
