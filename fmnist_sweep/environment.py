@@ -161,6 +161,15 @@ def accelerators() -> list[str]:
         ]
 
 
+def share_accelerators() -> None:
+    """Have this process take of an accelerator's memory what it needs, not all of it at once, as it
+    would by default; others use it too."""
+    import tensorflow as tf
+
+    for device in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(device, True)
+
+
 def one_blas_thread() -> AbstractContextManager[object]:
     """Have NumPy's and SciPy's linear algebra use one thread inside the block."""
     import threadpoolctl

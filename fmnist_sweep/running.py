@@ -19,7 +19,7 @@ from fmnist_sweep.provenance import environment_of_run, recorded_command, record
 from fmnist_sweep.report.best_file import write_best_file
 from fmnist_sweep.search import lock
 from fmnist_sweep.search.executor import Executor, Rung, run_now
-from fmnist_sweep.search.executors import open_executor
+from fmnist_sweep.search.executors import check_executor, open_executor
 from fmnist_sweep.search.finish import confirm, look_at_official_test
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
 from fmnist_sweep.search.leaders import Leaders
@@ -80,6 +80,7 @@ def run_sweep(
     """
     with interrupts.terminable():
         plan = plan_sweep(config, build_model, data, label=label, pinned=pinned, root=Path.cwd())
+        check_executor(config, build_model)
         if on_plan is not None:
             on_plan(plan)
         own = _Own(build_model, data is not None, executor)

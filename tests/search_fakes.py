@@ -154,6 +154,28 @@ class InstantExecutor:
 
 
 @dataclass
+class LateExecutor(InstantExecutor):
+    """Trains by formula too, but a rung ends only when it is waited for, and not in turn."""
+
+    running: list[tuple[Rung, OnEpoch, Future[RungOutcome]]] = field(default_factory=list)
+    at_once: list[int] = field(default_factory=list)
+
+    def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
+        future: Future[RungOutcome] = Future()
+        self.running.append((rung, on_epoch, future))
+        return future
+
+    def wait(self, futures: Collection[Future[RungOutcome]]) -> set[Future[RungOutcome]]:
+        done = {future for future in futures if future.done()}
+        if done:
+            return done
+        self.at_once.append(len(self.running))
+        rung, on_epoch, future = self.running.pop(len(self.rungs) % len(self.running))
+        future.set_result(super().submit(rung, on_epoch).result())
+        return {future}
+
+
+@dataclass
 class Run:
     """A sweep that was run: how it ended, and what it left."""
 

@@ -8,11 +8,31 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fmnist_sweep.config.schema import Config, ProcessesConfig
+from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.search.executor import Executor, InlineExecutor, OnEpoch, Rung
 from fmnist_sweep.training.preparation import Prepared
 from fmnist_sweep.training.results import RunResult
 from fmnist_sweep.training.rung import default_builder, run_rung
 from fmnist_sweep.training.train import ModelBuilder
+
+
+def check_executor(config: Config, build_model: ModelBuilder | None) -> None:
+    """Refuse, before anything is written, a builder that cannot travel to a worker process.
+
+    Raises:
+        ConfigError: says why it cannot.
+    """
+    if not isinstance(config.executor, ProcessesConfig) or build_model is None:
+        return
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(build_model)
+    except Exception as error:
+        raise ConfigError(
+            f"executor=processes: build_model cannot be sent to a worker process: {error}; "
+            "executor=inline takes any"
+        ) from error
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """What makes a sweep the sweep it is, and the name that follows from it.
 
 Budgets, tracking, executor and display are no part of it: they may change between a start and a
-resume. Everything that decides which points are tried and what they score is.
+resume. Everything that decides which points are tried and what they score is, `train.threads` too,
+which is a worker's share of the cores where it is left to the executor.
 """
 
 from __future__ import annotations

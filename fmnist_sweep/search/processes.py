@@ -7,25 +7,37 @@ import logging
 import os
 import queue
 import secrets
+import shutil
 import signal
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Connection, Listener
+from multiprocessing import AuthenticationError, resource_tracker
+from multiprocessing.connection import (
+    Client,
+    Connection,
+    Listener,
+    answer_challenge,
+    deliver_challenge,
+)
+from pathlib import Path
 
 from loky import BrokenProcessPool, ProcessPoolExecutor
 from loky import wait as wait_for
 
+from fmnist_sweep.errors import RunError
 from fmnist_sweep.search import worker
 from fmnist_sweep.search.executor import OnEpoch, Rung, RungOutcome
 from fmnist_sweep.training.results import EpochRecord
 
 _log = logging.getLogger(__name__)
 _LONGEST_END = 5.0  # seconds until a worker that was asked to end is killed
+# loky ends a worker that has grown by 300 MB since its first rung: a larger network is no leak.
+_ENVIRONMENT = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}
 
 
 @contextmanager
@@ -51,13 +63,15 @@ class _Task:
 @dataclass(eq=False)
 class _Slot:
     """A worker's place. Each has an engine of its own: loky's ends all the processes of an engine
-    when one of them dies."""
+    when one of them dies. `waiting` is the connection of a worker that waits for an answer."""
 
     number: int
-    engine: ProcessPoolExecutor
+    engine: ProcessPoolExecutor | None = None
     process: int | None = None
+    is_ready: bool = False
     task: _Task | None = None
     ends: Future[RungOutcome] | None = None
+    waiting: Connection | None = None
 
 
 class ProcessExecutor:
@@ -77,12 +91,19 @@ class ProcessExecutor:
         self._retries = retries
         self._job = job
         self._key = secrets.token_bytes(32)
-        self._listener = Listener(authkey=self._key, backlog=workers)
+        # A socket's path may not be long, which that of the usual folder for such things may be.
+        short = Path("/tmp")
+        self._folder = Path(
+            tempfile.mkdtemp(prefix="fmnist-", dir=short if short.exists() else None)
+        )
+        self._listener = Listener(str(self._folder / "socket"), backlog=64)
+        self._closing = False
         self._tickets = itertools.count()
         self._happened: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._waiting: deque[_Task] = deque()
-        self._slots = [_Slot(number, self._engine(number)) for number in range(workers)]
-        threading.Thread(target=self._welcome, daemon=True).start()
+        self._slots = [_Slot(number) for number in range(workers)]
+        self._welcoming = threading.Thread(target=self._welcome, daemon=True)
+        self._welcoming.start()
 
     def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
         """Start the rung in a free worker, or have it wait for one."""
@@ -92,7 +113,11 @@ class ProcessExecutor:
         return task.future
 
     def wait(self, futures: Collection[Future[RungOutcome]]) -> set[Future[RungOutcome]]:
-        """Deal with what happens until one of the futures has come; return those that have."""
+        """Deal with what happens until one of the futures has come; return those that have.
+
+        Raises:
+            RunError: no worker can be started.
+        """
         while True:
             done = {future for future in futures if future.done()}
             if done:
@@ -108,14 +133,18 @@ class ProcessExecutor:
                 asked.append(slot.ends)
                 with suppress(ProcessLookupError):
                     os.kill(slot.process, signal.SIGTERM)
+                if slot.waiting is not None:  # it has nothing half-made, and ends at once
+                    slot.waiting.close()
         wait_for(asked, timeout=_LONGEST_END)
+        self._closing = True
+        with suppress(OSError):
+            Client(self._listener.address).close()  # wakes the thread that accepts
+        self._welcoming.join(_LONGEST_END)
         self._listener.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
         for slot in self._slots:
-            slot.engine.shutdown(wait=True, kill_workers=True)
-
-    def _engine(self, number: int) -> ProcessPoolExecutor:
-        address = worker.Address(self._listener.address, self._key, number)
-        return ProcessPoolExecutor(1, initializer=worker.start, initargs=(self._job, address))
+            if slot.engine is not None:
+                slot.engine.shutdown(wait=True, kill_workers=True)
 
     def _start_waiting(self) -> None:
         for slot in self._slots:
@@ -126,16 +155,25 @@ class ProcessExecutor:
         task.ticket = next(self._tickets)
         with _interrupts_held_back():
             try:
-                ends = slot.engine.submit(worker.train, task.rung, task.ticket)
+                ends = self._engine(slot).submit(worker.train, task.rung, task.ticket)
             except BrokenProcessPool:  # it died between two rungs
-                self._renew(slot)
-                ends = slot.engine.submit(worker.train, task.rung, task.ticket)
+                self._let_go(slot)
+                ends = self._engine(slot).submit(worker.train, task.rung, task.ticket)
         slot.task, slot.ends = task, ends
         ends.add_done_callback(lambda ended: self._happened.put(lambda: self._ended(slot, ended)))
 
-    def _renew(self, slot: _Slot) -> None:
+    def _engine(self, slot: _Slot) -> ProcessPoolExecutor:
+        if slot.engine is None:
+            address = worker.Address(self._listener.address, self._key, slot.number)
+            slot.engine = ProcessPoolExecutor(
+                1, initializer=worker.start, initargs=(self._job, address), env=_ENVIRONMENT
+            )
+        return slot.engine
+
+    def _let_go(self, slot: _Slot) -> None:
+        assert slot.engine is not None  # its worker has died
         slot.engine.shutdown(wait=True, kill_workers=True)
-        slot.engine, slot.process = self._engine(slot.number), None
+        slot.engine, slot.process, slot.is_ready, slot.waiting = None, None, False, None
 
     def _ended(self, slot: _Slot, ended: Future[RungOutcome]) -> None:
         task = slot.task
@@ -145,41 +183,53 @@ class ProcessExecutor:
         if error is None:
             task.future.set_result(ended.result())
         elif isinstance(error, BrokenProcessPool | KeyboardInterrupt):
+            was_ready = slot.is_ready
             if isinstance(error, BrokenProcessPool):
-                self._renew(slot)
-            self._try_again(task)
+                self._let_go(slot)
+            self._try_again(task, was_ready)
         else:
             task.future.set_exception(error)
         self._start_waiting()
 
-    def _try_again(self, task: _Task) -> None:
+    def _try_again(self, task: _Task, was_ready: bool) -> None:
         task.tries += 1
-        name = task.rung.folder.name
-        if task.tries > self._retries:
+        if task.tries <= self._retries:
+            _log.warning("%s: its worker process died; it goes on", task.rung.folder.name)
+            self._waiting.appendleft(task)
+        elif was_ready:
             reason = f"its worker process died {task.tries} times; was there memory enough?"
             task.future.set_result(RungOutcome(None, reason, 0.0))
-            return
-        _log.warning("%s: its worker process died; it goes on in another one", name)
-        self._waiting.appendleft(task)
+        else:  # not this trial's fault
+            raise RunError(
+                f"worker processes die before they can train, {task.tries} in a row; "
+                "executor=inline does without them"
+            )
 
     def _welcome(self) -> None:
-        """Take in the workers' calls, each with a thread that hears it; ends with the listener."""
-        while True:
+        """Take in the workers' calls, each with a thread that hears it."""
+        while not self._closing:
             try:
                 connection = self._listener.accept()
-            except (EOFError, AuthenticationError):  # a worker that died while it called
+            except OSError:  # whoever called is gone already
                 continue
-            except OSError:
-                return
             threading.Thread(target=self._hear, args=(connection,), daemon=True).start()
 
     def _hear(self, connection: Connection) -> None:
-        with suppress(EOFError, OSError):
+        with suppress(EOFError, OSError, AuthenticationError):
+            deliver_challenge(connection, self._key)
+            answer_challenge(connection, self._key)
             number, process = connection.recv()
             slot = self._slots[number]
             slot.process = process
             while True:
-                self._happened.put(_answering(slot, connection, *connection.recv()))
+                told = connection.recv()
+                if told == worker.READY:
+                    slot.is_ready = True
+                elif isinstance(told, worker.CannotStart):
+                    self._happened.put(_raising(told))
+                else:
+                    slot.waiting = connection
+                    self._happened.put(_answering(slot, connection, *told))
 
 
 def _answering(
@@ -189,16 +239,25 @@ def _answering(
         if slot.task is None or slot.task.ticket != ticket:  # its worker has died since
             return
         stop = slot.task.on_epoch(record)
+        slot.waiting = None
         with suppress(OSError):  # dead by now; the engine tells
             connection.send((ticket, stop))
 
     return answer
 
 
+def _raising(told: worker.CannotStart) -> Callable[[], None]:
+    def stop() -> None:
+        raise RunError(f"a worker process cannot start: {told.reason}")
+
+    return stop
+
+
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Have a process that is started here never hear of Ctrl-C, which a terminal sends to it too:
-    the owner deals with it."""
+    """Have a process that is started here not hear of Ctrl-C before it can ignore it; a terminal
+    sends it to all of them."""
+    resource_tracker.ensure_running()  # to start it later would let the signal through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield

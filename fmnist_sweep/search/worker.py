@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,14 +41,31 @@ class Address:
     worker: int
 
 
+READY = "ready"
+
+
+@dataclass(frozen=True)
+class CannotStart:
+    """Why a worker cannot train, whatever the rung."""
+
+    reason: str
+
+
 def start(job: Job, address: Address) -> None:
     """Make this process a worker; runs in it once, before its first rung."""
     global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the owner
     connection: Connection = Client(address.listener, authkey=address.key)
     connection.send((address.worker, os.getpid()))
-    environment.load_tensorflow()
-    environment.use_threads(job.threads)
-    _worker = _Worker(job, connection)
+    try:
+        environment.load_tensorflow()
+        environment.use_threads(job.threads)
+        environment.share_accelerators()
+        _worker = _Worker(job, connection)
+    except Exception as error:
+        connection.send(CannotStart(f"{type(error).__name__}: {error}"))
+        raise
+    connection.send(READY)
 
 
 def train(rung: Rung, ticket: int) -> RungOutcome:

@@ -25,14 +25,15 @@ def fuse_batch_norm(model: keras.Model) -> None:
     are left alone: nothing is to be gained, or there is no such operation.
     """
     for layer in model._flatten_layers():  # nested models' too; `layers` has the outermost only
-        if type(layer) is keras.layers.BatchNormalization and _is_plain(layer):
+        is_fused = "call" in vars(layer)  # by an earlier training, of a builder that keeps it
+        if type(layer) is keras.layers.BatchNormalization and _is_plain(layer) and not is_fused:
             layer.call = partial(_batch_norm, layer, layer.call)
 
 
 def _is_plain(layer: keras.layers.BatchNormalization) -> bool:
     return (
         layer.axis in (-1, 3) and layer.center and layer.scale
-        and not layer.renorm and not layer.synchronized
+        and not layer.renorm and not layer.synchronized and layer.variable_dtype == "float32"
     )  # fmt: skip
 
 
@@ -46,7 +47,9 @@ def _batch_norm(
     frozen = not training or not layer.trainable
     if frozen or mask is not None or len(inputs.shape) != 4 or inputs.dtype not in _DTYPES:
         return composed(inputs, training=training, mask=mask)
-    images = tf.cast(inputs, _normalised_in(inputs))
+    channels = layer.gamma.shape[0]
+    in_bfloat16 = inputs.dtype == tf.bfloat16 and channels % _CHANNELS_AT_ONCE == 0
+    images = tf.cast(inputs, tf.bfloat16 if in_bfloat16 else tf.float32)
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=images,
         scale=layer.gamma.value,
@@ -57,16 +60,10 @@ def _batch_norm(
         is_training=True,
     )
     # The operation's variance is the unbiased one; Keras keeps the biased.
-    values = tf.cast(tf.size(inputs) // inputs.shape[-1], variance.dtype)
+    values = tf.cast(tf.size(inputs) // channels, variance.dtype)
     _move(layer.moving_mean, mean, layer.momentum)
     _move(layer.moving_variance, variance * ((values - 1.0) / values), layer.momentum)
     return tf.cast(outputs, layer.compute_dtype)
-
-
-def _normalised_in(inputs: tf.Tensor) -> tf.DType:
-    if inputs.dtype == tf.bfloat16 and inputs.shape[-1] % _CHANNELS_AT_ONCE == 0:
-        return tf.bfloat16
-    return tf.float32
 
 
 def _move(average: keras.Variable, value: tf.Tensor, momentum: float) -> None:

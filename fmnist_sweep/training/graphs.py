@@ -19,16 +19,26 @@ def graphs_freed() -> Iterator[None]:
     not reach it, and would undo the caller's own settings of Keras. Known, and mended after 2.21:
     https://github.com/tensorflow/tensorflow/issues/97697
     """
+    global _left_behind
+    if _left_behind:
+        gc.collect()
+        _left_behind = False
     registered = ops.gradient_registry._registry  # what it shows has no way to remove one
     before = set(registered)
     with _only_what_is_new():
         try:
             yield
+        except BaseException:
+            _left_behind = True  # the traceback holds the model until this has left the block
+            raise
         finally:
             for name in set(registered) - before:
                 if name.startswith("CustomGradient-"):
                     del registered[name]
             gc.collect()  # models and graphs refer to themselves
+
+
+_left_behind = False
 
 
 @contextmanager

@@ -101,7 +101,15 @@ class _Random(_Journaled, keras_tuner.oracles.RandomSearchOracle):  # type: igno
 
 
 class _Grid(_Journaled, keras_tuner.oracles.GridSearchOracle):  # type: ignore[misc]
-    """Every combination, in order."""
+    """Every combination, in order, whoever answers first."""
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Answer an ask. The next combination follows from this one, not from its score, so that
+        nobody has to wait for that."""
+        response = dict(super().populate_space(trial_id))
+        if response["status"] == "RUNNING":
+            self._populate_next.append(trial_id)
+        return response
 
 
 class _Bayesian(_Journaled, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc]
@@ -164,7 +172,21 @@ class _Hyperband(_Journaled, keras_tuner.oracles.HyperbandOracle):  # type: igno
     """Successive halving in brackets. A bracket that the space has too few points for goes on
     with those it has, so that the best of a small space are trained to the end all the same."""
 
+    _brackets: list[Any]
+    _current_bracket: int
+    _current_iteration: int
     _used_up = False
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Answer an ask. One that is told to wait leaves nothing behind: it is in no journal, so
+        that a resume knows nothing of it."""
+        before = (list(self._brackets), self._current_bracket, self._current_iteration)
+        was_used_up = self._used_up
+        response = dict(super().populate_space(trial_id))
+        if response["status"] == "IDLE":
+            self._brackets, self._current_bracket, self._current_iteration = before
+            self._used_up = was_used_up
+        return response
 
     def _random_trial(self, trial_id: str, bracket: dict[str, Any]) -> dict[str, Any]:
         response = dict(super()._random_trial(trial_id, bracket))
