@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from test_search_resume import LINE, SPACE, TUNERS
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import JournalError
 from fmnist_sweep.files import digest_of
-from fmnist_sweep.search import loop
 from fmnist_sweep.search.executor import OnEpoch, Rung, RungOutcome
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, to_line
 from fmnist_sweep.search.records import SCHEMA, Asked, Begun, Ended, FoundInfeasible, Record
@@ -96,14 +95,12 @@ class DrawnExecutor(InstantExecutor):
         self.running.append(self._training(rung, on_epoch, future))
         return future
 
-    def wait(self, futures: Iterable[Future[RungOutcome]], **options: Any) -> Any:
-        """Stand in for the `wait` of concurrent.futures."""
-        futures = list(futures)
+    def wait(self, futures: Collection[Future[RungOutcome]]) -> set[Future[RungOutcome]]:
         while not any(future.done() for future in futures):
             training = self.order.choice(self.running)
             if next(training, self) is self:
                 self.running.remove(training)
-        return wait(futures, **options)
+        return {future for future in futures if future.done()}
 
     def _training(
         self, rung: Rung, on_epoch: OnEpoch, future: Future[RungOutcome]
@@ -127,13 +124,11 @@ def gone_on(story: Story, folder: Path, order: int = 0) -> Run:
     executor = DrawnExecutor(
         workers=story.workers, one_breaks_in=story.one_breaks_in, order=random.Random(order)
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "wait", executor.wait)
-        for budget in story.budgets[min(ends, len(story.budgets) - 1) :]:
-            end = run(story.config(budget), folder, executor)
-            if end.state.ended is None:
-                end.journal.append(Ended(end.reason, 2.0))
-                end.state.apply(end.journal.records[-1])
+    for budget in story.budgets[min(ends, len(story.budgets) - 1) :]:
+        end = run(story.config(budget), folder, executor)
+        if end.state.ended is None:
+            end.journal.append(Ended(end.reason, 2.0))
+            end.state.apply(end.journal.records[-1])
     return end
 
 

@@ -67,9 +67,25 @@ class _Dumper(yaml.SafeDumper):
         one_line = len(pairs) <= _ON_ONE_LINE and _is_flat(value for _, value in pairs)
         return super().represent_mapping(tag, mapping, flow_style=one_line)
 
+    def represent_str(self, data: str) -> Any:
+        """Quote texts that OmegaConf would take for numbers; YAML 1.1 has `1e-4` as a text."""
+        style = "'" if _reads_as_number(data) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         """Indent the items of a list below its key."""
         super().increase_indent(flow, indentless=False)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
+def _reads_as_number(text: str) -> bool:
+    try:
+        float(text.replace("_", ""))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_flat(values: Iterable[Any]) -> bool:
