@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fmnist_sweep.config.schema import Config, ProcessesConfig
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.search.executor import Executor, InlineExecutor, OnEpoch, Rung
+from fmnist_sweep.search.executor import Executor, InlineExecutor, OnEpoch, Rung, Train
+from fmnist_sweep.training.batches import TrainingData
 from fmnist_sweep.training.preparation import Prepared
 from fmnist_sweep.training.results import RunResult
 from fmnist_sweep.training.rung import default_builder, run_rung
@@ -44,7 +45,7 @@ def open_executor(
     shared = sweep / "data"
     shutil.rmtree(shared, ignore_errors=True)  # a killed one's
     if not isinstance(config.executor, ProcessesConfig):
-        yield _inline(config, prepared, build_model or default_builder)
+        yield InlineExecutor(trainer(prepared.data, build_model, config.tracking.every_steps))
         return
     from fmnist_sweep.search.processes import worker_processes
     from fmnist_sweep.search.worker import Job
@@ -65,17 +66,19 @@ def open_executor(
         shutil.rmtree(shared, ignore_errors=True)
 
 
-def _inline(config: Config, prepared: Prepared, build_model: ModelBuilder) -> InlineExecutor:
+def trainer(data: TrainingData, build_model: ModelBuilder | None, every_steps: int | None) -> Train:
+    """Return what trains a rung on those data, in whichever process."""
+
     def train(rung: Rung, on_epoch: OnEpoch) -> RunResult:
         return run_rung(
             rung.config,
-            prepared.data,
+            data,
             rung.last_epoch,
             rung.folder,
             first_epoch=rung.first_epoch,
-            build_model=build_model,
+            build_model=build_model or default_builder,
             on_epoch=on_epoch,
-            every_steps=config.tracking.every_steps,
+            every_steps=every_steps,
         )
 
-    return InlineExecutor(train)
+    return train

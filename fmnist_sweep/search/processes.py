@@ -133,8 +133,9 @@ class ProcessExecutor:
                 asked.append(slot.ends)
                 with suppress(ProcessLookupError):
                     os.kill(slot.process, signal.SIGTERM)
-                if slot.waiting is not None:  # it has nothing half-made, and ends at once
-                    slot.waiting.close()
+                if slot.waiting is not None and slot.task is not None:
+                    with suppress(OSError):  # woken, it finds that it was asked to end
+                        slot.waiting.send((slot.task.ticket, True))
         wait_for(asked, timeout=_LONGEST_END)
         self._closing = True
         with suppress(OSError):

@@ -15,7 +15,7 @@ from typing import Any
 from fmnist_sweep import environment
 from fmnist_sweep.interrupts import terminable
 from fmnist_sweep.search.executor import Rung, RungOutcome, outcome_of
-from fmnist_sweep.training.results import EpochRecord, RunResult
+from fmnist_sweep.training.results import EpochRecord
 
 
 @dataclass(frozen=True)
@@ -86,28 +86,14 @@ def train(rung: Rung, ticket: int) -> RungOutcome:
 
 class _Worker:
     def __init__(self, job: Job, connection: Connection) -> None:
-        from fmnist_sweep.training.batches import TrainingData  # needs TensorFlow
+        from fmnist_sweep.search.executors import trainer  # needs TensorFlow
+        from fmnist_sweep.training.batches import TrainingData
 
-        self._job = job
-        self._data = TrainingData.mapped(job.data, job.classes)
+        data = TrainingData.mapped(job.data, job.classes)
+        self.train = trainer(data, job.build_model, job.every_steps)
         self._connection = connection
         self._answers: queue.SimpleQueue[tuple[int, bool]] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
-
-    def train(self, rung: Rung, on_epoch: Callable[[EpochRecord], bool]) -> RunResult:
-        """Train it, as the inline executor does."""
-        from fmnist_sweep.training.rung import default_builder, run_rung
-
-        return run_rung(
-            rung.config,
-            self._data,
-            rung.last_epoch,
-            rung.folder,
-            first_epoch=rung.first_epoch,
-            build_model=self._job.build_model or default_builder,
-            on_epoch=on_epoch,
-            every_steps=self._job.every_steps,
-        )
 
     def report(self, ticket: int, record: EpochRecord) -> bool:
         """Tell the owner of an epoch, and wait for what it says."""
