@@ -17,7 +17,7 @@ signature autolog predicts once a trial: tracing, to the peer's advantage. Ours 
 operations: its steps are quicker, which changes shares of the wall, and no overhead. On a CPU such
 a call returns when its work is done, so that a clock around it is enough.
 
-`python benchmarks/overhead.py [TRIALS] [IMAGES]`: 20 trials of 3 epochs on 32,000 of 40,000 images
+`python benchmarks/overhead.py [TRIALS] [IMAGES]`: 20 trials of 6 epochs on 32,000 of 40,000 images
 take about 30 s each on two busy cores. `overhead.py 2 2000` takes a minute.
 """
 
@@ -42,10 +42,10 @@ from fmnist_sweep import environment
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import Config
 
-TRIALS, IMAGES = 20, 40_000
+TRIALS, IMAGES, EPOCHS = 20, 40_000, 6
 LEARNING_RATE = "train.optimizer.learning_rate"
 CONFIG = (
-    "model=small_cnn", "train.epochs=3", "train.batch_size=128", "split.validation=0.1",
+    "model=small_cnn", f"train.epochs={EPOCHS}", "train.batch_size=128", "split.validation=0.1",
     "split.test=0.1", "tuner=random", f"+space.{LEARNING_RATE}={{float: [3e-4, 3e-3], log: true}}",
 )  # fmt: skip
 STEPS, TRACING, TEST = "training and validation", "tracing", "measuring on test sets"
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
         return
     trials, images = [*map(int, arguments), *(TRIALS, IMAGES)[len(arguments) :]]
     say_where()
-    say(f"{trials} trials of 3 epochs on {images} images, a tenth of them validation, a tenth test")
+    say(f"{trials} trials of {EPOCHS} epochs on {images} images, a tenth validation, a tenth test")
     ours = in_process(__file__, "ours", str(trials), str(images))
     rates = [repr(rate) for rate in ours["rates"]]
     peer = in_process(__file__, "peer", str(trials), str(images), *rates)

@@ -59,6 +59,14 @@ def _space(config: Config, composition: Composition) -> None:
     launch_space(config, composition)
 
 
+def _predict(config: Config, _composition: Composition, *words: str) -> None:
+    environment.load_tensorflow()
+    environment.quiet_mlflow()
+    from fmnist_sweep.prediction import predict
+
+    predict(config, *words)
+
+
 def _side_command(name: str) -> Callable[..., None]:
     """Return what runs a function of `side_commands.py`, which is imported only then."""
 
@@ -76,6 +84,8 @@ COMMANDS = {
     "export": Command(_side_command("export"), "RUN [NAME]", least=1, most=2),
     "stop": Command(_side_command("stop"), "TRIAL, as its run is called", least=1, most=1),
     "clean": Command(_side_command("clean"), "SWEEP [yes]", least=1, most=2),
+    "report": Command(_side_command("report"), "SWEEP [SWEEP...]", least=1, most=10),
+    "predict": Command(_predict, "[SWEEP] IMAGE...", least=1, most=1000),
     "baselines": Command(_side_command("baselines"), "[NAME...]", most=1000),
 }
 """Side commands by their names."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.console import Console
+
 from fmnist_sweep import environment
 from fmnist_sweep.config.composition import Composition
 from fmnist_sweep.config.messages import counted
@@ -150,6 +152,7 @@ def _conclude(sweep: Sweep, composition: Composition) -> None:
     if state.official:
         look = state.official[-1]
         out.print(f"official_test_accuracy {look.accuracy:.4f} (look {len(state.official)})")
+    _say_registered(out, sweep)
     trials = 2 * (sweep.config.sweep.max_trials or len(state.trials))
     more = [o for o in composition.overrides if not o.startswith("sweep.max_trials=")]
     if sweep.config.sweep.max_epochs_total is not None:
@@ -165,7 +168,23 @@ def _conclude(sweep: Sweep, composition: Composition) -> None:
     )
     if sweep.best_file is not None:
         commands = {"reproduce": command((f"+best={sweep.best_file.stem}",)), **commands}
+    if sweep.registration is not None:
+        commands["ask it"] = f"{command(())} predict {sweep.name} IMAGE.png"
+    if sweep.report is not None:
+        commands["read"] = str(sweep.report.relative_to(Path.cwd()))
     print_commands(out, {**commands, **_see_it(sweep.config)})
+
+
+def _say_registered(out: Console, sweep: Sweep) -> None:
+    found = sweep.registration
+    if found is None:
+        return
+    standing = "the champion" if found.is_champion else "not the champion"
+    out.print(
+        f"registered: {found.version.name} version {found.version.number}, {standing} "
+        f"({found.why})",
+        soft_wrap=True,
+    )
 
 
 def _keep_it(run_id: str | None) -> dict[str, str]:

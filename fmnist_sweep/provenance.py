@@ -53,6 +53,17 @@ def environment_of_run(config: RunConfig, overrides: tuple[str, ...]) -> Environ
     )
 
 
+def package_version() -> str:
+    """Return this package's own version."""
+    return _versions(("fmnist-sweep",))["fmnist-sweep"]
+
+
+def serving_requirements() -> list[str]:
+    """Return what pip has to install to load a saved network elsewhere, in these versions."""
+    wanted = (*_CALCULATING, "pandas")
+    return [f"{name}=={version}" for name, version in _versions(wanted).items()]
+
+
 def command(overrides: tuple[str, ...]) -> str:
     """Return the command that composes those overrides, ready to be copied."""
     return shlex.join(["python", "-m", "fmnist_sweep", *overrides])

@@ -16,7 +16,10 @@ from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset
 from fmnist_sweep.files import canonical_json, check_writable, write_text_whole
 from fmnist_sweep.provenance import environment_of_run, recorded_command, recorded_config
+from fmnist_sweep.registration import register_winner
 from fmnist_sweep.report.best_file import write_best_file
+from fmnist_sweep.report.gathering import gather
+from fmnist_sweep.report.reporting import report_files, up_to_date_report
 from fmnist_sweep.search import lock
 from fmnist_sweep.search.executor import Executor, Rung, run_now
 from fmnist_sweep.search.executors import check_executor, open_executor
@@ -185,13 +188,27 @@ def _run(
         )
         custom = own.build_model is not None or own.data
         best_file = None if custom else _export(plan, state)
+        if config.report:
+            gather(
+                plan.folder,
+                prepared,
+                state.best,
+                None if best_file is None else best_file.stem,
+                lambda number: _model_files(config, state, executor, folders, plan.folder, number),
+            )
         if state.ended is None:
             loop.record(Ended(reason, at=time.time()))
         untracked = None if config.tracking.enabled or state.best is None else state.best.number
         folders.clear(but=untracked)
         shutil.rmtree(plan.folder / "stop", ignore_errors=True)  # asked too late
+    report = None
+    if config.report:
+        # Before what is to be sent is waited for: it does not need a tracker.
+        report = up_to_date_report(plan.folder, plan.name)
+        log.files(report_files(plan.folder, report))
     outbox.finish()
-    return Sweep(plan.name, plan.folder, config, state, best_file, log.run_id)
+    registration = register_winner(config, state, prepared, plan.folder, log.run_id)
+    return Sweep(plan.name, plan.folder, config, state, best_file, log.run_id, report, registration)
 
 
 def _model_files(

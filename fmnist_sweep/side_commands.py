@@ -16,6 +16,7 @@ from fmnist_sweep.files import check_writable, folder_in, size_of, write_text_wh
 from fmnist_sweep.provenance import command
 from fmnist_sweep.report.baselines import Baseline, markdown, write_baseline_file
 from fmnist_sweep.report.console import console, print_commands
+from fmnist_sweep.report.source import ReportSource, source_in, source_of_run
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, first_record
 from fmnist_sweep.search.lock import held
 from fmnist_sweep.search.records import Begun, TrialStatus
@@ -46,6 +47,38 @@ def export(config: Config, run: str, name: str | None = None) -> None:
     done = "written to" if file.is_new else "stands already in"
     out.print(f"run {seen.name}: {done} {file.path.relative_to(Path.cwd())}", soft_wrap=True)
     print_commands(out, {"reproduce": command((f"+best={file.path.stem}",))})
+
+
+def report(config: Config, *names: str) -> None:
+    """Make the report of a sweep again, or a page that compares several, from their folders or,
+    where those are gone, from what MLflow has."""
+    sources = [_report_source(config, name) for name in dict.fromkeys(names)]
+    check_writable(Path.cwd(), "mlruns/reports")
+    from fmnist_sweep.report.reporting import write_comparison, write_report  # draws
+
+    path = write_report(sources[0]) if len(sources) == 1 else write_comparison(sources)
+    console().print(f"written: {path.relative_to(Path.cwd())}", soft_wrap=True)
+
+
+def _report_source(config: Config, name: str) -> ReportSource:
+    check_file_name(name, f"report: SWEEP={name}")
+    sweeps = Path.cwd() / "mlruns" / "sweeps"
+    source = source_in(folder_in(sweeps, name))
+    if source is not None:
+        return source
+    there = ", ".join(sorted(path.parent.name for path in sweeps.glob(f"*/{JOURNAL_FILE}")))
+    missing = f"report: sweep {name}: not found; there are: {there or 'none'}"
+    if not config.tracking.enabled:
+        raise ConfigError(missing)
+    try:
+        reader = _reader(config)
+    except ConfigError as error:  # there is no store
+        raise ConfigError(missing) from error
+    condition = f"tags.`sweep.name` = {quoted(name)} and tags.`fmnist.role` = 'sweep'"
+    runs = reader.runs(_experiments(config), condition)
+    if not runs:
+        raise ConfigError(missing)
+    return source_of_run(reader, runs[0])
 
 
 def clean(config: Config, name: str, sure: str | None = None) -> None:

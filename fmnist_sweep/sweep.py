@@ -16,6 +16,7 @@ from fmnist_sweep.best_models import best_model_files
 from fmnist_sweep.config.messages import one_line
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.errors import ConfigError, RunError
+from fmnist_sweep.registration import Registration
 from fmnist_sweep.report.best_file import best_config
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
 from fmnist_sweep.search.leaderboard import leaderboard
@@ -36,6 +37,8 @@ class Sweep:
         state: its trials and what else the journal tells.
         best_file: the exported winner, None where there is none or it was only loaded.
         run_id: MLflow's id of the parent run, None where it was only loaded or not tracked.
+        report: its `report.html`, None where none was made or it was only loaded.
+        registration: where its winner stands in MLflow's model registry, None where it does not.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Sweep:
     state: SweepState
     best_file: Path | None = None
     run_id: str | None = None
+    report: Path | None = None
+    registration: Registration | None = None
 
     @cached_property
     def leaderboard(self) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from fmnist_sweep.config.record_schema import Expected, Reported
 
 Positive = Annotated[float, Field(gt=0.0)]
 SweepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
 Metric = Literal["val_accuracy", "val_loss", "accuracy", "loss"]
 VALIDATION_METRICS = ("val_accuracy", "val_loss")
 SCHEMA_VERSION = 1
@@ -218,7 +219,9 @@ ExecutorConfig = Annotated[InlineConfig | ProcessesConfig, Field(discriminator="
 class TrackingConfig(Strict):
     """MLflow. `uri: null` means MLFLOW_TRACKING_URI where it is set, else the local store. Where
     a training's budget is in steps, its loss is tracked every `every_steps` of them too.
-    `keep_checkpoints`: of a sweep, only that many trials' best models are kept, the best ones."""
+    `keep_checkpoints`: of a sweep, only that many trials' best models are kept, the best ones.
+    `registered_model`: the name under which sweeps' winners are registered; `auto`: the data's and
+    `-cnn`; null: they are not."""
 
     enabled: bool
     uri: str | None
@@ -226,7 +229,9 @@ class TrackingConfig(Strict):
     tags: dict[str, str]
     note: str | None
     every_steps: PositiveInt | None
-    keep_checkpoints: PositiveInt | None = None  # sweeps from before it have configs without it
+    # Sweeps from before these have configs without them.
+    keep_checkpoints: PositiveInt | None = None
+    registered_model: ModelName | None = None
 
     @field_validator("tags")
     @classmethod
@@ -252,7 +257,8 @@ class RunConfig(Strict):
 
 class Config(RunConfig):
     """The whole config of the program. A `space` (or `variants`) makes it a sweep. `expected` is
-    what a rerun is held to, `reported` what others say of the same training."""
+    what a rerun is held to, `reported` what others say of the same training. `report`: whether
+    a sweep ends with pictures and a report."""
 
     schema_version: int
     tuner: TunerConfig
@@ -263,6 +269,7 @@ class Config(RunConfig):
     variants: dict[str, dict[str, Any]] | None
     expected: Expected | None
     reported: Reported | None
+    report: bool = False  # sweeps from before it have configs without it
 
     @field_validator("space", mode="before")
     @classmethod

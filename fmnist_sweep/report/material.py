@@ -76,10 +76,17 @@ class WinnerMaterial:
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """All of it; `winner` is None where no trial completed."""
+    """All of it. `winner` is None where no trial completed; `best_name` is what its config is
+    called in `experiments/best`, None where there is none."""
 
     data: DataMaterial
     winner: WinnerMaterial | None = None
+    best_name: str | None = None
+
+    @property
+    def winner_sha256(self) -> str | None:
+        """The digest of the winner's best weights."""
+        return None if self.winner is None else self.winner.best_weights_sha256
 
     def to_bytes(self) -> bytes:
         """Return it as an .npz file."""
@@ -90,6 +97,7 @@ class Material:
             "synthetic": data.synthetic,
             "class_names": data.class_names,
             "sets": list(data.counts),
+            "best_name": self.best_name,
         }
         arrays: dict[str, NDArray[np.generic]] = {"samples": data.samples}
         arrays |= {f"counts.{name}": counts for name, counts in data.counts.items()}
@@ -127,7 +135,7 @@ class Material:
                     )
         except Exception as error:  # whatever a damaged archive makes NumPy and zipfile raise
             raise RunError(f"{MATERIAL_FILE} cannot be read: {error}") from error
-        return cls(data, winner)
+        return cls(data, winner, told["best_name"])
 
 
 _WINNERS_ARRAYS = ("probabilities", "labels", "wrong", "wrong_images")

@@ -10,12 +10,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import canonical_json, digest_of
-from fmnist_sweep.space.space import Leaf, Space
+from fmnist_sweep.space.domains import Domain
+from fmnist_sweep.space.space import Condition, Leaf, Space
 
 _NAME_DIGITS = 6
 
@@ -43,6 +44,12 @@ def sweep_identity(
         "data": data_sha256,
         "split": split_sha256,
     }
+
+
+def space_of(identity: Mapping[str, Any]) -> Space:
+    """Return the space that an identity tells of, as it was searched: without what was pinned."""
+    leaves = [_leaf(path, identity["space"][path]) for path in identity["space_order"]]
+    return Space(tuple(leaves), identity["variants"])
 
 
 def sweep_name(config: Config, label: str, identity: Mapping[str, Any]) -> str:
@@ -76,6 +83,16 @@ def differs_by_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _plain(leaf: Leaf) -> dict[str, Any]:
     when = [[condition.path, list(condition.values)] for condition in leaf.conditions]
     return {type(leaf.domain).__name__: asdict(leaf.domain), "when": when}
+
+
+def _leaf(path: str, plain: Mapping[str, Any]) -> Leaf:
+    (kind,) = plain.keys() - {"when"}
+    fields = {
+        name: tuple(value) if name == "values" else value for name, value in plain[kind].items()
+    }
+    domain = {known.__name__: known for known in get_args(Domain)}[kind](**fields)
+    when = tuple(Condition(parent, tuple(values)) for parent, values in plain["when"])
+    return Leaf(path, domain, when, path)
 
 
 def _differences(recorded: Any, now: Any, path: str) -> list[str]:

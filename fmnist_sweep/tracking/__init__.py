@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fmnist_sweep.config.schema import TrackingConfig
     from fmnist_sweep.tracking.mlflow_cleaner import MlflowCleaner
     from fmnist_sweep.tracking.mlflow_reader import MlflowReader
+    from fmnist_sweep.tracking.registry import MlflowRegistry
 
 SWEEPS, TRAININGS = "fmnist-sweep", "fmnist-train"
 """The experiments that runs are filed under, where the config names none."""
@@ -69,6 +70,26 @@ def open_cleaner(
     from fmnist_sweep.tracking.mlflow_cleaner import MlflowCleaner
 
     return MlflowCleaner(uri)
+
+
+def open_registry(
+    config: TrackingConfig, *, root: Path, environment_uri: str | None
+) -> MlflowRegistry:
+    """Return the model registry of the store that the config names.
+
+    Raises ConfigError where there is no such store, RunError for one out of reach.
+    """
+    uri = resolve_tracking_uri(config.uri, environment_uri, root)
+    require_store(uri)
+    quiet_mlflow()
+    from fmnist_sweep.tracking.registry import MlflowRegistry
+
+    return MlflowRegistry(uri)
+
+
+def served_model_file() -> Path:
+    """Return the file with the code of a registered model; to import it would run it."""
+    return Path(__file__).with_name("served_model.py")
 
 
 def ui_command(config: TrackingConfig, *, root: Path, environment_uri: str | None) -> str | None:

@@ -7,7 +7,7 @@ stands in the tracker already is left alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -144,6 +144,11 @@ class SweepLog:
         for record in state.taking_in(journal):
             self(record, state)
         self._final_asks = self._replayed_to = None
+
+    def files(self, files: Iterable[tuple[Path, str]]) -> None:
+        """Log files of a sweep that may have ended, each with the artifact folder it goes to."""
+        for path, folder in files:
+            self._tracker.file(self._sweep_key, path, folder, even_if_finished=True)
 
     @contextmanager
     def ends_what_is_open(self) -> Iterator[None]:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import RunError
@@ -16,7 +18,7 @@ from fmnist_sweep.interrupts import interrupts_deferred
 from fmnist_sweep.model.builder import build_cnn
 from fmnist_sweep.training.batches import ImageSet, TrainingData
 from fmnist_sweep.training.checkpoint import Checkpoint, CheckpointFolder, weights_digest
-from fmnist_sweep.training.evaluation import Evaluation, evaluate
+from fmnist_sweep.training.evaluation import Evaluation, evaluate, probabilities
 from fmnist_sweep.training.graphs import graphs_freed
 from fmnist_sweep.training.randomness import seeded, seeded_epoch
 from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResult
@@ -98,6 +100,14 @@ def evaluate_saved(path: Path, images: ImageSet, sha256: str) -> Evaluation:
     """Measure a saved model on a set; see `load_saved`."""
     with seeded(0):  # layers that draw random numbers take their seeds from Python's generator
         return evaluate(load_saved(path, sha256), images)
+
+
+@interrupts_deferred()
+@graphs_freed()
+def answers_of_saved(path: Path, images: ImageSet, sha256: str) -> NDArray[np.float64]:
+    """Return a saved model's class probabilities on a set, (n, classes); see `load_saved`."""
+    with seeded(0):
+        return probabilities(load_saved(path, sha256), images)
 
 
 def load_saved(path: Path, sha256: str) -> keras.Model:

@@ -1,0 +1,152 @@
+"""A sweep's winner in MLflow's model registry, and whether it is the champion there."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from fmnist_sweep import environment
+from fmnist_sweep.best_models import best_model_files
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.errors import RunError
+from fmnist_sweep.files import digest_of
+from fmnist_sweep.provenance import serving_requirements
+from fmnist_sweep.search.state import SweepState, Trial
+from fmnist_sweep.tracking import open_registry
+from fmnist_sweep.tracking.registry import WEIGHTS_TAG, MlflowRegistry, Version, Winner
+from fmnist_sweep.training.batches import ImageSet
+from fmnist_sweep.training.preparation import Prepared
+from fmnist_sweep.training.rung import evaluate_saved
+
+_ACCURACY, _SPLIT, _DATA = "test_accuracy", "split.sha256", "data.sha256"
+_CLASSES = "classes.sha256"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Where a winner stands in the registry; `why` says, in words, why it is the champion or is
+    not."""
+
+    version: Version
+    is_champion: bool
+    why: str
+
+
+def register_winner(
+    config: Config, state: SweepState, prepared: Prepared, folder: Path, run_id: str | None
+) -> Registration | None:
+    """Register a sweep's winner, unless that was done, and make it the champion where its
+    `test_accuracy` beats the present one's on the same test set.
+
+    A champion that was measured on another test set is measured on this one; what it was trained
+    on may be among these images, which counts for it.
+
+    Args:
+        config: of the sweep.
+        state: of the sweep.
+        prepared: its data.
+        folder: the sweep's.
+        run_id: MLflow's id of the sweep's run.
+
+    Returns:
+        None where nothing is to be registered: no trial completed, or config and tracking do
+        without.
+
+    Raises:
+        RunError: MLflow cannot, or the winner's model is nowhere any more.
+    """
+    best, name = state.best, _model_name(config, prepared)
+    if name is None or run_id is None or best is None or best.result is None:
+        return None
+    registry = open_registry(
+        config.tracking,
+        root=Path.cwd(),
+        environment_uri=environment.tracking_uri_from_environment(),
+    )
+    version = registry.registered(name, run_id, best.result.best_weights_sha256)
+    with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place:
+        if version is None:
+            version = registry.register(
+                name, run_id, _winner(config, state, best, prepared, folder, Path(place))
+            )
+        return _crowned(registry, version, prepared, Path(place))
+
+
+def _model_name(config: Config, prepared: Prepared) -> str | None:
+    wanted = config.tracking.registered_model
+    if not config.tracking.enabled or wanted != "auto":
+        return wanted if config.tracking.enabled else None
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{prepared.dataset.name}-cnn").strip("-")
+
+
+def _winner(
+    config: Config, state: SweepState, best: Trial, prepared: Prepared, folder: Path, place: Path
+) -> Winner:
+    assert state.begun is not None  # there is a winner
+    assert best.result is not None
+    network = next(best_model_files(config, state.begun, folder, best.number, place), None)
+    if network is None:
+        raise RunError(f"trial {best.number}: its best model is nowhere; it cannot be registered")
+    dataset, result, sweep = prepared.dataset, best.result, state.begun.name
+    official = [look for look in state.official if look.trial == best.number]
+    tags = {
+        WEIGHTS_TAG: result.best_weights_sha256,
+        "sweep.name": sweep,
+        "trial": str(best.number),
+        _ACCURACY: repr(result.test_accuracy),
+        _DATA: dataset.sha256,
+        _SPLIT: prepared.split.sha256,
+        _CLASSES: digest_of(dataset.class_names),
+        "model.parameters": str(result.parameters),
+        **({"official_test_accuracy": repr(official[-1].accuracy)} if official else {}),
+    }
+    return Winner(
+        network=network,
+        image_shape=dataset.image_shape,
+        class_names=dataset.class_names,
+        example=dataset.images[prepared.split.train[0]],
+        requirements=serving_requirements(),
+        tags=tags,
+        description=(
+            f"The winner of sweep {sweep}: trial {best.number} of {len(state.trials)}. Takes "
+            "images with pixels 0..255, gives the probability of each class."
+        ),
+    )
+
+
+def _crowned(
+    registry: MlflowRegistry, version: Version, prepared: Prepared, place: Path
+) -> Registration:
+    champion = registry.champion(version.name)
+    ours = float(version.tags[_ACCURACY])
+    if champion is None:
+        registry.crown(version)
+        return Registration(version, True, "the first one")
+    if champion.number == version.number:
+        return Registration(version, True, "it was that before")
+    whose = f"version {champion.number}"
+    if champion.tags.get(_CLASSES) != version.tags[_CLASSES]:
+        return Registration(version, False, f"{whose} cannot be compared: it has other classes")
+    if all(champion.tags.get(tag) == version.tags[tag] for tag in (_DATA, _SPLIT)):
+        theirs = float(champion.tags[_ACCURACY])
+    else:
+        try:
+            theirs = _measured(registry, champion, prepared, place)
+        except (RunError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            return Registration(version, False, f"{whose} cannot be compared: {reason}")
+    compared = f"{ours:.4f} against {theirs:.4f} of {whose} on the same test set"
+    if ours > theirs:
+        registry.crown(version)
+        return Registration(version, True, compared)
+    return Registration(version, False, compared)
+
+
+def _measured(
+    registry: MlflowRegistry, champion: Version, prepared: Prepared, place: Path
+) -> float:
+    images = ImageSet(*prepared.split.test_set(prepared.dataset), prepared.dataset.classes)
+    network = registry.network(champion, place / "champion")
+    return evaluate_saved(network, images, champion.tags.get(WEIGHTS_TAG, "")).accuracy

@@ -1,0 +1,66 @@
+"""Several sweeps side by side: what each found, by trials and by time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.provenance import command
+from fmnist_sweep.report.page import render
+from fmnist_sweep.report.source import ReportSource
+from fmnist_sweep.report.sweep_pictures import comparison_pictures
+from fmnist_sweep.report.words import minutes_in_words, plain
+
+
+def comparison_page(sources: Sequence[ReportSource]) -> str:
+    """Return a page that compares sweeps of one objective.
+
+    Raises:
+        ConfigError: their objectives differ, so that no score of one can be held against another's.
+    """
+    objectives = {source.name: source.state.objective for source in sources}
+    if len(set(map(repr, objectives.values()))) > 1:
+        told = ", ".join(f"{name} has {o.metric} ({o.direction})" for name, o in objectives.items())
+        raise ConfigError(f"report: sweeps of different objectives cannot be compared: {told}")
+    names = [source.name for source in sources]
+    values = {
+        "title": "Sweeps compared",
+        "warnings": _warnings(sources),
+        "metric": sources[0].state.objective.metric,
+        "sweeps": [_row(source) for source in sources],
+        "pictures": comparison_pictures(sources),
+        "next_commands": [
+            *((f"Go on with {source.name}", source.begun.command) for source in sources),
+            ("Make this page again", f"{command(())} report {' '.join(names)}"),
+        ],
+    }
+    return render("comparison.html.j2", values)
+
+
+def _warnings(sources: Sequence[ReportSource]) -> list[str]:
+    told = []
+    for key, what in (("data", "data"), ("split", "splits")):
+        if len({source.begun.identity[key] for source in sources}) > 1:
+            told.append(f"These sweeps have different {what}: their scores do not compare exactly.")
+    if any(source.material is not None and source.material.data.synthetic for source in sources):
+        told.append("Among them are drawn images: not the real data.")
+    return told
+
+
+def _row(source: ReportSource) -> dict[str, object]:
+    state, best = source.state, source.state.best
+    result = None if best is None else best.result
+    return {
+        "name": source.name,
+        "tuner": source.begun.identity["tuner"]["name"],
+        "trials": len(state.trials),
+        "failed": len(state.failed_trials),
+        "epochs": state.epochs_total,
+        "time": minutes_in_words(state.rung_seconds),
+        "score": "–" if best is None else f"{best.score:.4f}",
+        "test_accuracy": "–" if result is None else f"{result.test_accuracy:.4f}",
+        "official": f"{state.official[-1].accuracy:.4f}" if state.official else "–",
+        "parameters": "–" if result is None else f"{result.parameters:,}",
+        "winner": None if best is None else best.number,
+        "values": [] if best is None else [(p, plain(v)) for p, v in best.overrides.items()],
+    }

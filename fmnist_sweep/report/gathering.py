@@ -1,0 +1,107 @@
+"""Gathers the material of a report where data and model are at hand: at the end of a sweep."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_sweep.data import Dataset, Split
+from fmnist_sweep.data.split_report import split_table
+from fmnist_sweep.errors import RunError
+from fmnist_sweep.files import write_whole
+from fmnist_sweep.report.material import (
+    MATERIAL_FILE,
+    SAMPLES_A_CLASS,
+    DataMaterial,
+    Material,
+    WinnerMaterial,
+)
+from fmnist_sweep.search.state import Trial
+from fmnist_sweep.training.batches import ImageSet
+from fmnist_sweep.training.preparation import Prepared
+from fmnist_sweep.training.rung import answers_of_saved
+
+_log = logging.getLogger(__name__)
+
+
+def gather(
+    folder: Path,
+    prepared: Prepared,
+    best: Trial | None,
+    best_name: str | None,
+    files: Callable[[int], Iterable[Path]],
+) -> Path:
+    """Write `material.npz` into a sweep's folder, unless what stands there is of the same winner.
+
+    Args:
+        folder: the sweep's.
+        prepared: its data.
+        best: its winner.
+        best_name: what the winner's config is called in `experiments/best`.
+        files: gives where the best model of a trial may be read from, one after another.
+    """
+    path = folder / MATERIAL_FILE
+    digest = None if best is None or best.result is None else best.result.best_weights_sha256
+    before = _standing(path)
+    if before is not None and (before.winner_sha256, before.best_name) == (digest, best_name):
+        return path
+    winner = None if best is None else _winner(best, prepared, files)
+    material = Material(_data(prepared.dataset, prepared.split), winner, best_name)
+    with write_whole(path) as file:
+        file.write(material.to_bytes())
+    return path
+
+
+def _standing(path: Path) -> Material | None:
+    try:
+        return Material.from_bytes(path.read_bytes())
+    except (OSError, RunError):
+        return None
+
+
+def _data(dataset: Dataset, split: Split) -> DataMaterial:
+    table = split_table(split, dataset)
+    counts = {str(name): table[name].to_numpy(np.int64) for name in table.columns}
+    if split.validation is None:
+        del counts["validation"]
+    official = split.official_set(dataset)
+    if official is not None:
+        counts["official_test"] = np.bincount(official[1], minlength=dataset.classes)
+    return DataMaterial(
+        dataset.name,
+        dataset.source,
+        dataset.synthetic,
+        dataset.class_names,
+        counts,
+        _samples(dataset, split),
+    )
+
+
+def _samples(dataset: Dataset, split: Split) -> NDArray[np.uint8]:
+    """Return the first training images of each class, as many as each of them has."""
+    labels = dataset.labels[split.train]
+    of_each = [split.train[labels == label] for label in range(dataset.classes)]
+    most = min(SAMPLES_A_CLASS, *(len(indices) for indices in of_each))
+    return dataset.images[np.stack([indices[:most] for indices in of_each])]
+
+
+def _winner(
+    best: Trial, prepared: Prepared, files: Callable[[int], Iterable[Path]]
+) -> WinnerMaterial | None:
+    assert best.result is not None  # it has completed
+    digest = best.result.best_weights_sha256
+    images, labels = prepared.split.test_set(prepared.dataset)
+    for path in files(best.number):
+        try:
+            answers = answers_of_saved(
+                path, ImageSet(images, labels, prepared.dataset.classes), digest
+            )
+        except RunError as error:
+            _log.warning("%s", error)
+            continue
+        return WinnerMaterial.of(best.number, digest, answers, labels, images)
+    return None

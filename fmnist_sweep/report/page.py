@@ -1,0 +1,271 @@
+"""`report.html`: one file that holds all it shows, and asks nothing of a network."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+
+from fmnist_sweep.config.messages import counted
+from fmnist_sweep.config.record_schema import Environment
+from fmnist_sweep.provenance import command, package_version
+from fmnist_sweep.report.material import DataMaterial
+from fmnist_sweep.report.source import ReportSource
+from fmnist_sweep.report.words import (
+    conditions_in_words,
+    minutes_in_words,
+    overrides_in_words,
+    plain,
+)
+from fmnist_sweep.search.identity import space_of
+from fmnist_sweep.search.leaderboard import stopped_words
+from fmnist_sweep.search.records import TrialStatus
+from fmnist_sweep.search.state import SweepState, Trial
+
+_LEADERS = 20
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a report: `section` is search, winner or data; `width` in CSS pixels; a wide one
+    has a row of its own."""
+
+    name: str
+    section: str
+    title: str
+    caption: str
+    png: bytes
+    width: int
+    is_wide: bool
+
+    @property
+    def base64(self) -> str:
+        """The picture as it stands in a page."""
+        return base64.b64encode(self.png).decode()
+
+
+def report_page(
+    source: ReportSource, pictures: Sequence[Picture], search_notes: Sequence[str]
+) -> str:
+    """Return a sweep's report. `search_notes` say in words what could not be drawn."""
+    state = source.state
+    ranking = state.ranking()
+    of_sections = {
+        section: [picture for picture in pictures if picture.section == section]
+        for section in ("search", "winner", "data")
+    }
+    failed = [state.trials[number] for number in sorted(state.failed_trials)]
+    space = space_of(source.begun.identity)
+    material = source.material
+    parts = {
+        "trials": "Trials",
+        **({"search": "The search"} if of_sections["search"] else {}),
+        **({"winner": "The winner"} if ranking else {}),
+        **({"data": "The data"} if material is not None else {}),
+        "space": "The space",
+        "made": "How it was made",
+    }
+    values = dict(
+        title=f"Sweep {source.name}",
+        subtitle=_subtitle(source),
+        warnings=_warnings(source),
+        sections=parts.items(),
+        figures=_figures(state),
+        next_commands=_commands(source),
+        metric=state.objective.metric,
+        leaders=[_row(rank, trial) for rank, trial in enumerate(ranking[:_LEADERS], 1)],
+        others=[_row(rank, t) for rank, t in enumerate(ranking[_LEADERS:], _LEADERS + 1)],
+        notes=_notes(state),
+        failures=[
+            {"trial": t.number, "reason": t.reason, "values": overrides_in_words(t.overrides)}
+            for t in failed
+        ],
+        pictures=of_sections,
+        search_notes=search_notes,
+        winner=_winner(state, ranking[0]) if ranking else None,
+        data=None
+        if material is None
+        else {"name": material.data.name, "facts": _data(material.data)},
+        space=[
+            {"path": leaf.path, "domain": str(leaf.domain), "where": conditions_in_words(leaf)}
+            for leaf in space.leaves
+        ],
+        variants=[
+            (name, overrides_in_words(given) or "the base config")
+            for name, given in space.variants.items()
+        ],
+        places=[_place(place) for place in state.environments],
+        digests=_digests(source),
+    )
+    return render("report.html.j2", values)
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """Fill a template of this package; what is filled in is text, whatever is in it."""
+    look = _ENVIRONMENT.get_template("look.css").render()
+    own = {"look": look, "version": package_version()}
+    return _ENVIRONMENT.get_template(template).render({**values, **own})
+
+
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.PackageLoader("fmnist_sweep.report"),
+    autoescape=jinja2.select_autoescape(["html.j2"]),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def _subtitle(source: ReportSource) -> str:
+    state, identity = source.state, source.begun.identity
+    began = time.strftime("%Y-%m-%d %H:%M", time.localtime(source.begun.at))
+    ended = "it has not ended yet" if state.ended is None else f"ended: {state.ended.reason}"
+    tuner = identity["tuner"]["name"]
+    objective = f"{state.objective.metric}, {state.objective.direction}imised"
+    return f"begun {began}; tuner {tuner}; {objective}; {ended}"
+
+
+def _warnings(source: ReportSource) -> list[str]:
+    told = []
+    if source.material is not None and source.material.data.synthetic:
+        told.append("These are drawn images, made for tests and demonstrations: not the real data.")
+    if source.material is None:
+        told.append(
+            "Without material.npz nothing is shown of the data, nor of what the winner answers; "
+            "it is written when a sweep ends."
+        )
+    return told
+
+
+def _figures(state: SweepState) -> list[tuple[str, str]]:
+    best = state.best
+    figures = []
+    if best is not None and best.result is not None:
+        figures += [
+            (f"best {state.objective.metric}", f"{best.score:.4f}"),
+            ("test_accuracy of the winner", f"{best.result.test_accuracy:.4f}"),
+        ]
+    if state.official:
+        look = state.official[-1]
+        figures.append((f"official test (look {len(state.official)})", f"{look.accuracy:.4f}"))
+    failed = f", {len(state.failed_trials)} failed" if state.failed_trials else ""
+    figures += [
+        (f"trials{failed}", f"{len(state.trials):,}"),
+        ("epochs in all", f"{state.epochs_total:,}"),
+        ("in training", minutes_in_words(state.rung_seconds)),
+    ]
+    return figures
+
+
+def _commands(source: ReportSource) -> list[tuple[str, str]]:
+    found = [("Resume it, or go on with larger budgets", source.begun.command)]
+    if source.material is not None and source.material.best_name is not None:
+        found += [
+            ("Train the winner again", command((f"+best={source.material.best_name}",))),
+            ("Ask the winner", f"{command(())} predict {source.name} IMAGE.png"),
+        ]
+    found.append(("Make this report again", f"{command(())} report {source.name}"))
+    return found
+
+
+def _row(rank: int, trial: Trial) -> dict[str, object]:
+    result = trial.result
+    assert result is not None  # a ranked trial has one
+    confirmed = trial.confirmed_score
+    return {
+        "rank": rank,
+        "trial": trial.number,
+        "score": f"{trial.score:.4f}"
+        if confirmed is None
+        else f"{confirmed[0]:.4f} ± {confirmed[1]:.4f}",
+        "test_accuracy": f"{result.test_accuracy:.4f}",
+        "parameters": f"{result.parameters:,}",
+        "best_epoch": result.best_epoch,
+        "epochs": result.last_epoch,
+        "seconds": f"{result.train_seconds:.1f}",
+        "values": overrides_in_words(trial.overrides),
+    }
+
+
+def _notes(state: SweepState) -> list[str]:
+    notes = [
+        f"Trial {trial.number} was {stopped_words(trial.stopped_at)}."
+        for trial in state.trials.values()
+        if trial.stopped_at is not None
+    ]
+    running = [t.number for t in state.trials.values() if t.status is TrialStatus.RUNNING]
+    if running:
+        notes.append(f"Not finished: {counted(len(running), 'trial')}.")
+    if state.infeasible:
+        notes.append(
+            f"{counted(state.infeasible, 'point')} of the space could not be built, or would have "
+            "been over a bound, and gave way to others."
+        )
+    if any(trial.confirmed_score for trial in state.ranking()):
+        notes.append("± is the standard deviation over fresh seeds.")
+    return notes
+
+
+def _winner(state: SweepState, best: Trial) -> dict[str, object]:
+    result = best.result
+    assert result is not None  # it leads the ranking
+    facts = [(path, plain(value)) for path, value in best.overrides.items()]
+    facts += [
+        ("model.parameters", f"{result.parameters:,}"),
+        ("best epoch", f"{result.best_epoch} of {result.last_epoch}"),
+        ("test_loss", f"{result.test_loss:.4f}"),
+        ("seconds of training", f"{result.train_seconds:.1f}"),
+    ]
+    looks = [look for look in state.official if look.trial == best.number]
+    if looks:
+        last = looks[-1]
+        facts.append(
+            (
+                "official test",
+                f"{last.accuracy:.4f} on {last.images:,} images, loss {last.loss:.4f}",
+            )
+        )
+    return {"trial": best.number, "facts": facts}
+
+
+def _data(data: DataMaterial) -> list[tuple[str, str]]:
+    height, width, channels = data.samples.shape[2:]
+    images = ", ".join(f"{name} {int(counts.sum()):,}" for name, counts in data.counts.items())
+    return [
+        ("read from", data.source),
+        ("images", images),
+        ("shape", f"{height} × {width}" + ("" if channels == 1 else f" × {channels}")),
+        ("classes", ", ".join(data.class_names)),
+    ]
+
+
+def _place(environment: Environment) -> list[tuple[str, str]]:
+    numerics = environment.numerics
+    versions: Mapping[str, str] = {**numerics.versions, **environment.packages}
+    commit = environment.git_commit
+    return [
+        ("command", environment.command),
+        ("processor", ", ".join([numerics.cpu, *numerics.accelerators])),
+        ("threads", str(numerics.threads)),
+        ("platform", environment.platform),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+        *([("settings", ", ".join(f"{k}={v}" for k, v in numerics.settings.items()))]
+          if numerics.settings else []),
+        *([("git", commit + (", with changes" if environment.git_changed else ""))]
+          if commit else []),
+    ]  # fmt: skip
+
+
+def _digests(source: ReportSource) -> list[tuple[str, str]]:
+    identity, best = source.begun.identity, source.state.best
+    found = [("data.sha256", identity["data"]), ("split.sha256", identity["split"])]
+    if best is not None and best.result is not None:
+        found += [
+            ("weights.sha256", best.result.weights_sha256),
+            ("best_weights.sha256", best.result.best_weights_sha256),
+        ]
+    return found

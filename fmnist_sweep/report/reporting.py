@@ -1,0 +1,80 @@
+"""Reports as files: `mlruns/reports/<sweep>/report.html`, with its pictures beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from fmnist_sweep.files import write_text_whole, write_whole
+from fmnist_sweep.report.comparison_page import comparison_page
+from fmnist_sweep.report.material import MATERIAL_FILE
+from fmnist_sweep.report.page import report_page
+from fmnist_sweep.report.source import ReportSource, source_in
+from fmnist_sweep.report.sweep_pictures import pictures_of
+from fmnist_sweep.search.journal import JOURNAL_FILE
+
+REPORT_FILE = "report.html"
+_MADE_FROM = "made_from.sha256"
+
+
+def up_to_date_report(sweep: Path, name: str) -> Path:
+    """Return the report of a sweep that has begun, made now unless it stands already.
+
+    Args:
+        sweep: the sweep's folder.
+        name: the sweep's name.
+    """
+    report, made_from = _report_of(name), _digest(sweep)
+    mark = report.with_name(_MADE_FROM)
+    if not (report.exists() and mark.exists() and mark.read_text() == made_from):
+        source = source_in(sweep)
+        assert source is not None  # it has begun
+        write_report(source)
+        write_text_whole(mark, made_from)
+    return report
+
+
+def write_report(source: ReportSource) -> Path:
+    """Make a sweep's report, and return its file."""
+    report = _report_of(source.name)
+    pictures, notes = pictures_of(source)
+    page = report_page(source, pictures, notes)
+    shutil.rmtree(report.parent, ignore_errors=True)  # of what is no longer drawn
+    for picture in pictures:
+        with write_whole(report.parent / "pictures" / f"{picture.name}.png") as file:
+            file.write(picture.png)
+    write_text_whole(report, page)
+    return report
+
+
+def report_files(sweep: Path, report: Path) -> list[tuple[Path, str]]:
+    """Return what a tracker is to have of a report, each file with the folder it goes to: its
+    pictures, the page, and what it can be made again from beside the journal."""
+    pictures = sorted(report.parent.glob("pictures/*.png"))
+    return [(sweep / MATERIAL_FILE, ""), *((path, "pictures") for path in pictures), (report, "")]
+
+
+def write_comparison(sources: Sequence[ReportSource]) -> Path:
+    """Make a page that compares sweeps, and return its file."""
+    names = "-and-".join(source.name for source in sources)
+    path = _reports() / f"{names[:100]}.html"
+    write_text_whole(path, comparison_page(sources))
+    return path
+
+
+def _report_of(name: str) -> Path:
+    return _reports() / name / REPORT_FILE
+
+
+def _reports() -> Path:
+    return Path.cwd() / "mlruns" / "reports"
+
+
+def _digest(sweep: Path) -> str:
+    """Return a digest of what a report is made from."""
+    digest = hashlib.sha256()
+    for name in (JOURNAL_FILE, MATERIAL_FILE):
+        digest.update(hashlib.sha256((sweep / name).read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,70 @@
+"""What a report is made from: a sweep's journal and its material, from its folder or from MLflow."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.report.material import MATERIAL_FILE, Material
+from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
+from fmnist_sweep.search.records import Begun
+from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.tracking.mlflow_reader import MlflowReader, SeenRun
+
+
+@dataclass(frozen=True, eq=False)
+class ReportSource:
+    """A sweep that has begun: its journal, the state that follows from it, and the material, None
+    where there is none (yet, or of a sweep from before there was any)."""
+
+    begun: Begun
+    journal: Journal
+    state: SweepState
+    material: Material | None
+
+    @property
+    def name(self) -> str:
+        """The sweep's."""
+        return self.begun.name
+
+
+def source_in(folder: Path) -> ReportSource | None:
+    """Read a sweep's folder; None where no sweep has begun there.
+
+    Raises:
+        JournalError: the journal cannot be read.
+        RunError: the material cannot.
+    """
+    journal = Journal(folder / JOURNAL_FILE)
+    if not journal.records or not isinstance(begun := journal.records[0], Begun):
+        return None
+    objective = Objective.model_validate(begun.identity["objective"])
+    material = folder / MATERIAL_FILE
+    return ReportSource(
+        begun,
+        journal,
+        SweepState.after(journal, objective),
+        Material.from_bytes(material.read_bytes()) if material.exists() else None,
+    )
+
+
+def source_of_run(reader: MlflowReader, run: SeenRun) -> ReportSource:
+    """Read what MLflow has of a sweep's run.
+
+    Raises:
+        ConfigError: it has no journal, which is logged when a sweep ends.
+        RunError: MLflow cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place:
+        folder = Path(place)
+        reader.file(run, JOURNAL_FILE, folder)
+        reader.file(run, MATERIAL_FILE, folder)
+        source = source_in(folder)
+    if source is None:
+        raise ConfigError(
+            f"run {run.name} ({run.id}): has no {JOURNAL_FILE}: it is no sweep's, or it has not ended"
+        )
+    return source

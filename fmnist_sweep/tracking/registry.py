@@ -1,0 +1,221 @@
+"""MLflow's model registry: winners as versions of a registered model, the best one `champion`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from numpy.typing import NDArray
+
+from fmnist_sweep.tracking import served_model_file
+from fmnist_sweep.tracking.mlflow_calls import one_line_errors, quiet_logging, quoted
+
+CHAMPION = "champion"
+WEIGHTS_TAG = "best_weights.sha256"
+_NETWORK = "best.keras"
+
+
+@dataclass(frozen=True, eq=False)
+class Winner:
+    """A network to be registered.
+
+    Attributes:
+        network: its `.keras` file; takes float images in 0..1.
+        image_shape: (height, width, channels).
+        class_names: in the order of its answers.
+        example: one raw image, uint8 (height, width, channels).
+        requirements: what pip has to install to load it.
+        tags: of the version; `WEIGHTS_TAG` among them tells one winner from another.
+        description: Markdown.
+    """
+
+    network: Path
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    example: NDArray[np.uint8]
+    requirements: list[str]
+    tags: Mapping[str, str]
+    description: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a registered model."""
+
+    name: str
+    number: str
+    tags: Mapping[str, str]
+    source: str
+
+    @property
+    def uri(self) -> str:
+        """What `mlflow models serve -m` takes."""
+        return f"models:/{self.name}/{self.number}"
+
+
+class MlflowRegistry:
+    """The registry of the store at a URI.
+
+    What MLflow cannot do raises RunError, in one line.
+    """
+
+    def __init__(self, uri: str) -> None:
+        quiet_logging()
+        self._uri = uri
+        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def registered(self, name: str, run_id: str, best_weights_sha256: str) -> Version | None:
+        """Return the version that a run has made of those weights, None where there is none."""
+        for version in self._versions(name, f"run_id = {quoted(run_id)}"):
+            if version.tags.get(WEIGHTS_TAG) == best_weights_sha256:
+                return version
+        return None
+
+    def register(self, name: str, run_id: str, winner: Winner) -> Version:
+        """Log a winner as a model of that run, and register it."""
+        with self._calling(f"register a model as {name!r}"):
+            model = self._log(name, run_id, winner)
+            self._create(name)
+            made = self._client.create_model_version(
+                name,
+                # Not models:/ID, which MLflow would look up in its process-wide store.
+                source=model.artifact_location,
+                run_id=run_id,
+                tags=dict(winner.tags),
+                description=winner.description,
+                model_id=model.model_id,
+            )
+            return _version(made)
+
+    def champion(self, name: str) -> Version | None:
+        """Return the version with the alias `champion`, None where there is none."""
+        try:
+            with self._calling(f"look up the champion of {name!r}"):
+                return _version(self._client.get_model_version_by_alias(name, CHAMPION))
+        except Exception as error:
+            cause = error.__cause__
+            codes = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no model; no alias
+            if isinstance(cause, MlflowException) and cause.error_code in codes:
+                return None
+            raise
+
+    def crown(self, version: Version) -> None:
+        """Give the alias `champion` to a version, taking it from another."""
+        with self._calling(f"make version {version.number} of {version.name!r} the champion"):
+            self._client.set_registered_model_alias(version.name, CHAMPION, version.number)
+
+    def of_sweep(self, sweep: str) -> Version | None:
+        """Return the latest version that a sweep of that name has made, None where there is none."""
+        found = self._versions(None, f"tags.`sweep.name` = {quoted(sweep)}")
+        return max(found, key=lambda version: int(version.number), default=None)
+
+    def names(self) -> list[str]:
+        """Return the names of the registered models."""
+        with self._calling("list the registered models"):
+            return [found.name for found in self._client.search_registered_models()]
+
+    def network(self, version: Version, folder: Path) -> Path:
+        """Fetch a version's `.keras` file into a folder."""
+        with self._calling(f"fetch version {version.number} of {version.name!r}"):
+            fetched = mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{version.source}/artifacts/{_NETWORK}",
+                dst_path=str(folder),
+                tracking_uri=self._uri,
+            )
+            return Path(fetched)
+
+    def load(self, version: Version) -> Classifier:
+        """Load a version as whoever serves it does."""
+        with (
+            self._calling(f"load version {version.number} of {version.name!r}"),
+            tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as folder,
+        ):
+            fetched = mlflow.artifacts.download_artifacts(
+                artifact_uri=version.source, dst_path=folder, tracking_uri=self._uri
+            )
+            loaded = mlflow.pyfunc.load_model(fetched)
+            shape = loaded.metadata.get_input_schema().inputs[0].shape
+        height, width, channels = (*shape[1:], 1)[:3]
+        return Classifier((height, width, channels), loaded.predict)
+
+    def _log(self, name: str, run_id: str, winner: Winner) -> LoggedModel:
+        run = self._client.get_run(run_id)
+        experiment = run.info.experiment_id
+        self._drop_halves(experiment, run_id)
+        with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place:
+            folder = Path(place) / "model"
+            _save(folder, Path(place), winner)
+            model = self._client.create_logged_model(
+                experiment, name, source_run_id=run_id, tags=dict(winner.tags), model_type="pyfunc"
+            )
+            self._client.log_model_artifacts(model.model_id, str(folder))
+        self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        return model
+
+    def _drop_halves(self, experiment: str, run_id: str) -> None:
+        """Delete what a kill left half-made."""
+        condition = f"source_run_id = {quoted(run_id)}"
+        for model in self._client.search_logged_models([experiment], condition):
+            if model.status != LoggedModelStatus.READY:
+                self._client.delete_logged_model(model.model_id)
+
+    def _create(self, name: str) -> None:
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _versions(self, name: str | None, condition: str) -> list[Version]:
+        with self._calling("search for registered models"):
+            found = self._client.search_model_versions(condition)
+        return [_version(made) for made in found if name in (None, made.name)]
+
+    def _calling(self, doing: str) -> AbstractContextManager[None]:
+        return one_line_errors(doing, self._uri)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A loaded model. `image_shape`: (height, width, channels); `predict` takes what
+    `served_model.py` says, and gives what it says."""
+
+    image_shape: tuple[int, int, int]
+    predict: Callable[[Any], Any]
+
+
+def _save(folder: Path, beside: Path, winner: Winner) -> None:
+    network, classes = beside / _NETWORK, beside / "classes.json"
+    network.write_bytes(winner.network.read_bytes())
+    classes.write_text(json.dumps(winner.class_names))
+    height, width, channels = winner.image_shape
+    shape = (height, width) if channels == 1 else winner.image_shape
+    mlflow.pyfunc.save_model(
+        folder,
+        python_model=str(served_model_file()),
+        artifacts={"network": str(network), "classes": str(classes)},
+        signature=ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
+            outputs=Schema([ColSpec(DataType.float, name) for name in winner.class_names]),
+        ),
+        input_example=winner.example.reshape(1, *shape),
+        pip_requirements=winner.requirements,
+    )
+
+
+def _version(made: ModelVersion) -> Version:
+    return Version(made.name, str(made.version), dict(made.tags), made.source)
