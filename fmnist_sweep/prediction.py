@@ -70,10 +70,10 @@ class Fitted:
 def fitted(picture: Image.Image, shape: tuple[int, int, int]) -> Fitted:
     """Bring a picture of any size and mode to a model's (height, width, channels).
 
-    One of that size that covers all of it is taken as it is. Others are brought to it as Fashion-MNIST's
-    own photographs were (Xiao et al. 2017, arXiv 1708.07747, figure 1): turned light on dark where
-    their edge is light, cut to what they show, fitted without distortion, and centred; where the
-    model takes one channel they become grey.
+    One of that size that covers all of it is taken as it is. Others are brought to it as
+    Fashion-MNIST's own photographs were (Xiao et al. 2017, arXiv 1708.07747, figure 1): turned
+    light on dark where their edge is light, cut to what they show, fitted without distortion, and
+    centred; where the model takes one channel they become grey.
     """
     height, width, channels = shape
     grey = channels == 1
@@ -85,14 +85,14 @@ def fitted(picture: Image.Image, shape: tuple[int, int, int]) -> Fitted:
         picture = Image.alpha_composite(ground, picture).convert("RGB")
         steps.append("on white")
     picture = picture.convert("L" if grey else "RGB")
-    if steps or picture.size != (width, height):
-        if grey and _edge(picture) > _MIDDLE:
-            picture = picture.point(lambda value: 255 - value)
-            steps.append("inverted")
+    as_it_is = not steps and picture.size == (width, height)
+    if grey and not as_it_is and _edge(picture) > _MIDDLE:
+        picture = picture.point(lambda value: 255 - value)
+        steps.append("inverted")
     if picture.size != (width, height):
         picture = _cut(picture) if grey else picture
         picture = _centred(picture, width, height)
-        steps.append(f"fitted to {width} × {height}")
+        steps.append(f"fitted to {width}x{height}")
     pixels = np.asarray(picture, dtype=np.uint8).reshape(height, width, channels)
     return Fitted(pixels, ", ".join(steps) or "it is")
 
@@ -102,7 +102,7 @@ def _opened(path: Path) -> Image.Image:
         with Image.open(path) as picture:
             if picture.width * picture.height > _MOST_PIXELS:
                 raise ConfigError(
-                    f"predict: {path}: {picture.width} × {picture.height} pixels; allowed: up to "
+                    f"predict: {path}: {picture.width}x{picture.height} pixels; allowed: up to "
                     f"{_MOST_PIXELS:,}"
                 )
             return _of_8_bits(ImageOps.exif_transpose(picture))
@@ -152,8 +152,8 @@ def _champion(registry: MlflowRegistry, config: Config) -> Version:
     if champion is None:
         there = ", ".join(registry.names()) or "none"
         raise ConfigError(
-            f"predict: registered model {name} has no champion; there are: {there}; "
-            "a sweep registers its winner when it ends, tracking.registered_model=NAME takes another"
+            f"predict: registered model {name} has no champion; there are: {there}; a sweep "
+            "registers its winner when it ends, tracking.registered_model=NAME takes another"
         )
     return champion
 

@@ -17,9 +17,12 @@ from mlflow.entities import Run
 REPOSITORY = Path(__file__).parents[1]
 SMALL = [
     "data=synthetic", "data.train_size=600", "data.test_size=100", "data.image_size=12",
-    "split.validation=100", "split.test=100", "train.threads=1",
+    "split.validation=100", "split.test=100", "train.threads=1", "report=false",
+    "tracking.registered_model=null",
 ]  # fmt: skip
-"""Drawn garments, so that a sweep takes seconds."""
+"""Drawn garments, so that a sweep takes seconds; and no more seconds for what follows it."""
+SHOWN = ["report=true", "tracking.registered_model=auto"]
+"""What follows a sweep after all: report, pictures, and its winner in the registry."""
 QUICK_SPACE = [
     "model=small_cnn", "model.conv_blocks=[{channels: 4}]", "model.fc_layers=[]", "train.epochs=2",
     "+space.train.optimizer.learning_rate={float: [1e-3, 1e-1], log: true}",

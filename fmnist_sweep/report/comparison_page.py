@@ -11,6 +11,8 @@ from fmnist_sweep.report.source import ReportSource
 from fmnist_sweep.report.sweep_pictures import comparison_pictures
 from fmnist_sweep.report.words import minutes_in_words, plain
 
+_NONE = "-"
+
 
 def comparison_page(sources: Sequence[ReportSource]) -> str:
     """Return a page that compares sweeps of one objective.
@@ -57,10 +59,10 @@ def _row(source: ReportSource) -> dict[str, object]:
         "failed": len(state.failed_trials),
         "epochs": state.epochs_total,
         "time": minutes_in_words(state.rung_seconds),
-        "score": "–" if best is None else f"{best.score:.4f}",
-        "test_accuracy": "–" if result is None else f"{result.test_accuracy:.4f}",
-        "official": f"{state.official[-1].accuracy:.4f}" if state.official else "–",
-        "parameters": "–" if result is None else f"{result.parameters:,}",
+        "score": _NONE if best is None else f"{best.score:.4f}",
+        "test_accuracy": _NONE if result is None else f"{result.test_accuracy:.4f}",
+        "official": f"{state.official[-1].accuracy:.4f}" if state.official else _NONE,
+        "parameters": _NONE if result is None else f"{result.parameters:,}",
         "winner": None if best is None else best.number,
         "values": [] if best is None else [(p, plain(v)) for p, v in best.overrides.items()],
     }

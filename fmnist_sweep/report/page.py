@@ -69,38 +69,38 @@ def report_page(
         "space": "The space",
         "made": "How it was made",
     }
-    values = dict(
-        title=f"Sweep {source.name}",
-        subtitle=_subtitle(source),
-        warnings=_warnings(source),
-        sections=parts.items(),
-        figures=_figures(state),
-        next_commands=_commands(source),
-        metric=state.objective.metric,
-        leaders=[_row(rank, trial) for rank, trial in enumerate(ranking[:_LEADERS], 1)],
-        others=[_row(rank, t) for rank, t in enumerate(ranking[_LEADERS:], _LEADERS + 1)],
-        notes=_notes(state),
-        failures=[
+    values = {
+        "title": f"Sweep {source.name}",
+        "subtitle": _subtitle(source),
+        "warnings": _warnings(source),
+        "sections": parts.items(),
+        "figures": _figures(state),
+        "next_commands": _commands(source),
+        "metric": state.objective.metric,
+        "leaders": [_row(rank, trial) for rank, trial in enumerate(ranking[:_LEADERS], 1)],
+        "others": [_row(rank, t) for rank, t in enumerate(ranking[_LEADERS:], _LEADERS + 1)],
+        "notes": _notes(state),
+        "failures": [
             {"trial": t.number, "reason": t.reason, "values": overrides_in_words(t.overrides)}
             for t in failed
         ],
-        pictures=of_sections,
-        search_notes=search_notes,
-        winner=_winner(state, ranking[0]) if ranking else None,
-        data=None
+        "pictures": of_sections,
+        "search_notes": search_notes,
+        "winner": _winner(state, ranking[0]) if ranking else None,
+        "data": None
         if material is None
         else {"name": material.data.name, "facts": _data(material.data)},
-        space=[
+        "space": [
             {"path": leaf.path, "domain": str(leaf.domain), "where": conditions_in_words(leaf)}
             for leaf in space.leaves
         ],
-        variants=[
+        "variants": [
             (name, overrides_in_words(given) or "the base config")
             for name, given in space.variants.items()
         ],
-        places=[_place(place) for place in state.environments],
-        digests=_digests(source),
-    )
+        "places": [_place(place) for place in state.environments],
+        "digests": _digests(source),
+    }
     return render("report.html.j2", values)
 
 
@@ -238,7 +238,7 @@ def _data(data: DataMaterial) -> list[tuple[str, str]]:
     return [
         ("read from", data.source),
         ("images", images),
-        ("shape", f"{height} × {width}" + ("" if channels == 1 else f" × {channels}")),
+        ("shape", " by ".join(map(str, (height, width, *((channels,) if channels > 1 else ()))))),
         ("classes", ", ".join(data.class_names)),
     ]
 

@@ -1,4 +1,4 @@
-"""What a report is made from: a sweep's journal and its material, from its folder or from MLflow."""
+"""What a report is made from: a sweep's journal and material, from its folder or from MLflow."""
 
 from __future__ import annotations
 
@@ -65,6 +65,6 @@ def source_of_run(reader: MlflowReader, run: SeenRun) -> ReportSource:
         source = source_in(folder)
     if source is None:
         raise ConfigError(
-            f"run {run.name} ({run.id}): has no {JOURNAL_FILE}: it is no sweep's, or it has not ended"
+            f"run {run.name} ({run.id}): has no {JOURNAL_FILE}: it is no sweep's, or has not ended"
         )
     return source

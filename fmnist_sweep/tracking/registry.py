@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,6 @@ class Version:
     name: str
     number: str
     tags: Mapping[str, str]
-    source: str
-
-    @property
-    def uri(self) -> str:
-        """What `mlflow models serve -m` takes."""
-        return f"models:/{self.name}/{self.number}"
 
 
 class MlflowRegistry:
@@ -91,8 +86,7 @@ class MlflowRegistry:
             self._create(name)
             made = self._client.create_model_version(
                 name,
-                # Not models:/ID, which MLflow would look up in its process-wide store.
-                source=model.artifact_location,
+                source=self._source(model),
                 run_id=run_id,
                 tags=dict(winner.tags),
                 description=winner.description,
@@ -118,7 +112,7 @@ class MlflowRegistry:
             self._client.set_registered_model_alias(version.name, CHAMPION, version.number)
 
     def of_sweep(self, sweep: str) -> Version | None:
-        """Return the latest version that a sweep of that name has made, None where there is none."""
+        """Return the latest version that a sweep of that name has made, None without one."""
         found = self._versions(None, f"tags.`sweep.name` = {quoted(sweep)}")
         return max(found, key=lambda version: int(version.number), default=None)
 
@@ -130,12 +124,7 @@ class MlflowRegistry:
     def network(self, version: Version, folder: Path) -> Path:
         """Fetch a version's `.keras` file into a folder."""
         with self._calling(f"fetch version {version.number} of {version.name!r}"):
-            fetched = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{version.source}/artifacts/{_NETWORK}",
-                dst_path=str(folder),
-                tracking_uri=self._uri,
-            )
-            return Path(fetched)
+            return Path(self._fetch(version, f"/artifacts/{_NETWORK}", str(folder)))
 
     def load(self, version: Version) -> Classifier:
         """Load a version as whoever serves it does."""
@@ -143,10 +132,9 @@ class MlflowRegistry:
             self._calling(f"load version {version.number} of {version.name!r}"),
             tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as folder,
         ):
-            fetched = mlflow.artifacts.download_artifacts(
-                artifact_uri=version.source, dst_path=folder, tracking_uri=self._uri
-            )
-            loaded = mlflow.pyfunc.load_model(fetched)
+            fetched = self._fetch(version, "", folder)
+            with _no_advice():
+                loaded = mlflow.pyfunc.load_model(fetched)
             shape = loaded.metadata.get_input_schema().inputs[0].shape
         height, width, channels = (*shape[1:], 1)[:3]
         return Classifier((height, width, channels), loaded.predict)
@@ -165,6 +153,20 @@ class MlflowRegistry:
         self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
         self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         return model
+
+    def _source(self, model: LoggedModel) -> str:
+        """Return what a version is registered as a copy of."""
+        if self._uri.startswith("http"):
+            return f"models:/{model.model_id}"  # a server takes no place of its own from outside
+        # A store of one's own would look that up in whichever store is MLflow's current one.
+        return str(model.artifact_location)
+
+    def _fetch(self, version: Version, path: str, folder: str) -> str:
+        place = self._client.get_model_version_download_uri(version.name, version.number)
+        fetched: str = mlflow.artifacts.download_artifacts(
+            artifact_uri=f"{place}{path}", dst_path=folder, tracking_uri=self._uri
+        )
+        return fetched
 
     def _drop_halves(self, experiment: str, run_id: str) -> None:
         """Delete what a kill left half-made."""
@@ -204,18 +206,28 @@ def _save(folder: Path, beside: Path, winner: Winner) -> None:
     classes.write_text(json.dumps(winner.class_names))
     height, width, channels = winner.image_shape
     shape = (height, width) if channels == 1 else winner.image_shape
-    mlflow.pyfunc.save_model(
-        folder,
-        python_model=str(served_model_file()),
-        artifacts={"network": str(network), "classes": str(classes)},
-        signature=ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
-            outputs=Schema([ColSpec(DataType.float, name) for name in winner.class_names]),
-        ),
-        input_example=winner.example.reshape(1, *shape),
-        pip_requirements=winner.requirements,
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
+        outputs=Schema([ColSpec(DataType.float, name) for name in winner.class_names]),
     )
+    with _no_advice():
+        mlflow.pyfunc.save_model(
+            folder,
+            python_model=str(served_model_file()),
+            artifacts={"network": str(network), "classes": str(classes)},
+            signature=signature,
+            input_example=winner.example.reshape(1, *shape),
+            pip_requirements=winner.requirements,
+        )
+
+
+@contextmanager
+def _no_advice() -> Iterator[None]:
+    """Keep MLflow from asking for type hints, which would not replace the signature."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.")
+        yield
 
 
 def _version(made: ModelVersion) -> Version:
-    return Version(made.name, str(made.version), dict(made.tags), made.source)
+    return Version(made.name, str(made.version), dict(made.tags))

@@ -1,0 +1,195 @@
+"""Winners in MLflow's registry: which is the champion, what it answers, also when it is served."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import keras
+import mlflow
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from PIL import Image
+from program import QUICK_SPACE, SHOWN, SMALL, Called, calls, environment
+
+from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.data import load_dataset, make_split
+
+NAME = "synthetic-cnn"
+SWEEP = [*SMALL, *QUICK_SPACE, *SHOWN, "report=false"]
+GOOD = [*SWEEP, "sweep.name=good", "sweep.max_trials=2", "train.epochs=3"]
+BAD = [*SWEEP, "sweep.name=bad", "sweep.max_trials=1", "train.epochs=1",
+       "train.optimizer.learning_rate=1e-6"]  # fmt: skip
+ELSEWHERE = [*GOOD, "sweep.name=elsewhere", "split.seed=5"]
+
+
+@dataclass
+class Store:
+    folder: Path
+    called: list[Called]
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.folder}/mlruns/mlflow.db"
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(self.uri, self.uri)
+
+    @property
+    def versions(self) -> dict[str, ModelVersion]:
+        """By the sweeps that made them."""
+        found = self.client.search_model_versions(f"name = '{NAME}'")
+        return {version.tags["sweep.name"]: version for version in found}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("registry")
+    return Store(folder, calls(folder, BAD, GOOD, GOOD, BAD, ELSEWHERE))
+
+
+def test_each_sweep_registers_its_winner_once(store: Store) -> None:
+    assert [called.exit_code for called in store.called] == [0] * 5, store.called
+    found = store.client.search_model_versions(f"name = '{NAME}'")
+    assert sorted(version.tags["sweep.name"] for version in found) == ["bad", "elsewhere", "good"]
+
+
+def test_the_champion_is_the_best_on_one_test_set(store: Store) -> None:
+    versions = store.versions
+    scores = {name: float(version.tags["test_accuracy"]) for name, version in versions.items()}
+    assert scores["bad"] < scores["good"]  # else this shows nothing
+    told = [called.out for called in store.called]
+    assert "the champion (the first one)" in told[0]
+    assert "version 2, the champion" in told[1]
+    assert "it was that before" in told[2]
+    assert "version 1, not the champion" in told[3]
+    of_both = f"{scores['bad']:.4f} against {scores['good']:.4f} of version 2 on the same test set"
+    assert of_both in told[3]
+
+
+def test_a_champion_of_another_split_is_measured_on_this_one(store: Store, tmp_path: Path) -> None:
+    config = compose_config(ELSEWHERE)
+    dataset = load_dataset(config.data)
+    images, labels = make_split(config.split, dataset).test_set(dataset)
+    champion = store.versions["good"]
+    network = keras.saving.load_model(
+        mlflow.artifacts.download_artifacts(
+            f"{champion.source}/artifacts/best.keras", dst_path=str(tmp_path)
+        )
+    )
+    answers = network.predict(images / np.float32(255), verbose=0).argmax(axis=1)
+    theirs = float(np.mean(answers == labels))
+    ours = float(store.versions["elsewhere"].tags["test_accuracy"])
+    assert f"{ours:.4f} against {theirs:.4f} of version 2" in store.called[4].out
+    wanted = store.versions["elsewhere" if ours > theirs else "good"].version
+    assert store.client.get_model_version_by_alias(NAME, "champion").version == wanted
+
+
+def test_the_model_takes_raw_images_and_names_its_classes(store: Store) -> None:
+    version = store.versions["good"]
+    model = mlflow.pyfunc.load_model(version.source)
+    dataset = load_dataset(compose_config(GOOD).data)
+    images = dataset.images[:20, ..., 0]
+    answers = model.predict(images)
+    assert list(answers.columns) == list(dataset.class_names)
+    np.testing.assert_allclose(answers.sum(axis=1), 1.0, atol=1e-5)
+    network = keras.saving.load_model(
+        url2pathname(urlsplit(version.source).path) + "/artifacts/best.keras"
+    )
+    straight = network.predict(images[..., None] / np.float32(255), verbose=0)
+    np.testing.assert_allclose(answers.to_numpy(), straight, atol=1e-6)
+    schema = model.metadata.get_input_schema().inputs[0]
+    assert (schema.shape, schema.type) == ((-1, 12, 12), np.dtype(np.uint8))
+    assert model.input_example.shape == (1, 12, 12)
+
+
+def test_the_sweeps_run_shows_its_model(store: Store) -> None:
+    version = store.versions["good"]
+    run = store.client.get_run(version.run_id)
+    assert run.info.run_name == "good"
+    (output,) = run.outputs.model_outputs
+    model = store.client.get_logged_model(output.model_id)
+    assert (model.name, model.artifact_location) == (NAME, version.source)
+
+
+def test_predict_answers_as_the_model_does(store: Store, tmp_path: Path) -> None:
+    dataset = load_dataset(compose_config(GOOD).data)
+    pixels = dataset.images[7, ..., 0]
+    Image.fromarray(pixels).save(tmp_path / "raw.png")
+    photograph = Image.fromarray(255 - pixels).resize((240, 240), Image.Resampling.BICUBIC)
+    photograph.convert("RGB").save(tmp_path / "photograph.png")
+    files = [str(tmp_path / name) for name in ("raw.png", "photograph.png")]
+    by_sweep, champion, wrong, missing = calls(
+        store.folder,
+        ["predict", "good", *files],
+        ["predict", *files, f"tracking.registered_model={NAME}"],
+        ["predict", files[0]],
+        ["predict", "good", "nowhere.png"],
+    )
+    assert (by_sweep.exit_code, champion.exit_code) == (0, 0), by_sweep.err + champion.err
+    row = mlflow.pyfunc.load_model(store.versions["good"].source).predict(pixels[None]).iloc[0]
+    told = next(line for line in by_sweep.out.splitlines() if "raw.png" in line)
+    assert row.idxmax() in told
+    assert f"{row.max():.3f}" in told
+    assert "inverted, fitted to 12x12" in by_sweep.out
+    assert (wrong.exit_code, missing.exit_code) == (2, 2)
+    assert f"fashion-mnist-cnn has no champion; there are: {NAME}" in wrong.err
+    assert "nowhere.png: no such file" in missing.err
+
+
+@pytest.fixture
+def served(store: Store) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{NAME}@champion",
+         "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)],
+        env={**environment(), "MLFLOW_TRACKING_URI": store.uri,
+             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 240
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/ping", timeout=10).close()
+                break
+            except (urllib.error.URLError, ConnectionError):
+                assert server.poll() is None, "the server ended"
+                assert time.monotonic() < deadline, "the server does not answer"
+                time.sleep(0.5)
+        yield address
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
+
+
+def test_the_champion_can_be_served(store: Store, served: str) -> None:
+    images = load_dataset(compose_config(GOOD).data).images[:3, ..., 0]
+    request = urllib.request.Request(
+        f"{served}/invocations",
+        json.dumps({"inputs": images.tolist()}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        predictions = json.load(answer)["predictions"]
+    champion = store.client.get_model_version_by_alias(NAME, "champion")
+    wanted = mlflow.pyfunc.load_model(champion.source).predict(images)
+    for given, (_, row) in zip(predictions, wanted.iterrows(), strict=True):
+        assert given == pytest.approx(dict(row), abs=1e-6)
