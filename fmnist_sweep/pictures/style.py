@@ -8,8 +8,6 @@ as well as in hue, so that they are told apart in black and white and by the col
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.ft2font import FT2Font
+    from PIL.Image import Image
 
 DPI = 110
 FONT = "DejaVu Sans"  # comes with Matplotlib, so that a picture is the same everywhere
@@ -56,19 +55,16 @@ LOOKS = (
 )
 
 
-def new_figure(width: float, height: float, title: str, under: str = "") -> Figure:
-    """Return an empty figure of so many inches, with a title and a smaller line under it."""
+def new_figure(width: float, height: float, title: str, foot: str = "") -> Figure:
+    """Return an empty figure of so many inches, with a title and a line at its foot."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)  # type: ignore[union-attr]
-    # Both stand in one text, so that the layout leaves room for both; the lines that follow the
-    # first are the smaller part, which a text of one size cannot have.
-    figure.suptitle(
-        title, x=0.015, ha="left", fontsize=LARGE, fontweight="bold", color=INK, family=FONT
-    )
-    if under:
-        figure.supxlabel(under, x=0.015, ha="left", fontsize=SMALL, color=FAINT, family=FONT)
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=LARGE, fontweight="bold", color=INK)
+    if foot:
+        figure.supxlabel(foot, x=0.01, ha="left", fontsize=SMALL, color=FAINT)
     return figure
 
 
@@ -105,14 +101,15 @@ def to_png(figure: Figure) -> bytes:
     Its colours become a palette where that at least halves the file and can hardly be seen.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
+    from PIL.Image import Dither, Quantize, fromarray
 
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    whole = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    whole = fromarray(pixels).convert("RGB")
     full = _png(whole)
     # Without dithering: flat areas stay flat.
-    few = whole.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few = whole.quantize(256, Quantize.FASTOCTREE, dither=Dither.NONE)
     small = _png(few)
     if 2 * len(small) <= len(full) and _hardly_differs(np.asarray(whole), few.convert("RGB")):
         return small
@@ -145,75 +142,13 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def time_unit(longest: float) -> tuple[float, str]:
-    """Return the unit, in seconds, that an axis up to so many seconds is read best in, and its
-    name."""
-    for unit, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
-        if longest >= 2 * unit:
-            return unit, name
-    return 1.0, "seconds"
-
-
-def zoomed(scores: NDArray[np.float64], direction: str) -> tuple[float, float]:
-    """Return the range of an axis of scores that shows where they differ.
-
-    It holds all of them, unless some few are so far on the worse side that the others could not be
-    told apart; those are to be drawn at its edge.
-    """
-    sign = 1.0 if direction == "max" else -1.0
-    good = sign * scores[np.isfinite(scores)]
-    best, middle, worst = float(good.max()), float(np.median(good)), float(good.min())
-    edge = max(worst, middle - 4 * (best - middle)) if best > middle else worst
-    pad = 0.06 * (best - edge) or 0.02 * (abs(best) or 1.0)
-    low, high = sorted((sign * (edge - pad), sign * (best + pad)))
-    return low, high
-
-
-def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Return round numbers between two numbers above 0, for an axis in powers of ten."""
-    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for digits in ((1, 2, 5), (1, 3), (1,)):
-        ticks = [d * 10.0**e for e in exponents for d in digits]
-        ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) <= most:
-            break
-    return ticks[:: math.ceil(len(ticks) / most)] if ticks else [low, high]
-
-
-def use_log(axes: Axes, low: float, high: float, *, is_x: bool) -> None:
-    """Make an axis logarithmic, with plain numbers at its ticks."""
-    axis = axes.xaxis if is_x else axes.yaxis
-    ends = (low / 1.15, high * 1.15)
-    if is_x:
-        axes.set_xscale("log")
-        axes.set_xlim(*ends)
-    else:
-        axes.set_yscale("log")
-        axes.set_ylim(*ends)
-    ticks = log_ticks(*ends)
-    axis.set_ticks(ticks, [plain_number(tick) for tick in ticks])
-    axis.set_ticks([], minor=True)
-
-
-def scores_shown(numbers: Sequence[float]) -> list[str]:
-    """Return scores with so many digits that neighbours differ, 4 at most."""
-    for digits in (2, 3):
-        texts = [f"{number:.{digits}f}" for number in numbers]
-        if len(set(texts)) == len(set(numbers)):
-            return texts
-    return [f"{number:.4f}" for number in numbers]
-
-
-def _png(image: object) -> bytes:
-    from PIL import Image
-
-    assert isinstance(image, Image.Image)
+def _png(image: Image) -> bytes:
     file = io.BytesIO()
     image.save(file, "png", optimize=True)
     return file.getvalue()
 
 
-def _hardly_differs(whole: NDArray[np.uint8], few: object) -> bool:
+def _hardly_differs(whole: NDArray[np.uint8], few: Image) -> bool:
     differences = np.abs(whole.astype(np.int16) - np.asarray(few, dtype=np.int16))
     return bool(differences.mean() < 1.0 and np.mean(differences > 24) < 0.001)
 

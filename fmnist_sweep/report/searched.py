@@ -68,10 +68,11 @@ def _short(path: str, others: Sequence[str]) -> str:
 
 
 def _value(leaf: Leaf, name: str, trials: Sequence[Trial]) -> SearchedValue:
-    given = [trial.overrides.get(leaf.path) for trial in trials]
+    given: list[Any] = [trial.overrides.get(leaf.path) for trial in trials]
     exists = np.array([leaf.path in trial.overrides for trial in trials])
-    numbers = [value for value, there in zip(given, exists, strict=True) if there]
-    if all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+    known = [value for value, there in zip(given, exists, strict=True) if there]
+    numbers = [value for value in known if type(value) in (int, float) and math.isfinite(value)]
+    if len(numbers) == len(known):
         return _number(leaf, name, numbers, exists)
     return _category(leaf, name, given, exists)
 
