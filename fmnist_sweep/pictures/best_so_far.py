@@ -82,7 +82,7 @@ def best_by_time(series: Mapping[str, ByTime]) -> Figure:
         8.0,
         4.2,
         f"Best {objective.metric} by time",
-        f"{_points(len(series))}, once a rung; pauses between a stop and a resume left out",
+        f"{_points(len(series))}; a trial stands once for each rung; pauses of the sweep left out",
     )
     axes = figure.add_subplot()
     style_axes(axes, x=f"time worked, {name_of_unit}", y=objective.metric)
@@ -105,7 +105,7 @@ def _objective(objectives: Sequence[Objective]) -> Objective:
 
 
 def _points(sweeps: int) -> str:
-    return "points: trials; line: the best so far" + (", by sweep" if sweeps > 1 else "")
+    return "points: trials; line: the best so far" + (" of each sweep" if sweeps > 1 else "")
 
 
 def _draw(

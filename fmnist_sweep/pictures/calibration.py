@@ -104,7 +104,15 @@ def _draw_reliability(axes: Axes, binned: _Binned) -> None:
     style_axes(axes, y="accuracy of these answers")
     there = binned.answers > 0
     lefts, width = binned.edges[:-1][there], binned.edges[1]
-    axes.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1.2, label="as sure as right")
+    axes.plot(
+        [0, 1],
+        [0, 1],
+        color=FAINT,
+        linestyle="--",
+        linewidth=1.4,
+        zorder=4,
+        label="as sure as right",
+    )
     axes.bar(
         lefts, binned.accuracy[there], width, align="edge", color=BLUE, edgecolor="white",
         label="share that is right",

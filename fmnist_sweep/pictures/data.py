@@ -44,7 +44,7 @@ def samples(data: DataMaterial) -> Figure:
     columns = min(classes, _CLASSES_A_BAND)
     bands = math.ceil(classes / columns)
     width = max(0.95 * columns, 4.0)
-    height = bands * (0.95 * rows + 0.35) + 0.75
+    height = bands * (0.93 * rows + 0.25) + 0.6
     figure = new_figure(width, height, f"Samples of {_title(data)}", f"source: {_source(data)}")
     for band in range(bands):
         first = band * columns
@@ -66,7 +66,7 @@ def class_distribution(data: DataMaterial) -> Figure:
     size = NORMAL if classes <= 20 else max(4.5, 170 / classes)
     height = 1.5 + max(classes * size * 1.75 / 72, 0.8)
     figure = new_figure(
-        max(2.6 * len(data.counts) + 1.2, 6.0),
+        max(2.3 * len(data.counts) + 1.2, 6.0),
         height,
         f"Images of each class in {_title(data)}",
         "each set has a scale of its own",

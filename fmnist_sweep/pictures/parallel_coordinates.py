@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep.pictures.scales import zoomed
+from fmnist_sweep.pictures.scales import log_ticks, round_ticks, zoomed
 from fmnist_sweep.pictures.style import (
     FAINT,
     INK,
     RED,
-    SCORES,
+    SHADES,
     SMALL,
     NothingToShow,
     finish,
     new_figure,
+    plain_number,
     shown,
 )
 from fmnist_sweep.report.searched import SearchedValue, searched_values
@@ -62,14 +63,14 @@ def parallel_coordinates(state: SweepState, space: Space) -> Figure:
         min(max(1.25 * (len(drawn) + 1), 7.5), 15.0), 5.2, f"Searched values and {metric}", foot
     )
     axes = figure.add_subplot()
-    low, high = zoomed(scores, direction)
+    low, high = zoomed(scores, direction, margin=0.0)
     heights = np.clip((scores - low) / (high - low), 0.0, 1.0)
     places = np.column_stack([*(_spread(value, scores) for value in drawn), heights])
-    _draw_lines(axes, places, heights if direction == "max" else 1.0 - heights)
+    _draw_lines(axes, places)
     room = max(3, min(6, 60 // (len(drawn) + 1)))
     for number, value in enumerate(drawn):
         _draw_axis(axes, number, value.name, _ticks(value, room), value.is_log)
-    ticks = [(height, f"{low + height * (high - low):.4g}") for height in np.linspace(0, 1, 5)]
+    ticks = [((s - low) / (high - low), f"{s:.4g}") for s in round_ticks(low, high, 6)]
     _draw_axis(axes, len(drawn), metric, ticks, is_log=False)
     axes.set_xlim(-0.25, len(drawn) + 0.75)
     axes.set_ylim(_ABSENT - 0.07 if np.nanmin(places) < -0.05 else -0.07, 1.06)
@@ -89,22 +90,21 @@ def _spread(value: SearchedValue, scores: NDArray[np.float64]) -> NDArray[np.flo
     return heights
 
 
-def _draw_lines(axes: Axes, places: NDArray[np.float64], goodness: NDArray[np.float64]) -> None:
-    """Draw the trials' lines, (trials, axes), the best trial first in both."""
-    from matplotlib import colormaps
+def _draw_lines(axes: Axes, places: NDArray[np.float64]) -> None:
+    """Draw the trials' lines, (trials, axes), the best trial first."""
     from matplotlib.collections import LineCollection
+    from matplotlib.colors import LinearSegmentedColormap
 
     columns = np.arange(places.shape[1])
-    lines = [np.column_stack([columns, row]) for row in places]
-    behind = np.argsort(goodness[1:], kind="stable") + 1
-    colours = colormaps[SCORES](0.05 + 0.95 * goodness[behind])
+    lines = [np.column_stack([columns, row]) for row in places[:0:-1]]
+    # By rank: one score far from the others would leave them all the same shade.
+    shades = LinearSegmentedColormap.from_list("shades", SHADES)
     dense = len(lines) > 60
     axes.add_collection(
         LineCollection(
-            [lines[place] for place in behind],
-            colors=colours,
-            linewidths=0.8 if dense else 1.3,
-            alpha=0.6 if dense else 0.85,
+            lines,
+            colors=shades(np.linspace(0.0, 1.0, len(lines))) if lines else [],
+            linewidths=0.9 if dense else 1.4,
         )
     )
     axes.plot(
@@ -135,10 +135,9 @@ def _ticks(value: SearchedValue, room: int) -> list[tuple[float, str]]:
     """Return places and texts of the levels of an axis; of numbers as many as there is room for."""
     ticks = list(zip(value.levels, value.texts, strict=True))
     if value.is_number and len(ticks) > room:
-        # Of many numbers those that occur nearest to even steps.
-        even = np.linspace(value.levels[0], value.levels[-1], room)
-        nearest = {int(np.argmin(np.abs(np.array(value.levels) - step))) for step in even}
-        ticks = [ticks[place] for place in sorted(nearest)]
+        low, high = value.ends
+        numbers = log_ticks(low, high, room) if value.is_log else round_ticks(low, high, room)
+        ticks = [(value.place_of(number), plain_number(number)) for number in numbers]
     elif len(ticks) > 24:
         ticks = ticks[:: math.ceil(len(ticks) / 24)]
     if np.isnan(value.places).any():

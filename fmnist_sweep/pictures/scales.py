@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep.pictures.style import Look, plain_number
+from fmnist_sweep.pictures.style import Look, duration, plain_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_ROUND_TIMES = (
+    0.1, 0.3, 1, 3, 10, 30, 60, 180, 600, 1800, 3600, 3 * 3600, 10 * 3600, 86400, 3 * 86400,
+    10 * 86400,
+)  # fmt: skip
 
 
 def score_axis(axes: Axes, scores: NDArray[np.float64], direction: str) -> tuple[float, float]:
@@ -24,7 +29,9 @@ def score_axis(axes: Axes, scores: NDArray[np.float64], direction: str) -> tuple
     return low, high
 
 
-def zoomed(scores: NDArray[np.float64], direction: str) -> tuple[float, float]:
+def zoomed(
+    scores: NDArray[np.float64], direction: str, margin: float = 0.06
+) -> tuple[float, float]:
     """Return the range of an axis of scores that shows where they differ.
 
     It holds all of them, unless some few are so far on the worse side that the others could not be
@@ -33,9 +40,10 @@ def zoomed(scores: NDArray[np.float64], direction: str) -> tuple[float, float]:
     sign = 1.0 if direction == "max" else -1.0
     good = sign * scores[np.isfinite(scores)]
     best, middle, worst = float(good.max()), float(np.median(good)), float(good.min())
-    edge = max(worst, middle - 4 * (best - middle)) if best > middle else worst
-    pad = 0.06 * (best - edge) or 0.02 * (abs(best) or 1.0)
-    low, high = sorted((sign * (edge - pad), sign * (best + pad)))
+    if best > middle:
+        worst = float(good[good >= middle - 4 * (best - middle)].min())
+    pad = margin * (best - worst) if best > worst else 0.02 * (abs(best) or 1.0)
+    low, high = sorted((sign * (worst - pad), sign * (best + pad)))
     return low, high
 
 
@@ -65,6 +73,14 @@ def draw_scores(
             )  # fmt: skip
 
 
+def round_ticks(low: float, high: float, most: int) -> list[float]:
+    """Return round numbers between two numbers, evenly apart."""
+    from matplotlib.ticker import MaxNLocator
+
+    ticks = MaxNLocator(most - 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [float(tick) for tick in ticks if low - 1e-12 <= tick <= high + 1e-12]
+
+
 def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Return round numbers between two numbers above 0, for an axis in powers of ten."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -76,19 +92,26 @@ def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
     return ticks[:: math.ceil(len(ticks) / most)] if ticks else [low, high]
 
 
-def use_log(axes: Axes, low: float, high: float, *, is_x: bool) -> None:
-    """Make an axis logarithmic, with plain numbers at its ticks."""
-    axis = axes.xaxis if is_x else axes.yaxis
-    ends = (low / 1.15, high * 1.15)
-    if is_x:
-        axes.set_xscale("log")
-        axes.set_xlim(*ends)
-    else:
-        axes.set_yscale("log")
-        axes.set_ylim(*ends)
+def use_log(axes: Axes, low: float, high: float) -> None:
+    """Make the x axis logarithmic, with plain numbers at its ticks."""
+    ends = _log_ends(axes, low, high)
     ticks = log_ticks(*ends)
-    axis.set_ticks(ticks, [plain_number(tick) for tick in ticks])
-    axis.set_ticks([], minor=True)
+    axes.set_xticks(ticks, [plain_number(tick) for tick in ticks])
+
+
+def use_log_time(axes: Axes, low: float, high: float) -> None:
+    """Make the x axis one of seconds, logarithmic, with times in their own units at its ticks."""
+    first, last = _log_ends(axes, low, high)
+    ticks = [float(time) for time in _ROUND_TIMES if first <= time <= last]
+    axes.set_xticks(ticks, [duration(tick) for tick in ticks])
+
+
+def _log_ends(axes: Axes, low: float, high: float) -> tuple[float, float]:
+    ends = (low / 1.15, high * 1.15)
+    axes.set_xscale("log")
+    axes.set_xlim(*ends)
+    axes.set_xticks([], minor=True)
+    return ends
 
 
 def time_unit(longest: float) -> tuple[float, str]:

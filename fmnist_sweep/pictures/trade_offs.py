@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep.pictures.scales import draw_scores, score_axis, time_unit, use_log
+from fmnist_sweep.pictures.scales import draw_scores, score_axis, time_unit, use_log, use_log_time
 from fmnist_sweep.pictures.style import (
     INK,
     LOOKS,
@@ -18,6 +18,7 @@ from fmnist_sweep.pictures.style import (
     NothingToShow,
     finish,
     new_figure,
+    plain_number,
     style_axes,
 )
 from fmnist_sweep.search.state import SweepState, Trial
@@ -40,6 +41,12 @@ def accuracy_against_parameters(state: SweepState) -> Figure:
     parameters = np.array([float(t.result.parameters) for t in trials if t.result is not None])
     figure, axes = _new("parameters", len(trials))
     style_axes(axes, x="parameters of the network", y="test_accuracy")
+    low, high = float(parameters.min()), float(parameters.max())
+    if _is_wide(low, high):
+        use_log(axes, low, high)
+    else:
+        _leave_margins(axes, low, high)
+        axes.xaxis.set_major_formatter(lambda number, _: plain_number(number))
     _draw(axes, trials, parameters, accuracy)
     return finish(figure)
 
@@ -53,10 +60,17 @@ def accuracy_against_time(state: SweepState) -> Figure:
     """
     trials, accuracy = _completed(state)
     seconds = np.array([t.result.train_seconds for t in trials if t.result is not None])
-    unit, name = time_unit(float(seconds.max()))
     figure, axes = _new("training time", len(trials))
-    style_axes(axes, x=f"time to train, {name}", y="test_accuracy")
-    _draw(axes, trials, seconds / unit, accuracy)
+    low, high = float(seconds.min()), float(seconds.max())
+    if _is_wide(low, high):
+        style_axes(axes, x="time to train", y="test_accuracy")
+        use_log_time(axes, low, high)
+        _draw(axes, trials, seconds, accuracy)
+    else:
+        unit, name = time_unit(high)
+        style_axes(axes, x=f"time to train, {name}", y="test_accuracy")
+        _leave_margins(axes, low / unit, high / unit)
+        _draw(axes, trials, seconds / unit, accuracy)
     return finish(figure)
 
 
@@ -85,9 +99,18 @@ def _new(cost: str, trials: int) -> tuple[Figure, Axes]:
         7.6,
         4.4,
         f"Accuracy against {cost}",
-        f"{trials} completed trials; circled and numbered: the Pareto front",
+        f"{trials} completed trials; circled, with numbers: the Pareto front",
     )
     return figure, figure.add_subplot()
+
+
+def _is_wide(low: float, high: float) -> bool:
+    return low > 0 and high >= 4 * low
+
+
+def _leave_margins(axes: Axes, low: float, high: float) -> None:
+    margin = 0.06 * (high - low) or 0.2 * high or 1.0
+    axes.set_xlim(low - margin, high + margin)
 
 
 def _draw(
@@ -97,11 +120,6 @@ def _draw(
     accuracy: NDArray[np.float64],
 ) -> None:
     ends = score_axis(axes, accuracy, "max")
-    low, high = float(costs.min()), float(costs.max())
-    if low > 0 and high >= 4 * low:
-        use_log(axes, low, high, is_x=True)
-    elif high > low:
-        axes.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
     epochs = np.array([len(trial.history) for trial in trials])
     for look, name, chosen in _budgets(epochs):
         draw_scores(axes, costs[chosen], accuracy[chosen], ends, look, label=name)

@@ -64,7 +64,7 @@ def confusion_matrix(winner: WinnerMaterial, class_names: Sequence[str]) -> Figu
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(max(0.52 * classes, 3.2), 9.0)
     figure = new_figure(
-        side + 2.4,
+        side + 1.7,
         side + 1.6,
         f"Labels and answers of trial {winner.trial}",
         f"test set, n = {len(winner.labels):,}; shade: share of a label's images",
@@ -148,7 +148,7 @@ def confidently_wrong(winner: WinnerMaterial, class_names: Sequence[str]) -> Fig
     mistakes = int((_answers(winner) != winner.labels).sum())
     figure = new_figure(
         max(1.5 * columns, 5.0),
-        rows * 1.85 + 0.8,
+        rows * 1.78 + 0.7,
         f"Surest mistakes of trial {winner.trial}",
         f"label → answer, p: its probability; {shown_images} of {mistakes:,} mistakes in the test "
         f"set, n = {len(winner.labels):,}",

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 FEWEST_SCORES = 10
 """So many different scores at least, or the importances would be noise."""
-_ABSENT = -0.25  # beside 0..1, where the values that exist stand
 _TREES = 64
 
 
@@ -53,7 +52,8 @@ def importances(state: SweepState, space: Space, seed: int = 0) -> Importances |
 
     Scores after different numbers of epochs are not compared: each trial counts with its best
     epoch up to the last one that all of them reached. A trial that early stopping ended counts as
-    trained to the end; failed ones, and those stopped on request, are left out.
+    trained to the end; failed ones, and those stopped on request, are left out. That a value does
+    not exist for a trial is put down to the value it hangs on.
     """
     compared = [t for t in state.ranking() if t.stopped_at is None and t.history]
     compared.sort(key=lambda trial: trial.number)
@@ -70,7 +70,7 @@ def importances(state: SweepState, space: Space, seed: int = 0) -> Importances |
             f"from {FEWEST_SCORES} on, what mattered can be told from luck"
         )
     values = searched_values(compared, space)
-    varying = [value for value in values if value.varies]
+    varying = [value for value in values if len(value.levels) > 1]
     if not varying:
         return Unknown("no searched value differs between the trials")
     shares = dict.fromkeys((value.path for value in values), 0.0)
@@ -111,9 +111,7 @@ def _fanova(
     distributions: dict[str, BaseDistribution] = {}
     columns: dict[str, list[float]] = {}
     for value in values:
-        # Values that do not exist for some trials have a place for that too: fANOVA leaves trials
-        # out that lack a value.
-        places = np.where(np.isnan(value.places), _ABSENT, value.places).tolist()
+        places = _filled(value.places, seed).tolist()
         columns[value.path] = places
         distributions[value.path] = (
             FloatDistribution(min(places), max(places))
@@ -133,6 +131,22 @@ def _fanova(
     )
     found = FanovaImportanceEvaluator(n_trees=_TREES, seed=seed).evaluate(study)
     return {path: float(found[path]) for path in columns}
+
+
+def _filled(places: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Return places, (n,), with those that are nan drawn from the others, each about as often.
+
+    fANOVA leaves a trial out that lacks a value. A place beside the others would tell what its
+    parent's value is, and take the parent's credit; a drawn one tells nothing.
+    """
+    missing = np.isnan(places)
+    known = np.sort(places[~missing])
+    filled = places.copy()
+    draws = np.random.default_rng(seed)
+    whole, rest = divmod(int(missing.sum()), len(known))
+    drawn = np.concatenate([np.tile(known, whole), draws.choice(known, rest, replace=False)])
+    filled[missing] = draws.permutation(drawn)
+    return filled
 
 
 def _quiet_study() -> Study:

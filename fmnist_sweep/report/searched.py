@@ -24,8 +24,8 @@ class SearchedValue:
     `places` are float64 (trials,): where each trial's value stands between 0 and 1, nan where it
     does not exist for a trial. `levels` are the places of all the values that occur, ascending, and
     `texts` those values as text. `is_number` tells an axis of numbers from one of categories, and
-    `is_log` one that is even in the logarithm. `name` is the shortest end of `path` that no other
-    searched value has.
+    `is_log` one that is even in the logarithm; at 0 and 1 stand the numbers `ends`.
+    `name` is the shortest end of `path` that no other searched value has.
     """
 
     path: str
@@ -35,6 +35,11 @@ class SearchedValue:
     texts: tuple[str, ...]
     is_number: bool
     is_log: bool = False
+    ends: tuple[float, float] = (0.0, 1.0)
+
+    def place_of(self, number: float) -> float:
+        """Return where a number stands on an axis of numbers."""
+        return float(_places(np.array([number]), self.ends, self.is_log)[0])
 
     @property
     def varies(self) -> bool:
@@ -81,20 +86,26 @@ def _number(
     leaf: Leaf, name: str, numbers: list[float], exists: NDArray[np.bool_]
 ) -> SearchedValue:
     is_log = _is_log(leaf, numbers)
-    ends = [*numbers]
+    reach = [*numbers]
     if isinstance(leaf.domain, IntRange | FloatRange):
-        ends += [leaf.domain.low, leaf.domain.high]
-    low, high = _scale(np.array([min(ends), max(ends)], dtype=np.float64), is_log)
+        reach += [leaf.domain.low, leaf.domain.high]
+    ends = (float(min(reach)), float(max(reach)))
     values = np.array(sorted(set(numbers)), dtype=np.float64)
-    width = high - low
     places = np.full(len(exists), np.nan)
-    # One value only stands in the middle.
-    places[exists] = (
-        (_scale(np.array(numbers, dtype=np.float64), is_log) - low) / width if width else 0.5
-    )
-    levels = (_scale(values, is_log) - low) / width if width else np.array([0.5])
+    places[exists] = _places(np.array(numbers, dtype=np.float64), ends, is_log)
+    levels = _places(values, ends, is_log)
     texts = tuple(f"{value:.3g}" if value < 1e5 else f"{value:.6g}" for value in values)
-    return SearchedValue(leaf.path, name, places, tuple(levels.tolist()), texts, True, is_log)
+    return SearchedValue(leaf.path, name, places, tuple(levels.tolist()), texts, True, is_log, ends)
+
+
+def _places(
+    numbers: NDArray[np.float64], ends: tuple[float, float], is_log: bool
+) -> NDArray[np.float64]:
+    low, high = _scale(np.array(ends), is_log)
+    if low == high:
+        return np.full(len(numbers), 0.5)  # one value only stands in the middle
+    places: NDArray[np.float64] = (_scale(numbers, is_log) - low) / (high - low)
+    return places
 
 
 def _is_log(leaf: Leaf, numbers: list[float]) -> bool:
