@@ -1,0 +1,1 @@
+"""Pictures: pure functions from plain data to a Matplotlib figure."""

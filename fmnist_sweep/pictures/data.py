@@ -1,0 +1,125 @@
+"""Pictures of the data: samples of each class, and how often each class stands in each set."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_sweep.pictures.images import on_screen
+from fmnist_sweep.pictures.style import (
+    BLUE,
+    INK,
+    NORMAL,
+    SMALL,
+    NothingToShow,
+    finish,
+    new_figure,
+    shown,
+    style_axes,
+)
+from fmnist_sweep.report.material import DataMaterial
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_CLASSES_A_BAND = 10
+_MANY_CLASSES = 30  # from here on two samples of a class have to do
+_SET_NAMES = {"official_test": "official test"}
+
+
+def samples(data: DataMaterial) -> Figure:
+    """Draw samples of each class, a column a class, ten classes side by side.
+
+    Raises:
+        NothingToShow: there are no samples.
+    """
+    classes, most = data.samples.shape[:2]
+    if data.samples.size == 0:
+        raise NothingToShow(f"samples of {data.name}: there are none")
+    rows = most if classes <= _MANY_CLASSES else min(most, 2)
+    columns = min(classes, _CLASSES_A_BAND)
+    bands = math.ceil(classes / columns)
+    width = max(0.95 * columns, 4.0)
+    height = bands * (0.93 * rows + 0.25) + 0.6
+    figure = new_figure(width, height, f"Samples of {_title(data)}", f"source: {_source(data)}")
+    for band in range(bands):
+        first = band * columns
+        axes = figure.add_subplot(bands, 1, band + 1)
+        names = data.class_names[first : first + columns]
+        _draw_band(axes, data.samples[first : first + columns, :rows], names, columns)
+    return finish(figure)
+
+
+def class_distribution(data: DataMaterial) -> Figure:
+    """Draw how many images of each class each set has, a panel a set, each with its own scale.
+
+    Raises:
+        NothingToShow: there are no sets.
+    """
+    if not data.counts:
+        raise NothingToShow(f"classes of {data.name}: there is no set")
+    classes = len(data.class_names)
+    size = NORMAL if classes <= 20 else max(4.5, 170 / classes)
+    height = 1.5 + max(classes * size * 1.75 / 72, 0.8)
+    figure = new_figure(
+        max(2.3 * len(data.counts) + 1.2, 6.0),
+        height,
+        f"Images of each class in {_title(data)}",
+        "each set has a scale of its own",
+    )
+    panels = figure.subplots(1, len(data.counts), sharey=True, squeeze=False)[0]
+    for axes, (name, counts) in zip(panels, data.counts.items(), strict=True):
+        _draw_counts(axes, _SET_NAMES.get(name, name), counts, size)
+    panels[0].set_yticks(
+        range(classes), [shown(name, 24) for name in data.class_names], fontsize=size
+    )
+    panels[0].set_ylim(classes - 0.4, -0.6)  # the first class on top
+    return finish(figure)
+
+
+def _draw_band(axes: Axes, band: NDArray[np.uint8], names: tuple[str, ...], columns: int) -> None:
+    """Draw some classes' samples, uint8 (classes, rows, height, width, channels), as one image."""
+    classes, rows, height, width = band.shape[:4]
+    gap = max(1, round(0.06 * max(height, width)))
+    across, down = width + gap, height + gap
+    mosaic = np.full((rows * down - gap, columns * across - gap, 3), 255, dtype=np.uint8)
+    for column in range(classes):
+        for row in range(rows):
+            top, left = row * down, column * across
+            mosaic[top : top + height, left : left + width] = on_screen(band[column, row])
+    axes.imshow(mosaic, interpolation="antialiased")
+    axes.set_axis_off()
+    for column, name in enumerate(names):
+        axes.text(
+            column * across + width / 2, -gap, shown(name, 14),
+            ha="center", va="bottom", fontsize=SMALL, color=INK,
+        )  # fmt: skip
+
+
+def _draw_counts(axes: Axes, name: str, counts: NDArray[np.int64], size: float) -> None:
+    style_axes(axes, x="images", grid="x")
+    axes.barh(range(len(counts)), counts, height=0.72, color=BLUE)
+    axes.set_title(f"{name}, n = {counts.sum():,}", loc="left", fontsize=NORMAL, color=INK)
+    most = max(int(counts.max(initial=0)), 1)
+    axes.set_xlim(0, most * 1.3)
+    axes.locator_params(axis="x", nbins=3, integer=True)
+    axes.xaxis.set_major_formatter(lambda number, _: f"{number:,.0f}")
+    axes.tick_params(axis="y", length=0)
+    for place, count in enumerate(counts):
+        axes.text(
+            count + 0.02 * most, place, f"{count:,}",
+            va="center", fontsize=min(size, SMALL), color=INK,
+        )  # fmt: skip
+
+
+def _title(data: DataMaterial) -> str:
+    made_up = " (drawn, not photographed)" if data.synthetic else ""
+    return shown(data.name, 40) + made_up
+
+
+def _source(data: DataMaterial) -> str:
+    return shown(data.source, 100)

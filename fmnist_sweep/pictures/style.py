@@ -1,0 +1,165 @@
+"""The look that all pictures share, and how a picture becomes a file.
+
+Figures are made as objects: no pyplot, no rcParams, so that pictures may be made on any thread and
+change nothing for whoever else draws with Matplotlib. Series differ in lightness, marker and line
+as well as in hue, so that they are told apart in black and white and by the colour-blind.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ft2font import FT2Font
+    from PIL.Image import Image
+
+DPI = 110
+FONT = "DejaVu Sans"  # comes with Matplotlib, so that a picture is the same everywhere
+INK, FAINT, GRID = "#222222", "#6b6b6b", "#e3e3e3"
+SMALL, NORMAL, LARGE = 8.0, 9.5, 12.0
+# Paul Tol's high-contrast scheme, whose three hues keep apart in greyscale, made longer.
+BLUE, RED, YELLOW, PALE = "#004488", "#BB5566", "#DDAA33", "#cfd6de"
+SHADES = ("#dde3ea", "#9dbbdb", "#3f77b3", "#00224e")
+"""From the worst to the best: one hue, so that lightness alone tells them apart."""
+
+
+class NothingToShow(ValueError):
+    """A picture was asked for of nothing; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one of several series is drawn."""
+
+    colour: str
+    line: str | tuple[int, tuple[int, ...]]
+    marker: str
+    hatch: str
+
+
+LOOKS = (
+    Look(BLUE, "-", "o", ""),
+    Look(YELLOW, (0, (5, 2)), "s", "///"),
+    Look(RED, (0, (1, 1)), "^", "..."),
+    Look("#000000", (0, (6, 2, 1, 2)), "D", "xx"),
+    Look("#66A5D9", (0, (8, 2)), "v", "\\\\\\"),
+    Look("#117733", (0, (3, 1, 1, 1, 1, 1)), "P", "++"),
+)
+
+
+def new_figure(width: float, height: float, title: str, foot: str = "") -> Figure:
+    """Return an empty figure of so many inches, with a title and a line at its foot."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=LARGE, fontweight="bold", color=INK)
+    if foot:
+        figure.supxlabel(foot, x=0.01, ha="left", fontsize=SMALL, color=FAINT)
+    return figure
+
+
+def style_axes(axes: Axes, x: str = "", y: str = "", grid: str = "both") -> None:
+    """Give axes the common look and their labels; `grid`: `x`, `y`, `both` or `none`."""
+    axes.set_facecolor("white")
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(FAINT)
+        spine.set_linewidth(0.8)
+    axes.tick_params(which="both", labelsize=SMALL, color=FAINT, labelcolor=INK, width=0.8)
+    axes.grid(False, which="both")
+    if grid != "none":
+        axes.grid(True, axis=grid, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
+    axes.set_xlabel(x, fontsize=NORMAL, color=INK)
+    axes.set_ylabel(y, fontsize=NORMAL, color=INK)
+
+
+def finish(figure: Figure) -> Figure:
+    """Make every text of a figure plain: in our font, and no part of it read as mathematics."""
+    from matplotlib.text import Text
+
+    for found in figure.findobj(Text):
+        assert isinstance(found, Text)
+        found.set_parse_math(False)
+        found.set_fontfamily(FONT)
+    return figure
+
+
+def to_png(figure: Figure) -> bytes:
+    """Return a figure as a PNG file, the same bytes for the same figure.
+
+    Its colours become a palette where that at least halves the file and can hardly be seen.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL.Image import Dither, Quantize, fromarray
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    whole = fromarray(pixels).convert("RGB")
+    full = _png(whole)
+    # Without dithering: flat areas stay flat.
+    few = whole.quantize(256, Quantize.MEDIANCUT, dither=Dither.NONE)
+    small = _png(few)
+    if 2 * len(small) <= len(full) and _hardly_differs(np.asarray(whole), few.convert("RGB")):
+        return small
+    return full
+
+
+def shown(text: str, limit: int = 28) -> str:
+    """Return a text as a picture can show it: on one line, at most so many characters, and with
+    a box for every character that the font lacks."""
+    line = " ".join(text.split())
+    if len(line) > limit:
+        line = line[: limit - 1].rstrip() + "…"
+    return "".join(char if _has(char) else "□" for char in line)
+
+
+def plain_number(number: float) -> str:
+    """Return a number in few characters: `1.2M`, `430k`, `0.05`, `3e-05`."""
+    size = abs(number)
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if size >= unit * 0.9995:
+            return f"{number / unit:.3g}{name}"
+    return f"{number:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in its largest fitting unit: `45 s`, `1.5 min`, `2.2 h`, `3.4 d`."""
+    for unit, name in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= unit:
+            return f"{seconds / unit:.3g} {name}"
+    return f"{seconds:.3g} s"
+
+
+def _png(image: Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "png", optimize=True)
+    return file.getvalue()
+
+
+def _hardly_differs(whole: NDArray[np.uint8], few: Image) -> bool:
+    differences = np.abs(whole.astype(np.int16) - np.asarray(few, dtype=np.int16))
+    return bool(differences.mean() < 1.5 and np.mean(differences > 24) < 0.001)
+
+
+def _has(char: str) -> bool:
+    return char.isprintable() and _font().get_char_index(ord(char)) != 0
+
+
+@cache
+def _font() -> FT2Font:
+    from matplotlib.font_manager import FontProperties, findfont
+    from matplotlib.ft2font import FT2Font
+
+    return FT2Font(findfont(FontProperties(family=FONT)))
