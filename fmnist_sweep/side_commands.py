@@ -104,9 +104,10 @@ def clean(config: Config, name: str, sure: str | None = None) -> None:
         if cleaner is not None:
             cleaner.delete(runs)
         shutil.rmtree(folder)
+        shutil.rmtree(folder_in(Path.cwd() / "mlruns" / "reports", name), ignore_errors=True)
     freed = cleaner is None or cleaner.frees_space
     out.print("deleted" if freed else "deleted here; `mlflow gc` on the server frees it")
-    out.print("exported configs in experiments/best are left as they are")
+    out.print("exported configs in experiments/best and registered models are left as they are")
 
 
 def _runs_of_sweep(config: Config, folder: Path) -> tuple[MlflowCleaner | None, list[SeenRun]]:

@@ -64,5 +64,5 @@ def _row(source: ReportSource) -> dict[str, object]:
         "official": f"{state.official[-1].accuracy:.4f}" if state.official else _NONE,
         "parameters": _NONE if result is None else f"{result.parameters:,}",
         "winner": None if best is None else best.number,
-        "values": [] if best is None else [(p, plain(v)) for p, v in best.overrides.items()],
+        "searched": [] if best is None else [(p, plain(v)) for p, v in best.overrides.items()],
     }

@@ -86,7 +86,8 @@ def _samples(dataset: Dataset, split: Split) -> NDArray[np.uint8]:
     labels = dataset.labels[split.train]
     of_each = [split.train[labels == label] for label in range(dataset.classes)]
     most = min(SAMPLES_A_CLASS, *(len(indices) for indices in of_each))
-    return dataset.images[np.stack([indices[:most] for indices in of_each])]
+    samples: NDArray[np.uint8] = dataset.images[np.stack([some[:most] for some in of_each])]
+    return samples
 
 
 def _winner(

@@ -81,7 +81,7 @@ def report_page(
         "others": [_row(rank, t) for rank, t in enumerate(ranking[_LEADERS:], _LEADERS + 1)],
         "notes": _notes(state),
         "failures": [
-            {"trial": t.number, "reason": t.reason, "values": overrides_in_words(t.overrides)}
+            {"trial": t.number, "reason": t.reason, "searched": overrides_in_words(t.overrides)}
             for t in failed
         ],
         "pictures": of_sections,
@@ -187,7 +187,7 @@ def _row(rank: int, trial: Trial) -> dict[str, object]:
         "best_epoch": result.best_epoch,
         "epochs": result.last_epoch,
         "seconds": f"{result.train_seconds:.1f}",
-        "values": overrides_in_words(trial.overrides),
+        "searched": overrides_in_words(trial.overrides),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.errors import ConfigError
@@ -12,7 +13,9 @@ from fmnist_sweep.report.material import MATERIAL_FILE, Material
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
 from fmnist_sweep.search.records import Begun
 from fmnist_sweep.search.state import SweepState
-from fmnist_sweep.tracking.mlflow_reader import MlflowReader, SeenRun
+
+if TYPE_CHECKING:
+    from fmnist_sweep.tracking.mlflow_reader import MlflowReader, SeenRun
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ def overrides_in_words(overrides: Mapping[str, Any]) -> str:
 def short_path(path: str) -> str:
     """Shorten a path: the group is clear from the rest, and blocks are numbered."""
     short = path.removeprefix("model.").removeprefix("train.")
-    return short.replace("conv_blocks.", "conv").replace("fc_layers.", "fc")
+    return re.sub(r"^(conv|fc)_(?:blocks|layers)\.(\d+)", r"\1\2", short)
 
 
 def plain(value: Any) -> str:

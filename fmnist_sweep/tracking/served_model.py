@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 
-class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow leaves it untyped
+class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # MLflow makes it where it is asked for
     """A saved Keras network that takes images in 0..1, behind raw images."""
 
     def load_context(self, context: Any) -> None:
