@@ -252,7 +252,8 @@ class RunConfig(Strict):
 
 class Config(RunConfig):
     """The whole config of the program. A `space` (or `variants`) makes it a sweep. `expected` is
-    what a rerun is held to, `reported` what others say of the same training."""
+    what a rerun is held to, `reported` what others say of the same training. `display`: what the
+    console shows of it while it runs; `auto` is `live` in a terminal, else `lines`."""
 
     schema_version: int
     tuner: TunerConfig
@@ -263,6 +264,7 @@ class Config(RunConfig):
     variants: dict[str, dict[str, Any]] | None
     expected: Expected | None
     reported: Reported | None
+    display: Literal["auto", "live", "lines", "quiet"] = "auto"  # sweeps from before it have none
 
     @field_validator("space", mode="before")
     @classmethod

@@ -83,7 +83,7 @@ class SweepProgress:
     def _asked(self, record: Asked, state: SweepState) -> str:
         epochs = f"epochs {record.first_epoch + 1}-{record.last_epoch}"
         what = "promoted: " if record.rung > 0 else ""
-        return f"trial {record.trial} ({what}{epochs}; {self._spent(state)}) {_words(record)}"
+        return f"trial {record.trial} ({what}{epochs}; {self._spent(state)}) {values_in_words(record.overrides)}"
 
     def _spent(self, state: SweepState) -> str:
         sweep = self._config.sweep
@@ -176,8 +176,9 @@ def _numbers(trial: Trial) -> list[str]:
     ]
 
 
-def _words(record: Asked) -> str:
-    return ", ".join(f"{_short(path)}={_plain(value)}" for path, value in record.overrides.items())
+def values_in_words(overrides: Mapping[str, Any]) -> str:
+    """Return a trial's searched values in a line, their paths shortened."""
+    return ", ".join(f"{_short(path)}={_plain(value)}" for path, value in overrides.items())
 
 
 def _short(path: str) -> str:
