@@ -29,13 +29,15 @@ _WIDEST = 200
 """Columns of a table where the output is no terminal: nothing is cut off."""
 
 
-def console() -> Console:
-    """Return a console on standard output; as wide as a table needs where that is a file.
+def console(*, as_terminal: bool = False) -> Console:
+    """Return a console on standard output; as wide as a table needs where that is a file, unless
+    that is to be taken for a terminal.
 
     What is in brackets is text, not markup: names and paths come from users.
     """
-    width = None if sys.stdout.isatty() else _WIDEST
-    return Console(highlight=False, markup=False, width=width)
+    width = None if as_terminal or sys.stdout.isatty() else _WIDEST
+    forced = True if as_terminal else None
+    return Console(highlight=False, markup=False, width=width, force_terminal=forced)
 
 
 def say_tracking_trouble(trouble: str | None) -> None:
@@ -83,7 +85,8 @@ class SweepProgress:
     def _asked(self, record: Asked, state: SweepState) -> str:
         epochs = f"epochs {record.first_epoch + 1}-{record.last_epoch}"
         what = "promoted: " if record.rung > 0 else ""
-        return f"trial {record.trial} ({what}{epochs}; {self._spent(state)}) {values_in_words(record.overrides)}"
+        values = values_in_words(record.overrides)
+        return f"trial {record.trial} ({what}{epochs}; {self._spent(state)}) {values}"
 
     def _spent(self, state: SweepState) -> str:
         sweep = self._config.sweep

@@ -61,9 +61,7 @@ class StepWatch:
             if now >= self._next:
                 loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
                 self._next = now + LEAST_SECONDS
-                self._on_step(
-                    StepProgress(epoch, self._last_epoch, done, steps, loss, accuracy)
-                )
+                self._on_step(StepProgress(epoch, self._last_epoch, done, steps, loss, accuracy))
             return logs
 
         model.train_function = watched
