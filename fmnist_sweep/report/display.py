@@ -55,13 +55,8 @@ def sweep_display(
         case "live":
             screen = Screen(out)
             live = LiveSweep(config, out, screen)
-
-            def on_plan(plan: SweepPlan) -> None:
-                announce(plan)
-                live.on_plan(plan)
-
             with live_region(out, screen.lines, stderr=sys.stderr.isatty()):
-                yield SweepDisplay(on_plan, live.on_state, live.on_record, live.on_step)
+                yield SweepDisplay(announce, live.on_state, live.on_record, live.on_step)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -33,9 +32,6 @@ from fmnist_sweep.search.spending import RunningEpoch, Spending, spending
 from fmnist_sweep.search.state import SweepState, Trial
 from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord
-
-if TYPE_CHECKING:
-    from fmnist_sweep.search.plan import SweepPlan
 
 
 class Screen:
@@ -69,17 +65,12 @@ class LiveSweep:
         self._out = out
         self._screen = screen
         self._in_lines = SweepProgress(config, out)
-        self._name = ""
         self._state = SweepState(config.sweep.objective)
         self._best: str | None = None
         # By trial: how far it is, and since when its epoch has been trained.
         self._searching: dict[int, StepProgress] = {}
         self._since: dict[int, float] = {}
         self._confirming: dict[tuple[int, int], StepProgress] = {}
-
-    def on_plan(self, plan: SweepPlan) -> None:
-        """Hear what is going to be done."""
-        self._name = plan.name
 
     def on_state(self, state: SweepState) -> None:
         """Hear where the sweep stands before it begins or goes on."""
@@ -141,7 +132,7 @@ class LiveSweep:
         line.append(f"epochs {state.asks[record.ask].first_epoch + 1}-{result.last_epoch}  ")
         line.append(f"{record.seconds:.1f} s  ")
         if state.best is trial:
-            line.append("best so far  ", "bold green")
+            line.append("best  ", "bold green")
         self._out.print(line.append(values, "dim"), no_wrap=True, overflow="ellipsis", crop=True)
 
     def _draw(self) -> None:
@@ -149,7 +140,7 @@ class LiveSweep:
         spent = confirms or self._spending()
         self._screen.show(
             View(
-                name=self._name,
+                name="sweep",
                 spent=spent.words,
                 share=spent.share,
                 seconds_left=spent.seconds_left,

@@ -46,9 +46,9 @@ class View:
 
 def lines_of(view: View, width: int, *, unicode: bool) -> Iterator[Text]:
     """Yield the display's lines, none longer than `width` columns."""
-    label = max(map(len, ("best", *(running.name for running in view.running))))
+    label = max(map(len, (view.name, "best", *(running.name for running in view.running))))
     gauge = _Gauge(max(10, min(40, width // 4)), unicode=unicode)
-    yield _cut(_budget_line(view, gauge), width)
+    yield _cut(_budget_line(view, label, gauge), width)
     if view.best is not None:
         yield _cut(Text.assemble((f"{'best':<{label}}  ", "bold"), view.best), width)
     for running in view.running[:_MOST_RUNNING]:
@@ -75,8 +75,8 @@ def time_in_words(seconds: float) -> str:
     return f"{hours} h {rest} min" if hours < 48 and rest else counted(hours, "hour")
 
 
-def _budget_line(view: View, gauge: _Gauge) -> Text:
-    line = Text.assemble((view.name, "bold"), "  ")
+def _budget_line(view: View, label: int, gauge: _Gauge) -> Text:
+    line = Text.assemble((f"{view.name:<{label}}  ", "bold"))
     if view.share is not None:
         line.append_text(gauge.at(view.share, "green"))
         line.append(f" {math.floor(100 * view.share):3d} %  ")
