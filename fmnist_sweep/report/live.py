@@ -20,7 +20,6 @@ from fmnist_sweep.report.live_view import Running, View, lines_of
 from fmnist_sweep.search.executor import Rung
 from fmnist_sweep.search.leaderboard import stopped_words
 from fmnist_sweep.search.records import (
-    Asked,
     Confirmed,
     EpochEnded,
     LookedAtOfficialTest,
@@ -51,7 +50,8 @@ class Screen:
         view = self._view
         if view is None:
             return ()
-        if view.seconds_left is not None:
+        # While nothing tells how far it is (workers start), the estimate stands.
+        if view.seconds_left is not None and any(r.progress for r in view.running):
             passed = time.monotonic() - self._at
             view = replace(view, seconds_left=max(0.0, view.seconds_left - passed))
         return lines_of(view, width, unicode=self._unicode)
@@ -67,9 +67,9 @@ class LiveSweep:
         self._in_lines = SweepProgress(config, out)
         self._state = SweepState(config.sweep.objective)
         self._best: str | None = None
-        # By trial: how far it is, and since when its epoch has been trained.
+        # By trial: how far it is; its epoch, and when that was first heard of.
         self._searching: dict[int, StepProgress] = {}
-        self._since: dict[int, float] = {}
+        self._since: dict[int, tuple[int, float]] = {}
         self._confirming: dict[tuple[int, int], StepProgress] = {}
 
     def on_state(self, state: SweepState) -> None:
@@ -82,19 +82,15 @@ class LiveSweep:
                 f"{counted(state.epochs_total, 'epoch')}{running}",
                 soft_wrap=True,
             )
-        for asked in state.open_asks.values():
-            self._since[asked.trial] = time.monotonic()
         self._best = _best_in_words(state)
         self._draw()
 
     def on_record(self, record: Record, state: SweepState) -> None:
         """Hear of a record; `state` is the sweep's after it."""
         match record:
-            case Asked():
-                self._since[record.trial] = time.monotonic()
             case EpochEnded():
                 self._searching[record.trial] = _at_its_end(record, state.trials[record.trial])
-                self._since[record.trial] = time.monotonic()
+                self._since.pop(record.trial, None)
             case Stopped():
                 self._out.print(f"trial {record.trial}  {stopped_words(record.epoch)}")
             case Told():
@@ -113,8 +109,10 @@ class LiveSweep:
     def on_step(self, rung: Rung, progress: StepProgress) -> None:
         """Hear how far a rung is."""
         if rung.trial is not None:
-            if rung.trial in self._since:
+            if any(asked.trial == rung.trial for asked in self._state.open_asks.values()):
                 self._searching[rung.trial] = progress
+                if self._since.get(rung.trial, (0, 0.0))[0] != progress.epoch:
+                    self._since[rung.trial] = (progress.epoch, time.monotonic())
             else:
                 self._confirming[rung.trial, rung.config.train.seed] = progress
             self._draw()
@@ -151,11 +149,9 @@ class LiveSweep:
 
     def _spending(self) -> Spending:
         now, epochs = time.monotonic(), {}
-        for number, since in self._since.items():
-            far = self._searching.get(number)
-            is_inside = far is not None and far.epoch > len(self._state.trials[number].history)
-            part = far.step / far.steps if far is not None and is_inside else 0.0
-            epochs[number] = RunningEpoch(part, now - since)
+        for number, (_, since) in self._since.items():
+            far = self._searching[number]
+            epochs[number] = RunningEpoch(far.step / far.steps, now - since)
         return spending(self._config, self._state, epochs)
 
     def _confirmation(self) -> Spending | None:
