@@ -87,6 +87,7 @@ class LiveSweep:
 
     def on_record(self, record: Record, state: SweepState) -> None:
         """Hear of a record; `state` is the sweep's after it."""
+        self._state = state
         match record:
             case EpochEnded():
                 self._searching[record.trial] = _at_its_end(record, state.trials[record.trial])

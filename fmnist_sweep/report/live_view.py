@@ -47,7 +47,7 @@ class View:
 def lines_of(view: View, width: int, *, unicode: bool) -> Iterator[Text]:
     """Yield the display's lines, none longer than `width` columns."""
     label = max(map(len, (view.name, "best", *(running.name for running in view.running))))
-    gauge = _Gauge(max(10, min(40, width // 4)), unicode=unicode)
+    gauge = _Gauge(max(10, min(40, width // 6)), unicode=unicode)
     yield _cut(_budget_line(view, label, gauge), width)
     if view.best is not None:
         yield _cut(Text.assemble((f"{'best':<{label}}  ", "bold"), view.best), width)
