@@ -136,7 +136,7 @@ def _announce(plan: SweepPlan, out: Console) -> None:
 
 def _conclude(sweep: Sweep, composition: Composition) -> None:
     out = console()
-    out.print(leaderboard_table(sweep.state))
+    out.print(leaderboard_table(sweep.state, width=out.width))
     for line in summary_lines(sweep.state):
         out.print(line, soft_wrap=True)
     state, best = sweep.state, sweep.state.best

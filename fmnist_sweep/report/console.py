@@ -27,6 +27,8 @@ from fmnist_sweep.training.results import EpochRecord
 
 _WIDEST = 200
 """Columns of a table where the output is no terminal: nothing is cut off."""
+_NARROW = 115
+"""A terminal of fewer columns has no room for all of the leaderboard's numbers and the values."""
 
 
 def console(*, as_terminal: bool = False) -> Console:
@@ -118,13 +120,17 @@ def epoch_line(record: EpochRecord) -> str:
     return f"epoch {record.epoch:2d}  {'  '.join(told)}  {seconds:.1f} s"
 
 
-def leaderboard_table(state: SweepState, most: int = 20) -> Table:
-    """Return the leaderboard for the console, the first `most` rows of it."""
+def leaderboard_table(state: SweepState, most: int = 20, *, width: int = _WIDEST) -> Table:
+    """Return the leaderboard for a console of so many columns, the first `most` rows of it.
+
+    In few columns what a trial cost is left out, rather than what it tried.
+    """
     paths = searched_paths(state)
     # What differs is what is read; the parts that all paths share would only fill the line.
     metric = state.objective.metric
     table = Table(title=f"Leaderboard by {metric}", title_justify="left")
-    for name in ("rank", "trial", metric, "test_accuracy", "parameters", "epochs", "seconds"):
+    costs = ("parameters", "epochs", "seconds") if width >= _NARROW else ()
+    for name in ("rank", "trial", metric, "test_accuracy", *costs):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("searched values", overflow="fold", min_width=30)
     ranking = state.ranking()
@@ -133,7 +139,7 @@ def leaderboard_table(state: SweepState, most: int = 20) -> Table:
             str(rank),
             str(trial.number),
             _score(trial, ranking[0]),
-            *_numbers(trial),
+            *_numbers(trial)[: 1 + len(costs)],
             ", ".join(
                 f"{_short(p)}={_plain(trial.overrides[p])}" for p in paths if p in trial.overrides
             ),
