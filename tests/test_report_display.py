@@ -8,8 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from program import QUICK_SPACE, SMALL, program
+from search_fakes import base_config
 from terminal import InTerminal, Screen
+
+from fmnist_sweep.config.load import load_config
 
 SWEEP = [*SMALL, *QUICK_SPACE, "sweep.max_trials=3", "tracking=off"]
 LONG = [*SWEEP, "train.epochs=200", "sweep.max_trials=50"]
@@ -168,7 +172,14 @@ def test_another_display_is_no_other_sweep(tmp_path: Path) -> None:
     again = InTerminal(tmp_path, *SWEEP, "display=live")
     assert again.exit_code == 0
     assert (folder / "journal.jsonl").read_bytes() == journal
-    assert any(line == "goes on after 3 trials, 6 epochs" for line in again.lines)
+    assert any(line == "done already: 3 trials, 6 epochs" for line in again.lines)
+
+
+def test_a_config_that_was_kept_before_there_was_a_choice(tmp_path: Path) -> None:
+    config = base_config()
+    kept = {**config.model_dump(), **config.as_given()}
+    del kept["display"]
+    assert load_config(OmegaConf.create(kept)).display == "auto"
 
 
 def test_a_display_that_there_is_not(tmp_path: Path) -> None:

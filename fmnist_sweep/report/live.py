@@ -78,7 +78,7 @@ class LiveSweep:
         if state.trials:
             running = "".join(f"; trial {a.trial} was running" for a in state.open_asks.values())
             self._out.print(
-                f"goes on after {counted(len(state.ended_trials), 'trial')}, "
+                f"done already: {counted(len(state.ended_trials), 'trial')}, "
                 f"{counted(state.epochs_total, 'epoch')}{running}",
                 soft_wrap=True,
             )

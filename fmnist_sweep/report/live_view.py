@@ -90,7 +90,7 @@ def _running_line(running: Running, label: int, gauge: _Gauge) -> Text:
     line = Text.assemble((f"{running.name:<{label}}  ", "bold"))
     now = running.progress
     if now is None:
-        return line.append_text(gauge.at(0.0, "cyan")).append(f"  epochs {running.epochs}  begins")
+        return line.append_text(gauge.at(0.0, "cyan")).append(f" epochs {running.epochs}  begins")
     line.append_text(gauge.at(now.step / now.steps, "cyan"))
     line.append(f" epoch {now.epoch} of {running.epochs}  loss {now.loss:.4f}")
     return line.append(f"  accuracy {now.accuracy:.4f}")
