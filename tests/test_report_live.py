@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from search_fakes import InstantExecutor, LateExecutor, config_with, run
+from search_fakes import InstantExecutor, LateExecutor, config_with, run, train_at_once
 
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.report.live import LiveSweep, LiveTraining, Screen
@@ -149,4 +149,8 @@ def test_a_training_s_bar(tmp_path: Path) -> None:
     live.on_step(StepProgress(1, 2, 5, 10, 0.5, 0.75))
     first, second = [line.plain.rstrip() for line in screen.lines(100)]
     assert first.endswith(" 25 %  0 of 2 epochs")
-    assert second.endswith(" epoch 1 of 1-2  loss 0.5000  accuracy 0.7500")
+    assert second.startswith("now  ")
+    assert second.endswith(" epoch 1 of 2  loss 0.5000  accuracy 0.7500")
+    live.on_epoch(train_at_once(config_with().run, 1)[0][0])
+    (only,) = [line.plain.rstrip() for line in screen.lines(100)]
+    assert only.endswith(" 50 %  1 of 2 epochs")

@@ -190,7 +190,9 @@ class LiveTraining:
     def __init__(self, out: Console, screen: Screen) -> None:
         self._out = out
         self._screen = screen
-        self._seconds: list[float] = []
+        self._seconds = 0.0  # of the epochs that have ended
+        self._last_epoch: int | None = None
+        self._epoch, self._since = 0, 0.0  # the one that is trained, when it was first heard of
 
     def on_start(self, line: str) -> None:
         """Hear in a line what is going to be trained."""
@@ -199,24 +201,25 @@ class LiveTraining:
     def on_epoch(self, record: EpochRecord) -> None:
         """Hear of an epoch."""
         self._out.print(f"  {epoch_line(record)}", soft_wrap=True)
-        self._seconds.append(record.metrics["epoch_seconds"])
+        self._seconds += record.metrics["epoch_seconds"]
+        if self._last_epoch is not None:
+            self._show(float(record.epoch), self._seconds, self._last_epoch, None)
 
     def on_step(self, progress: StepProgress) -> None:
         """Hear how far the training is."""
+        if progress.epoch != self._epoch:
+            self._epoch, self._since = progress.epoch, time.monotonic()
+        self._last_epoch = progress.last_epoch
         done = progress.epoch - 1 + progress.step / progress.steps
-        left = None
-        if self._seconds:
-            left = (progress.last_epoch - done) * sum(self._seconds) / len(self._seconds)
-        self._screen.show(
-            View(
-                name="training",
-                spent=f"{progress.epoch - 1} of {counted(progress.last_epoch, 'epoch')}",
-                share=done / progress.last_epoch,
-                seconds_left=left,
-                best=None,
-                running=(Running("epoch", f"1-{progress.last_epoch}", progress=progress),),
-            )
-        )
+        seconds = self._seconds + time.monotonic() - self._since
+        self._show(done, seconds, progress.last_epoch, progress)
+
+    def _show(self, done: float, seconds: float, of: int, progress: StepProgress | None) -> None:
+        ended = int(done) if progress is None else progress.epoch - 1
+        running = () if progress is None else (Running("now", str(of), progress=progress),)
+        left = seconds * (of - done) / done if seconds > 1.0 else None
+        spent = f"{ended} of {counted(of, 'epoch')}"
+        self._screen.show(View("training", spent, done / of, left, None, running))
 
 
 def _best_in_words(state: SweepState) -> str | None:
