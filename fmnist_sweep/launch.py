@@ -14,14 +14,13 @@ from fmnist_sweep.errors import ConfigError, NotReproduced, RunError
 from fmnist_sweep.provenance import command, recorded_command
 from fmnist_sweep.report.comparisons import print_verification, reported_table
 from fmnist_sweep.report.console import (
-    SweepProgress,
     console,
-    epoch_line,
     leaderboard_table,
     print_commands,
     say_tracking_trouble,
     summary_lines,
 )
+from fmnist_sweep.report.display import sweep_display, training_display
 from fmnist_sweep.report.space_table import print_space
 from fmnist_sweep.running import run_sweep
 from fmnist_sweep.search.finish import confirmation_epochs
@@ -33,17 +32,20 @@ from fmnist_sweep.tracking import ui_command
 
 def launch_sweep(config: Config, composition: Composition) -> None:
     """Run a sweep, or go on with it, saying what happens and what to do next."""
-    out = console()
+    out = console(as_terminal=config.display == "live")
     try:
-        sweep = run_sweep(
-            config,
-            label=composition.selected.get("sweep", "sweep"),
-            pinned=composition.overridden_keys,
-            overrides=composition.overrides,
-            on_plan=lambda plan: _announce(plan),
-            observer=SweepProgress(config, out),
-            on_trouble=say_tracking_trouble,
-        )
+        with sweep_display(config, out, lambda plan: _announce(plan, out)) as display:
+            sweep = run_sweep(
+                config,
+                label=composition.selected.get("sweep", "sweep"),
+                pinned=composition.overridden_keys,
+                overrides=composition.overrides,
+                on_plan=display.on_plan,
+                on_state=display.on_state,
+                observer=display.observer,
+                on_step=display.on_step,
+                on_trouble=say_tracking_trouble,
+            )
     except (KeyboardInterrupt, RunError):
         out.print(f"To go on: {recorded_command(composition.overrides)}", soft_wrap=True)
         raise
@@ -56,19 +58,21 @@ def launch_training(config: Config, composition: Composition) -> None:
     Raises:
         NotReproduced: it is not what was recorded, or did not give it.
     """
-    out = console()
+    out = console(as_terminal=config.display == "live")
     source = composition.source
     label = "train" if source is None else source.partition("/")[2]
     origin = Origin(source, derived=bool(composition.deriving))
-    run = run_single(
-        config,
-        label,
-        composition.overrides,
-        origin,
-        on_start=lambda line: out.print(line, soft_wrap=True),
-        on_epoch=lambda record: out.print(f"  {epoch_line(record)}", soft_wrap=True),
-        on_trouble=say_tracking_trouble,
-    )
+    with training_display(config, out) as display:
+        run = run_single(
+            config,
+            label,
+            composition.overrides,
+            origin,
+            on_start=display.on_start,
+            on_epoch=display.on_epoch,
+            on_step=display.on_step,
+            on_trouble=say_tracking_trouble,
+        )
     result = run.result
     validation = result.best_metrics.get("val_accuracy")
     out.print(
@@ -106,8 +110,7 @@ def launch_space(config: Config, composition: Composition) -> None:
     print_space(plan, console())
 
 
-def _announce(plan: SweepPlan) -> None:
-    out = console()
+def _announce(plan: SweepPlan, out: Console) -> None:
     dataset, split = plan.prepared.dataset, plan.prepared.split
     validation = 0 if split.validation is None else len(split.validation)
     out.print(
@@ -133,7 +136,7 @@ def _announce(plan: SweepPlan) -> None:
 
 def _conclude(sweep: Sweep, composition: Composition) -> None:
     out = console()
-    out.print(leaderboard_table(sweep.state))
+    out.print(leaderboard_table(sweep.state, width=out.width))
     for line in summary_lines(sweep.state):
         out.print(line, soft_wrap=True)
     state, best = sweep.state, sweep.state.best

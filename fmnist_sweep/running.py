@@ -21,7 +21,7 @@ from fmnist_sweep.report.best_file import write_best_file
 from fmnist_sweep.report.gathering import gather
 from fmnist_sweep.report.reporting import report_files, up_to_date_report
 from fmnist_sweep.search import lock
-from fmnist_sweep.search.executor import Executor, Rung, run_now
+from fmnist_sweep.search.executor import Executor, OnRungStep, Rung, run_now
 from fmnist_sweep.search.executors import check_executor, open_executor
 from fmnist_sweep.search.finish import confirm, look_at_official_test
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
@@ -55,7 +55,9 @@ def run_sweep(
     overrides: tuple[str, ...] = (),
     executor: Executor | None = None,
     on_plan: Callable[[SweepPlan], None] | None = None,
+    on_state: Callable[[SweepState], None] | None = None,
     observer: Observer | None = None,
+    on_step: OnRungStep | None = None,
     on_trouble: OnTrouble = keep_quiet,
 ) -> Sweep:
     """Run a sweep, or go on with the one that has the same identity.
@@ -73,7 +75,10 @@ def run_sweep(
         executor: runs the rungs, such as a cluster's engine behind `submit` and `wait`; None: the
             one that `config.executor` names.
         on_plan: hears what is going to be done, before anything is written.
+        on_state: hears where the sweep stands before it begins or goes on.
         observer: hears of every record.
+        on_step: hears, a few times a second, how far a rung's epoch is, where the executor is one
+            that `config.executor` names; None: nothing looks.
         on_trouble: hears why the tracker cannot be told at present, and None when it can again.
 
     Raises:
@@ -87,7 +92,8 @@ def run_sweep(
         if on_plan is not None:
             on_plan(plan)
         own = _Own(build_model, data is not None, executor)
-        return _tracked(plan, own, overrides, observer, on_trouble)
+        watch = _Watch(on_state, observer, on_step)
+        return _tracked(plan, own, overrides, watch, on_trouble)
 
 
 @dataclass(frozen=True)
@@ -99,11 +105,20 @@ class _Own:
     executor: Executor | None
 
 
+@dataclass(frozen=True)
+class _Watch:
+    """Who looks on."""
+
+    on_state: Callable[[SweepState], None] | None
+    observer: Observer | None
+    on_step: OnRungStep | None
+
+
 def _tracked(
     plan: SweepPlan,
     own: _Own,
     overrides: tuple[str, ...],
-    observer: Observer | None,
+    watch: _Watch,
     on_trouble: OnTrouble,
 ) -> Sweep:
     check_writable(Path.cwd(), "mlruns/sweeps", "mlruns/artifacts", "experiments/best")
@@ -115,9 +130,11 @@ def _tracked(
     )
     with lock.held(plan.folder / "lock"), sending(tracker, on_trouble, plan.name) as outbox:
         if own.executor is not None:
-            return _run(plan, outbox, own.executor, own, overrides, observer)
-        with open_executor(plan.config, plan.prepared, own.build_model, plan.folder) as executor:
-            return _run(plan, outbox, executor, own, overrides, observer)
+            return _run(plan, outbox, own.executor, own, overrides, watch)
+        with open_executor(
+            plan.config, plan.prepared, own.build_model, plan.folder, watch.on_step
+        ) as executor:
+            return _run(plan, outbox, executor, own, overrides, watch)
 
 
 def _run(
@@ -126,7 +143,7 @@ def _run(
     executor: Executor,
     own: _Own,
     overrides: tuple[str, ...],
-    observer: Observer | None,
+    watch: _Watch,
 ) -> Sweep:
     config, prepared = plan.config, plan.prepared
     kept = recorded_config(config)
@@ -153,11 +170,13 @@ def _run(
     with log.ends_what_is_open():
         journal = Journal(plan.folder / JOURNAL_FILE)
         log.replay(journal, state)
+        if watch.on_state is not None:
+            watch.on_state(state)
 
         def observe(record: Record, state: SweepState) -> None:
             log(record, state)
-            if observer is not None:
-                observer(record, state)
+            if watch.observer is not None:
+                watch.observer(record, state)
 
         loop = SweepLoop(
             config,
@@ -226,7 +245,7 @@ def _model_files(
     _log.warning("trial %d: its best model is nowhere any more: trained again", number)
     trial = state.trials[number]
     base = apply_overrides(config.run, trial.overrides)
-    rung = Rung(base, first_epoch=0, last_epoch=trial.last_epoch, folder=folders.of(number))
+    rung = Rung(base, 0, trial.last_epoch, folders.of(number), number)
     if run_now(executor, rung).result is not None:
         yield folders.best_model(number)
 

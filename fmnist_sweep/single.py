@@ -37,6 +37,7 @@ from fmnist_sweep.tracking.run_log import (
 )
 from fmnist_sweep.tracking.tracker import RunStatus, Tracker
 from fmnist_sweep.training.preparation import Prepared, epochs_of, prepare, with_threads
+from fmnist_sweep.training.progress import OnStep
 from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResult
 from fmnist_sweep.training.rung import default_builder, run_rung
 
@@ -77,6 +78,7 @@ def run_single(
     *,
     on_start: Callable[[str], None],
     on_epoch: Callable[[EpochRecord], None],
+    on_step: OnStep | None = None,
     on_trouble: OnTrouble = keep_quiet,
 ) -> TrackedRun:
     """Train a config from the start to its end, and track it as a run of its own.
@@ -88,6 +90,7 @@ def run_single(
         origin: where the config comes from.
         on_start: hears in a line what is going to be trained.
         on_epoch: hears of every epoch.
+        on_step: hears, a few times a second, how far an epoch is; None: nothing looks.
         on_trouble: hears why the tracker cannot be told at present, and None when it can again.
 
     Raises:
@@ -141,6 +144,7 @@ def run_single(
                 build_model=default_builder,
                 on_epoch=tell,
                 every_steps=config.tracking.every_steps,
+                on_step=on_step,
             )
             log_metrics(outbox, key, result, at=time.time())
             log_digests(outbox, key, result)

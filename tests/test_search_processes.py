@@ -26,6 +26,7 @@ from fmnist_sweep.search.executor import OnEpoch, Rung, RungOutcome
 from fmnist_sweep.search.processes import ProcessExecutor, worker_processes
 from fmnist_sweep.search.worker import Job
 from fmnist_sweep.training.batches import TrainingData
+from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord, RunResult
 from fmnist_sweep.training.train import ModelBuilder
 
@@ -267,3 +268,20 @@ def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     while not true():
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.05)
+
+
+def test_workers_tell_of_steps_where_somebody_watches(tmp_path: Path) -> None:
+    heard: list[tuple[Rung, StepProgress]] = []
+    data_of(config_of()).save(tmp_path / "data")
+    rung = rung_in(tmp_path / "a")
+    for tells in (True, False):
+        job = Job(tmp_path / "data", 10, THREADS, None, None, tells_steps=tells)
+        before = len(heard)
+        with worker_processes(1, 1, job, lambda *told: heard.append(told)) as executor:
+            outcome = come(executor, dataclasses.replace(rung, folder=tmp_path / str(tells)))
+        # The first step is always told of; how many more depends on the clock.
+        assert (len(heard) > before) is tells
+        assert timeless(outcome.result) == timeless(here(rung)[0])
+    assert heard[0][1].step == heard[0][1].epoch == 1
+    assert all(told.last_epoch == 3 for _, told in heard)
+    assert {told.folder for told, _ in heard} == {tmp_path / "True"}

@@ -258,7 +258,8 @@ class RunConfig(Strict):
 class Config(RunConfig):
     """The whole config of the program. A `space` (or `variants`) makes it a sweep. `expected` is
     what a rerun is held to, `reported` what others say of the same training. `report`: whether
-    a sweep ends with pictures and a report."""
+    a sweep ends with pictures and a report. `display`: what the console shows of it while it runs;
+    `auto` is `live` in a terminal, else `lines`."""
 
     schema_version: int
     tuner: TunerConfig
@@ -269,7 +270,9 @@ class Config(RunConfig):
     variants: dict[str, dict[str, Any]] | None
     expected: Expected | None
     reported: Reported | None
-    report: bool = False  # sweeps from before it have configs without it
+    # Sweeps from before these have configs without them.
+    report: bool = False
+    display: Literal["auto", "live", "lines", "quiet"] = "auto"
 
     @field_validator("space", mode="before")
     @classmethod

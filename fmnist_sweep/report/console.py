@@ -27,15 +27,19 @@ from fmnist_sweep.training.results import EpochRecord
 
 _WIDEST = 200
 """Columns of a table where the output is no terminal: nothing is cut off."""
+_NARROW = 115
+"""A terminal of fewer columns has no room for all of the leaderboard's numbers and the values."""
 
 
-def console() -> Console:
-    """Return a console on standard output; as wide as a table needs where that is a file.
+def console(*, as_terminal: bool = False) -> Console:
+    """Return a console on standard output; as wide as a table needs where that is a file, unless
+    that is to be taken for a terminal.
 
     What is in brackets is text, not markup: names and paths come from users.
     """
-    width = None if sys.stdout.isatty() else _WIDEST
-    return Console(highlight=False, markup=False, width=width)
+    width = None if as_terminal or sys.stdout.isatty() else _WIDEST
+    forced = True if as_terminal else None
+    return Console(highlight=False, markup=False, width=width, force_terminal=forced)
 
 
 def say_tracking_trouble(trouble: str | None) -> None:
@@ -83,7 +87,8 @@ class SweepProgress:
     def _asked(self, record: Asked, state: SweepState) -> str:
         epochs = f"epochs {record.first_epoch + 1}-{record.last_epoch}"
         what = "promoted: " if record.rung > 0 else ""
-        return f"trial {record.trial} ({what}{epochs}; {self._spent(state)}) {_words(record)}"
+        values = values_in_words(record.overrides)
+        return f"trial {record.trial} ({what}{epochs}; {self._spent(state)}) {values}"
 
     def _spent(self, state: SweepState) -> str:
         sweep = self._config.sweep
@@ -115,13 +120,17 @@ def epoch_line(record: EpochRecord) -> str:
     return f"epoch {record.epoch:2d}  {'  '.join(told)}  {seconds:.1f} s"
 
 
-def leaderboard_table(state: SweepState, most: int = 20) -> Table:
-    """Return the leaderboard for the console, the first `most` rows of it."""
+def leaderboard_table(state: SweepState, most: int = 20, *, width: int = _WIDEST) -> Table:
+    """Return the leaderboard for a console of so many columns, the first `most` rows of it.
+
+    In few columns what a trial cost is left out, rather than what it tried.
+    """
     paths = searched_paths(state)
     # What differs is what is read; the parts that all paths share would only fill the line.
     metric = state.objective.metric
     table = Table(title=f"Leaderboard by {metric}", title_justify="left")
-    for name in ("rank", "trial", metric, "test_accuracy", "parameters", "epochs", "seconds"):
+    costs = ("parameters", "epochs", "seconds") if width >= _NARROW else ()
+    for name in ("rank", "trial", metric, "test_accuracy", *costs):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("searched values", overflow="fold", min_width=30)
     ranking = state.ranking()
@@ -130,7 +139,7 @@ def leaderboard_table(state: SweepState, most: int = 20) -> Table:
             str(rank),
             str(trial.number),
             _score(trial, ranking[0]),
-            *_numbers(trial),
+            *_numbers(trial)[: 1 + len(costs)],
             ", ".join(
                 f"{_short(p)}={_plain(trial.overrides[p])}" for p in paths if p in trial.overrides
             ),
@@ -176,8 +185,9 @@ def _numbers(trial: Trial) -> list[str]:
     ]
 
 
-def _words(record: Asked) -> str:
-    return ", ".join(f"{_short(path)}={_plain(value)}" for path, value in record.overrides.items())
+def values_in_words(overrides: Mapping[str, Any]) -> str:
+    """Return a trial's searched values in a line, their paths shortened."""
+    return ", ".join(f"{_short(path)}={_plain(value)}" for path, value in overrides.items())
 
 
 def _short(path: str) -> str:

@@ -13,6 +13,7 @@ from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.interrupts import stop_if_asked
+from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord, RunResult
 
 OnEpoch = Callable[[EpochRecord], bool]
@@ -22,12 +23,17 @@ OnEpoch = Callable[[EpochRecord], bool]
 @dataclass(frozen=True)
 class Rung:
     """A config to be trained to the end of `last_epoch`, from where `folder` left off; that ought
-    to be at `first_epoch` or later."""
+    to be at `first_epoch` or later. `trial` is whose it is, None where it is no trial's."""
 
     config: RunConfig
     first_epoch: int
     last_epoch: int
     folder: Path
+    trial: int | None = None
+
+
+OnRungStep = Callable[[Rung, StepProgress], None]
+"""Hears, a few times a second, how far a rung's epoch is. An executor need not tell."""
 
 
 @dataclass(frozen=True)

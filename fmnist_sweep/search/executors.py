@@ -5,11 +5,19 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from fmnist_sweep.config.schema import Config, ProcessesConfig
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.search.executor import Executor, InlineExecutor, OnEpoch, Rung, Train
+from fmnist_sweep.search.executor import (
+    Executor,
+    InlineExecutor,
+    OnEpoch,
+    OnRungStep,
+    Rung,
+    Train,
+)
 from fmnist_sweep.training.batches import TrainingData
 from fmnist_sweep.training.preparation import Prepared
 from fmnist_sweep.training.results import RunResult
@@ -38,14 +46,20 @@ def check_executor(config: Config, build_model: ModelBuilder | None) -> None:
 
 @contextmanager
 def open_executor(
-    config: Config, prepared: Prepared, build_model: ModelBuilder | None, sweep: Path
+    config: Config,
+    prepared: Prepared,
+    build_model: ModelBuilder | None,
+    sweep: Path,
+    on_step: OnRungStep | None = None,
 ) -> Iterator[Executor]:
     """Have `config.executor` run rungs inside the block. `sweep` is the sweep's folder, which holds
-    the data for worker processes to map as long as they run."""
+    the data for worker processes to map as long as they run. `on_step` is called where `on_epoch`
+    is; without it nobody looks at steps."""
     shared = sweep / "data"
     shutil.rmtree(shared, ignore_errors=True)  # a killed one's
     if not isinstance(config.executor, ProcessesConfig):
-        yield InlineExecutor(trainer(prepared.data, build_model, config.tracking.every_steps))
+        every_steps = config.tracking.every_steps
+        yield InlineExecutor(trainer(prepared.data, build_model, every_steps, on_step))
         return
     from fmnist_sweep.search.processes import worker_processes
     from fmnist_sweep.search.worker import Job
@@ -57,16 +71,23 @@ def open_executor(
         config.train.threads,
         build_model,
         config.tracking.every_steps,
+        tells_steps=on_step is not None,
     )
     try:
         prepared.data.save(shared)
-        with worker_processes(config.executor.workers, config.executor.retries, job) as executor:
+        workers, retries = config.executor.workers, config.executor.retries
+        with worker_processes(workers, retries, job, on_step) as executor:
             yield executor
     finally:
         shutil.rmtree(shared, ignore_errors=True)
 
 
-def trainer(data: TrainingData, build_model: ModelBuilder | None, every_steps: int | None) -> Train:
+def trainer(
+    data: TrainingData,
+    build_model: ModelBuilder | None,
+    every_steps: int | None,
+    on_step: OnRungStep | None = None,
+) -> Train:
     """Return what trains a rung on those data, in whichever process."""
 
     def train(rung: Rung, on_epoch: OnEpoch) -> RunResult:
@@ -79,6 +100,7 @@ def trainer(data: TrainingData, build_model: ModelBuilder | None, every_steps: i
             build_model=build_model or default_builder,
             on_epoch=on_epoch,
             every_steps=every_steps,
+            on_step=None if on_step is None else partial(on_step, rung),
         )
 
     return train

@@ -71,7 +71,7 @@ def _confirmations_due(config: Config, state: SweepState, folder: Path) -> list[
             seed = (base.train.seed + number) % 2**32
             if all(confirmed.seed != seed for confirmed in trial.confirmations):
                 place = folder / f"{trial.number:04d}-seed{seed}"
-                rung = Rung(with_train(base, seed=seed), 0, trial.last_epoch, place)
+                rung = Rung(with_train(base, seed=seed), 0, trial.last_epoch, place, trial.number)
                 due.append((trial, rung))
     return due
 

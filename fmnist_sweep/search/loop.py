@@ -205,6 +205,7 @@ class SweepLoop:
             first_epoch=min(asked.first_epoch, last_epoch),
             last_epoch=last_epoch,
             folder=self._folders.of(asked.trial),
+            trial=asked.trial,
         )
         return self._executor.submit(rung, self._epoch_recorder(asked.trial))
 

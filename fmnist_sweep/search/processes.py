@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import AuthenticationError, resource_tracker
 from multiprocessing.connection import (
     Client,
@@ -31,7 +32,8 @@ from loky import wait as wait_for
 
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.search import worker
-from fmnist_sweep.search.executor import OnEpoch, Rung, RungOutcome
+from fmnist_sweep.search.executor import OnEpoch, OnRungStep, Rung, RungOutcome
+from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord
 
 _log = logging.getLogger(__name__)
@@ -41,10 +43,12 @@ _ENVIRONMENT = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}
 
 
 @contextmanager
-def worker_processes(workers: int, retries: int, job: worker.Job) -> Iterator[ProcessExecutor]:
+def worker_processes(
+    workers: int, retries: int, job: worker.Job, on_step: OnRungStep | None = None
+) -> Iterator[ProcessExecutor]:
     """Have an executor whose workers end with the block: at once where it is interrupted, each
     between two steps."""
-    executor = ProcessExecutor(workers, retries, job)
+    executor = ProcessExecutor(workers, retries, job, on_step)
     try:
         yield executor
     finally:
@@ -84,12 +88,16 @@ class ProcessExecutor:
         workers: how many.
         retries: how often a rung is tried again whose worker died.
         job: what they train.
+        on_step: hears of steps, where the job has the workers tell of them.
     """
 
-    def __init__(self, workers: int, retries: int, job: worker.Job) -> None:
+    def __init__(
+        self, workers: int, retries: int, job: worker.Job, on_step: OnRungStep | None = None
+    ) -> None:
         self.workers = workers
         self._retries = retries
         self._job = job
+        self._on_step = on_step
         self._key = secrets.token_bytes(32)
         # A socket's path may not be long, which that of the usual folder for such things may be.
         short = Path("/tmp")
@@ -226,11 +234,21 @@ class ProcessExecutor:
                 told = connection.recv()
                 if told == worker.READY:
                     slot.is_ready = True
-                elif isinstance(told, worker.CannotStart):
+                    continue
+                if isinstance(told, worker.CannotStart):
                     self._happened.put(_raising(told))
+                    continue
+                ticket, what = told
+                if isinstance(what, StepProgress):
+                    self._happened.put(partial(self._step_told, slot, ticket, what))
                 else:
                     slot.waiting = connection
-                    self._happened.put(_answering(slot, connection, *told))
+                    self._happened.put(_answering(slot, connection, ticket, what))
+
+    def _step_told(self, slot: _Slot, ticket: int, progress: StepProgress) -> None:
+        task = slot.task
+        if self._on_step is not None and task is not None and task.ticket == ticket:
+            self._on_step(task.rung, progress)
 
 
 def _answering(

@@ -7,6 +7,7 @@ import queue
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from fmnist_sweep import environment
 from fmnist_sweep.interrupts import terminable
 from fmnist_sweep.search.executor import Rung, RungOutcome, outcome_of
+from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord
 
 
@@ -23,6 +25,7 @@ class Job:
     """What a worker trains, whichever the rung.
 
     `data` is a folder of `TrainingData.save`; a builder of one's own travels by value.
+    `tells_steps`: whether somebody watches how far an epoch is.
     """
 
     data: Path
@@ -30,6 +33,7 @@ class Job:
     threads: int
     build_model: Callable[..., Any] | None
     every_steps: int | None
+    tells_steps: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def train(rung: Rung, ticket: int) -> RungOutcome:
     """
     here = _worker
     assert here is not None  # `start` came first
+    here.ticket = ticket
     with terminable():
         return outcome_of(here.train, rung, lambda record: here.report(ticket, record))
 
@@ -90,7 +95,9 @@ class _Worker:
         from fmnist_sweep.training.batches import TrainingData
 
         data = TrainingData.mapped(job.data, job.classes)
-        self.train = trainer(data, job.build_model, job.every_steps)
+        on_step = self._tell_step if job.tells_steps else None
+        self.train = trainer(data, job.build_model, job.every_steps, on_step)
+        self.ticket = -1
         self._connection = connection
         self._answers: queue.SimpleQueue[tuple[int, bool]] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -102,6 +109,10 @@ class _Worker:
             answered, stop = self._answers.get()
             if answered == ticket:
                 return stop
+
+    def _tell_step(self, _rung: Rung, progress: StepProgress) -> None:
+        with suppress(OSError):  # the owner is gone: `_listen` ends the process
+            self._connection.send((self.ticket, progress))
 
     def _listen(self) -> None:
         """Take answers in; end with the owner, however that ended: whoever goes on with the sweep

@@ -20,6 +20,7 @@ from fmnist_sweep.training.batches import ImageSet, TrainingData
 from fmnist_sweep.training.checkpoint import Checkpoint, CheckpointFolder, weights_digest
 from fmnist_sweep.training.evaluation import Evaluation, evaluate, probabilities
 from fmnist_sweep.training.graphs import graphs_freed
+from fmnist_sweep.training.progress import OnStep
 from fmnist_sweep.training.randomness import seeded, seeded_epoch
 from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResult
 from fmnist_sweep.training.train import (
@@ -47,6 +48,7 @@ def run_rung(
     build_model: ModelBuilder,
     on_epoch: Callable[[EpochRecord], bool],
     every_steps: int | None = None,
+    on_step: OnStep | None = None,
 ) -> RunResult:
     """Train to the end of `last_epoch` from the last epoch that `folder` has a checkpoint of.
 
@@ -55,7 +57,7 @@ def run_rung(
     `last_epoch`) the training starts over, which gives the same result, later; where there ought
     to be one, of `first_epoch` or later, the log is told.
     `on_epoch` hears of the epochs before the checkpoint again, and may ask to stop after the
-    latest. `every_steps`: as in `train`.
+    latest. `every_steps`, `on_step`: as in `train`.
 
     Raises:
         TrialFailed: the loss is not finite.
@@ -83,6 +85,7 @@ def run_rung(
         build_model=build_model,
         on_epoch=keep,
         every_steps=every_steps,
+        on_step=on_step,
     )
     return _measure(config, data, trained, folder / BEST_MODEL_FILE)
 

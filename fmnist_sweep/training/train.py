@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import keras
@@ -23,6 +24,7 @@ from fmnist_sweep.training.optimizers import (
     make_optimizer,
     wants_one_hot,
 )
+from fmnist_sweep.training.progress import OnStep, StepWatch
 from fmnist_sweep.training.randomness import epoch_order, seeded, seeded_epoch
 from fmnist_sweep.training.results import EpochRecord
 from fmnist_sweep.training.step_loss import StepLoss
@@ -50,6 +52,7 @@ def train(
     build_model: ModelBuilder,
     on_epoch: Callable[[Checkpoint], bool] | None = None,
     every_steps: int | None = None,
+    on_step: OnStep | None = None,
 ) -> Trained:
     """Train from the end of `first_epoch` (0: from the start) to the end of `last_epoch`.
 
@@ -66,6 +69,7 @@ def train(
         build_model: makes the network.
         on_epoch: called with the state after each epoch; whether to stop after it.
         every_steps: where the budget is in steps, take down the loss this often too.
+        on_step: hears, a few times a second, how far the epoch is; None: nothing looks.
 
     Raises:
         TrialFailed: the loss is not finite; the message names the epoch.
@@ -79,6 +83,7 @@ def train(
     model = _compiled_model(config, data, plan, build_model)
     if checkpoint is not None:
         _restore(model, checkpoint)
+    watch = None if on_step is None else StepWatch(on_step, last_epoch)
     state, stopped = checkpoint, False
     for epoch in range(first_epoch + 1, last_epoch + 1):
         stopped = state is not None and stops_early(
@@ -86,7 +91,7 @@ def train(
         )
         if stopped:
             break
-        record = _train_epoch(model, config.train, data, plan, epoch, every_steps)
+        record = _train_epoch(model, config.train, data, plan, epoch, every_steps, watch)
         state = _advance(model, config.train.monitor, state, record)
         if on_epoch is not None and on_epoch(state):
             break
@@ -173,6 +178,7 @@ def _train_epoch(
     plan: StepPlan,
     epoch: int,
     every_steps: int | None,
+    watch: StepWatch | None,
 ) -> EpochRecord:
     started = time.perf_counter()
     batches = data.train.shuffled(
@@ -191,7 +197,10 @@ def _train_epoch(
         )
     with seeded_epoch(model, config.seed, epoch):
         callbacks = [] if steps is None else [steps.callback]
-        logs = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks).history
+        told = nullcontext() if watch is None else watch.epoch(model, epoch, plan.of_epoch(epoch))
+        with told:
+            fitted = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
+        logs = fitted.history
         metrics = {"loss": float(logs["loss"][0]), "accuracy": float(logs["accuracy"][0])}
         if data.validation is not None:
             validation = evaluate(model, data.validation)
