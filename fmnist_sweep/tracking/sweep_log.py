@@ -31,6 +31,7 @@ from fmnist_sweep.search.records import (
 )
 from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.space.overrides import apply_overrides, straight_config, with_train
+from fmnist_sweep.space.space import Space
 from fmnist_sweep.tracking.kept_models import KeptModels
 from fmnist_sweep.tracking.keys import confirmation_key, sweep_key, trial_key
 from fmnist_sweep.tracking.run_log import (
@@ -46,6 +47,7 @@ from fmnist_sweep.tracking.run_log import (
     provenance_tags,
     start_run,
 )
+from fmnist_sweep.tracking.sweep_note import NOTE_TAG, Described, sweep_note, trial_note
 from fmnist_sweep.tracking.sweep_run import log_summary, start_sweep
 from fmnist_sweep.tracking.tracker import RunStatus, Tracker
 
@@ -61,6 +63,7 @@ class SweepLog:
         best_model: where a trial's best model is.
         dataset: what it was trained on.
         split: how that was divided.
+        space: what is searched.
         custom_builder: whether the networks come from the user's own function, whose size is
             known only once they are built.
         custom_data: whether the images were given from Python.
@@ -75,6 +78,7 @@ class SweepLog:
         best_model: Callable[[int], Path],
         dataset: Dataset,
         split: Split,
+        space: Space,
         *,
         custom_builder: bool,
         custom_data: bool,
@@ -87,7 +91,9 @@ class SweepLog:
         self._models = KeptModels(tracker, best_model, self._key, config)
         self._dataset = dataset
         self._split = split
+        self._space = space
         self._custom_builder = custom_builder
+        self._exports = not (custom_builder or custom_data)
         self._tags = {
             **provenance_tags(dataset, split, config),
             **({CUSTOM_BUILDER_TAG: "true"} if custom_builder else {}),
@@ -96,6 +102,7 @@ class SweepLog:
         self._sweep_key = ""
         self._open_runs: set[str] = set()
         self._is_open = False
+        self._note_is_due = False
         self._final_asks: set[int] | None = None
         self._replayed_to: Record | None = None
 
@@ -104,7 +111,7 @@ class SweepLog:
         self._is_open = True
         match record:
             case Begun():
-                self._begun(record)
+                self._begun(record, state)
             case RunsIn():
                 self._runs_in(state)
             case Asked():
@@ -144,6 +151,7 @@ class SweepLog:
         for record in state.taking_in(journal):
             self(record, state)
         self._final_asks = self._replayed_to = None
+        self._note_is_due = bool(records)
 
     @contextmanager
     def ends_what_is_open(self) -> Iterator[None]:
@@ -176,7 +184,7 @@ class SweepLog:
     def _key(self, trial: int) -> str:
         return trial_key(self._sweep_key, trial)
 
-    def _begun(self, record: Begun) -> None:
+    def _begun(self, record: Begun, state: SweepState) -> None:
         self._sweep_key = sweep_key(self._name, record.at)
         start_sweep(
             self._tracker,
@@ -186,7 +194,21 @@ class SweepLog:
             self._dataset,
             self._split,
             self._tags,
+            self._note(state),
+            searched=[leaf.path for leaf in self._space.leaves],
         )
+
+    def _note(self, state: SweepState) -> str:
+        assert state.begun is not None  # it is told of records only
+        about = Described(
+            self._name,
+            state.begun.command,
+            self._config.tracking.note,
+            self._space.leaves,
+            self._config.sweep,
+            self._exports,
+        )
+        return sweep_note(about, state)
 
     def _runs_in(self, state: SweepState) -> None:
         places = list(state.environments)
@@ -199,6 +221,9 @@ class SweepLog:
     def _asked(self, record: Asked, state: SweepState) -> None:
         key = self._key(record.trial)
         self._open_runs.add(key)
+        if self._note_is_due and self._replayed_to is None:
+            self._tracker.tags(self._sweep_key, {NOTE_TAG: self._note(state)})
+            self._note_is_due = False
         start_run(
             self._tracker,
             key=key,
@@ -215,6 +240,7 @@ class SweepLog:
             environment=state.environments[-1],
             started_at=record.at,
             parent_key=self._sweep_key,
+            note=trial_note(self._name, record.trial, record.overrides),
         )
 
     def _params(self, record: Asked) -> dict[str, object]:
@@ -273,22 +299,25 @@ class SweepLog:
         self._open_runs -= {key, of_trial}
 
     def _ended(self, record: Ended, state: SweepState) -> None:
+        self._note_is_due = True  # should it go on
+        metrics = {
+            "trials": float(len(state.trials)),
+            "epochs": float(state.epochs_total),
+            "search_minutes": state.rung_seconds / 60,
+        }
         best = state.best
         if best is not None and best.result is not None:
-            metrics = {
+            metrics |= {
                 f"best_{name}": value
                 for name, value in best.result.best_metrics.items()
                 if name.startswith("val_")
             }
-            metrics |= {
-                "test_accuracy": best.result.test_accuracy,
-                "trials": float(len(state.trials)),
-                "epochs": float(state.epochs_total),
-            }
-            self._tracker.metrics(self._sweep_key, metrics, step=state.ends, at=record.at)
+            metrics["test_accuracy"] = best.result.test_accuracy
+        self._tracker.metrics(self._sweep_key, metrics, step=state.ends, at=record.at)
         if self._replayed_to is not None and record is not self._replayed_to:
             return
         self._models.settle(state)
         log_summary(self._tracker, self._sweep_key, self._folder, state)
-        self._tracker.tags(self._sweep_key, {"sweep.ended": record.reason})
+        ended = {"sweep.ended": record.reason, NOTE_TAG: self._note(state)}
+        self._tracker.tags(self._sweep_key, ended)
         self._tracker.end(self._sweep_key, RunStatus.FINISHED, at=record.at)

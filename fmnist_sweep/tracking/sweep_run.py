@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fmnist_sweep.config.schema import Config
@@ -14,6 +14,7 @@ from fmnist_sweep.search.leaderboard import leaderboard
 from fmnist_sweep.search.records import Begun
 from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.tracking.run_log import CONFIG_FILE, dataset_inputs, input_tags
+from fmnist_sweep.tracking.sweep_views import sweep_views
 from fmnist_sweep.tracking.tracker import RunStart, Tracker
 
 
@@ -25,9 +26,12 @@ def start_sweep(
     dataset: Dataset,
     split: Split,
     tags: Mapping[str, str],
+    note: str,
+    *,
+    searched: Sequence[str],
 ) -> None:
     """Start a sweep's own run; its whole config, what is searched included, and its split, index
-    arrays and how often each class is in each set, become artifacts."""
+    arrays and how often each class is in each set, become artifacts. `searched`: the paths."""
     inputs = dataset_inputs(dataset, split)
     objective = config.sweep.objective.model_dump()
     tracker.start(
@@ -48,7 +52,8 @@ def start_sweep(
                 "sweep.command": begun.command,
             },
             inputs=inputs,
-            note=config.tracking.note,
+            note=note,
+            views=sweep_views(begun.name, config.sweep.objective, searched),
         )
     )
     values = {**config.model_dump(), **config.as_given()}
