@@ -32,6 +32,10 @@ pytestmark = pytest.mark.skipif(
     "`apt-get install chromium` installs one",
 )
 
+# In each chart, an epoch of a trial being a point.
+POINTS_DRAWN = """points => [...document.querySelectorAll('.js-plotly-plot')].every(
+    chart => chart.querySelectorAll('.point').length >= points)"""
+
 
 @dataclass
 class Served:
@@ -126,11 +130,10 @@ def cell(page: Page, run: str, column: str) -> Locator:
     return row(page, run).locator(f"[col-id='{column}']")
 
 
-def show_artifact(page: Page, served: Served, path: str) -> Locator:
-    """Open an artifact of the sweep in MLflow's own viewer; the part of the page that shows it."""
+def show_artifact(page: Page, served: Served, path: str) -> None:
+    """Open an artifact of the sweep in MLflow's own viewer."""
     page.goto(re.sub(r"\?.*", f"/artifacts/{path}", latest(served)))
     expect(page.get_by_text(path.rpartition("/")[2]).first).to_be_visible()
-    return page.locator(".mlflow-artifact-view, .artifact-view, [class*=artifact]").last
 
 
 def latest(served: Served) -> str:
@@ -160,12 +163,16 @@ def test_the_table_shows_a_sweep_with_its_best_score_and_unfolds_its_trials(
 
 def test_the_learning_curves_of_all_trials_stand_in_one_chart(served: Served, page: Page) -> None:
     page.goto(served.links["learning curves"])
-    charts = page.locator(".js-plotly-plot")
-    expect(charts).to_have_count(4)  # (val_)accuracy and (val_)loss
+    store = Store(served.folder)
+    drawn = page.locator(".js-plotly-plot")
+    expect(drawn).to_have_count(4)  # accuracy, loss, val_accuracy, val_loss
+    epochs = sum(len(store.steps(trial, "val_accuracy")) for trial in served.trials)
+    page.wait_for_function(POINTS_DRAWN, arg=epochs)
 
-    curves = charts.first.locator(".scatterlayer .trace")
+    curves = drawn.nth(2).evaluate("chart => chart.data.map(curve => [...(curve.y || [])])")
 
-    expect(curves).to_have_count(len(served.trials))
+    logged = [[y for _, y in store.values(trial, "val_accuracy")] for trial in served.trials]
+    assert all(curve in curves for curve in logged), (curves, logged)
 
 
 def test_a_sweep_describes_itself(served: Served, page: Page) -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset, Split
-from fmnist_sweep.errors import InfeasibleModel, RunError
-from fmnist_sweep.model.plan import plan_cnn
+from fmnist_sweep.errors import RunError
 from fmnist_sweep.search.journal import Journal
 from fmnist_sweep.search.records import (
     Asked,
@@ -48,7 +47,7 @@ from fmnist_sweep.tracking.run_log import (
     start_run,
 )
 from fmnist_sweep.tracking.sweep_note import NOTE_TAG, Described, sweep_note, trial_note
-from fmnist_sweep.tracking.sweep_run import log_summary, start_sweep
+from fmnist_sweep.tracking.sweep_run import log_summary, start_sweep, trial_params
 from fmnist_sweep.tracking.tracker import RunStatus, Tracker
 
 
@@ -91,9 +90,10 @@ class SweepLog:
         self._models = KeptModels(tracker, best_model, self._key, config)
         self._dataset = dataset
         self._split = split
-        self._space = space
+        self._searched = [leaf.path for leaf in space.leaves]
         self._custom_builder = custom_builder
-        self._exports = not (custom_builder or custom_data)
+        exports = not (custom_builder or custom_data)
+        self._about = Described(config.tracking.note, space.leaves, config.sweep, exports)
         self._tags = {
             **provenance_tags(dataset, split, config),
             **({CUSTOM_BUILDER_TAG: "true"} if custom_builder else {}),
@@ -194,21 +194,9 @@ class SweepLog:
             self._dataset,
             self._split,
             self._tags,
-            self._note(state),
-            searched=[leaf.path for leaf in self._space.leaves],
+            sweep_note(self._about, state),
+            searched=self._searched,
         )
-
-    def _note(self, state: SweepState) -> str:
-        assert state.begun is not None  # it is told of records only
-        about = Described(
-            self._name,
-            state.begun.command,
-            self._config.tracking.note,
-            self._space.leaves,
-            self._config.sweep,
-            self._exports,
-        )
-        return sweep_note(about, state)
 
     def _runs_in(self, state: SweepState) -> None:
         places = list(state.environments)
@@ -222,14 +210,16 @@ class SweepLog:
         key = self._key(record.trial)
         self._open_runs.add(key)
         if self._note_is_due and self._replayed_to is None:
-            self._tracker.tags(self._sweep_key, {NOTE_TAG: self._note(state)})
+            self._tracker.tags(self._sweep_key, {NOTE_TAG: sweep_note(self._about, state)})
             self._note_is_due = False
         start_run(
             self._tracker,
             key=key,
             name=f"{self._name}-{record.trial}",
             config=lambda: apply_overrides(self._base, record.overrides),
-            params=lambda: self._params(record),
+            params=lambda: trial_params(
+                self._base, record.overrides, None if self._custom_builder else self._dataset
+            ),
             tags={
                 **self._tags,
                 **self._config.tracking.tags,
@@ -242,17 +232,6 @@ class SweepLog:
             parent_key=self._sweep_key,
             note=trial_note(self._name, record.trial, record.overrides),
         )
-
-    def _params(self, record: Asked) -> dict[str, object]:
-        params = dict(record.overrides)
-        if not self._custom_builder:
-            config = apply_overrides(self._base, record.overrides)
-            try:
-                plan = plan_cnn(config.model, self._dataset.image_shape, self._dataset.classes)
-            except InfeasibleModel:  # a trial of `sweep.start_with` that will fail
-                return params
-            params["model.parameters"] = plan.parameters
-        return params
 
     def _told(self, record: Told, state: SweepState) -> None:
         key = self._key(record.trial)
@@ -318,6 +297,6 @@ class SweepLog:
             return
         self._models.settle(state)
         log_summary(self._tracker, self._sweep_key, self._folder, state)
-        ended = {"sweep.ended": record.reason, NOTE_TAG: self._note(state)}
+        ended = {"sweep.ended": record.reason, NOTE_TAG: sweep_note(self._about, state)}
         self._tracker.tags(self._sweep_key, ended)
         self._tracker.end(self._sweep_key, RunStatus.FINISHED, at=record.at)

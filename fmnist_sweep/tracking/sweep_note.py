@@ -12,6 +12,7 @@ from fmnist_sweep.config.schema import SweepConfig
 from fmnist_sweep.files import canonical_json
 from fmnist_sweep.provenance import command
 from fmnist_sweep.search.budget import continued
+from fmnist_sweep.search.records import Begun
 from fmnist_sweep.search.state import SweepState, Trial
 from fmnist_sweep.space.space import Leaf
 
@@ -27,8 +28,6 @@ class Described:
     """What does not change about a sweep while it runs. `exports`: whether its winner becomes a
     config file, which takes a network and images that a config can name."""
 
-    name: str
-    command: str
     own_note: str | None
     leaves: Sequence[Leaf]
     sweep: SweepConfig
@@ -38,11 +37,14 @@ class Described:
 def sweep_note(about: Described, state: SweepState) -> str:
     """Return the description of a sweep as it stands, in no more than MAX_NOTE characters.
 
-    The user's own note comes first, then where the sweep stands, how to go on and to train its
-    winner again, and what is searched. What there is no room for is left out, and said to be.
+    `state` is that of a sweep that has begun. The user's own note comes first, then where the sweep
+    stands, how to go on and to train its winner again, and what is searched. What there is no room
+    for is left out, and said to be.
     """
     parts = [] if about.own_note is None else [_own(about.own_note)]
-    parts += [_standing(about, state), *_leaders(state), *_commands(about, state)]
+    assert state.begun is not None
+    parts += [_standing(state, state.begun.name), *_leaders(state)]
+    parts += _commands(about, state, state.begun)
     text = "\n\n".join(parts)
     return f"{text}\n\n{_space(about.leaves, MAX_NOTE - len(text) - 2)}"
 
@@ -67,12 +69,12 @@ def _own(note: str) -> str:
     return "\n".join([*lines, *([fence] if fence else [])])
 
 
-def _standing(about: Described, state: SweepState) -> str:
+def _standing(state: SweepState, name: str) -> str:
     metric, best = state.objective.metric, state.best
     spent = f"{len(state.trials)} trials, {state.epochs_total} epochs, "
     spent += f"{state.rung_seconds / 60:.1f} minutes of training"
     how = "running, or cut off" if state.ended is None else f"ended: {_cell(state.ended.reason)}"
-    lines = [f"**{_escaped(about.name)}** ({how}): {spent}"]
+    lines = [f"**{_escaped(name)}** ({how}): {spent}"]
     if best is not None and best.result is not None:
         score = f"{metric} **{best.score:.4f}**"
         lines.append(
@@ -116,19 +118,19 @@ def _figures(trial: Trial) -> list[str]:
     return [score, f"{result.test_accuracy:.4f}", *counts]
 
 
-def _commands(about: Described, state: SweepState) -> list[str]:
-    if len(shlex.split(about.command)) <= 3:  # nothing was typed: `run_sweep` was called
-        begun = "Begun from Python: `run_sweep(config)`, called again, resumes it."
+def _commands(about: Described, state: SweepState, begun: Begun) -> list[str]:
+    if len(shlex.split(begun.command)) <= 3:  # nothing was typed: `run_sweep` was called
+        how = "Begun from Python: `run_sweep(config)`, called again, resumes it."
     else:
-        begun = f"### Begun with\n\n{_code(about.command)}\n\nThe same command resumes it."
-    parts = [begun]
+        how = f"### Begun with\n\n{_code(begun.command)}\n\nThe same command resumes it."
+    parts = [how]
     if state.ended is None:
         return parts
-    on = continued(about.command, about.sweep)
+    on = continued(begun.command, about.sweep)
     if on is not None:
         parts.append(f"To go on from its end:\n\n{_code(on)}")
     if about.exports and state.best is not None:
-        again = command((f"+best={about.name}",))
+        again = command((f"+best={begun.name}",))
         parts.append(f"To train its winner again, and compare:\n\n{_code(again)}")
     return parts
 
