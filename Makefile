@@ -62,9 +62,7 @@ ui: $(INSTALLED) ## browse the results in MLflow's UI, on this machine only (POR
 	@test -f $(STORE) || { \
 	  echo "make ui: $(STORE) is not there yet; 'make smoke' or 'make sweep' writes it" >&2; \
 	  exit 2; }
-	@echo "MLflow's UI: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
-	@$(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT) --workers 2 \
-	  --backend-store-uri sqlite:///$(STORE) --default-artifact-root "$(CURDIR)/mlruns/artifacts"
+	@$(BIN)/python -m fmnist_sweep ui $(PORT)
 
 torture: ready ## kill small sweeps of every tuner at drawn moments (KILLS=100, SEED=...; 20 minutes)
 	$(BIN)/python tests/torture.py $(KILLS) $(SEED)

@@ -67,6 +67,13 @@ def _predict(config: Config, _composition: Composition, *words: str) -> None:
     predict(config, *words)
 
 
+def _ui(config: Config, _composition: Composition, *words: str) -> None:
+    environment.quiet_mlflow()
+    from fmnist_sweep.ui import ui
+
+    ui(config, *words)
+
+
 def _side_command(name: str) -> Callable[..., None]:
     """Return what runs a function of `side_commands.py`, which is imported only then."""
 
@@ -81,6 +88,7 @@ def _side_command(name: str) -> Callable[..., None]:
 
 COMMANDS = {
     "space": Command(_space),
+    "ui": Command(_ui, "[PORT]", most=1),
     "export": Command(_side_command("export"), "RUN [NAME]", least=1, most=2),
     "stop": Command(_side_command("stop"), "TRIAL, as its run is called", least=1, most=1),
     "clean": Command(_side_command("clean"), "SWEEP [yes]", least=1, most=2),

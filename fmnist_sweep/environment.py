@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import unquote
 
 from fmnist_sweep.errors import ConfigError
@@ -60,6 +61,15 @@ def quiet_mlflow() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+
+def become(words: tuple[str, ...], *, backend_store: str) -> NoReturn:
+    """Replace this process by MLflow's server. The store's address goes into its environment: it
+    may have a password, and everybody on a machine can read what programs are called with."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": backend_store}
+    os.execve(words[0], words, environment)
 
 
 def load_tensorflow() -> None:

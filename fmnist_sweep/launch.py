@@ -23,6 +23,7 @@ from fmnist_sweep.report.console import (
 from fmnist_sweep.report.display import sweep_display, training_display
 from fmnist_sweep.report.space_table import print_space
 from fmnist_sweep.running import run_sweep
+from fmnist_sweep.search.budget import continued
 from fmnist_sweep.search.finish import confirmation_epochs
 from fmnist_sweep.search.plan import SweepPlan, plan_sweep
 from fmnist_sweep.single import Origin, run_single
@@ -156,19 +157,8 @@ def _conclude(sweep: Sweep, composition: Composition) -> None:
         look = state.official[-1]
         out.print(f"official_test_accuracy {look.accuracy:.4f} (look {len(state.official)})")
     _say_registered(out, sweep)
-    trials = 2 * (sweep.config.sweep.max_trials or len(state.trials))
-    more = [o for o in composition.overrides if not o.startswith("sweep.max_trials=")]
-    if sweep.config.sweep.max_epochs_total is not None:
-        more = [o for o in more if not o.startswith("sweep.max_epochs_total=")]
-        more.append(f"sweep.max_epochs_total={2 * sweep.config.sweep.max_epochs_total}")
-    if sweep.config.sweep.max_minutes is not None:
-        more = [o for o in more if not o.startswith("sweep.max_minutes=")]
-        more.append(f"sweep.max_minutes={2 * sweep.config.sweep.max_minutes:g}")
-    if sweep.config.sweep.max_trials is not None:
-        more.append(f"sweep.max_trials={trials}")
-    commands = (
-        {"go on": recorded_command(tuple(more))} if tuple(more) != composition.overrides else {}
-    )
+    on = continued(recorded_command(composition.overrides), sweep.config.sweep)
+    commands = {} if on is None else {"go on": on}
     if sweep.best_file is not None:
         commands = {"reproduce": command((f"+best={sweep.best_file.stem}",)), **commands}
     if sweep.registration is not None:

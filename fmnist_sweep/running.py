@@ -163,6 +163,7 @@ def _run(
         folders.best_model,
         prepared.dataset,
         prepared.split,
+        plan.space,
         custom_builder=own.build_model is not None,
         custom_data=own.data,
     )

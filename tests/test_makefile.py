@@ -207,7 +207,7 @@ def test_ui_serves_the_local_store(checkout: Path) -> None:
     (checkout / "mlruns").mkdir()
     store = MlflowClient(tracking_uri=f"sqlite:///{checkout}/mlruns/mlflow.db")
     written = store.create_experiment("drawn", artifact_location=str(checkout / "mlruns/artifacts"))
-    (checkout / ".venv" / "bin" / "mlflow").symlink_to(Path(sys.executable).parent / "mlflow")
+    write_script(checkout / ".venv" / "bin" / "python", f'exec {sys.executable} "$@"')
     port = free_port()
     with subprocess.Popen(
         ["make", "ui", f"PORT={port}"],

@@ -140,7 +140,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]
         shutil.copy(REPOSITORY / name, folder)
     ensure_local_store(folder)
     (folder / ".venv" / "bin").mkdir(parents=True)
-    (folder / ".venv" / "bin" / "mlflow").symlink_to(Path(sys.executable).parent / "mlflow")
+    python = folder / ".venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
     (folder / ".venv" / ".installed-from-requirements.lock").touch()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -30,6 +30,7 @@ from fmnist_sweep.search.records import (
 )
 from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.search.trial_folders import trial_folder
+from fmnist_sweep.space.reading import read_space
 from fmnist_sweep.tracking import open_tracker
 from fmnist_sweep.tracking.store import local_store_uri
 from fmnist_sweep.tracking.sweep_log import SweepLog
@@ -127,6 +128,7 @@ class Place:
             lambda number: trial_folder(folder, number) / "best.keras",
             self.dataset,
             self.split,
+            read_space(self.config, ())[0],
             custom_builder=False,
             custom_data=False,
         )

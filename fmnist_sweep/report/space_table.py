@@ -5,9 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from fmnist_sweep.files import canonical_json
 from fmnist_sweep.search.plan import SweepPlan, infeasible_share
-from fmnist_sweep.space.space import Leaf
 
 _SAMPLES = 1000
 
@@ -18,16 +16,9 @@ def print_space(plan: SweepPlan, out: Console) -> None:
     for name in ("path", "values", "where"):
         table.add_column(name, overflow="fold")
     for leaf in plan.space.leaves:
-        table.add_row(leaf.path, str(leaf.domain), _where(leaf))
+        table.add_row(leaf.path, str(leaf.domain), leaf.where)
     out.print(table)
     infeasible = infeasible_share(plan.space, plan.why_infeasible, _SAMPLES)
     out.print(f"{infeasible.share:.1%} of {_SAMPLES} sampled points are infeasible", soft_wrap=True)
     if infeasible.example is not None:
         out.print(f"  for example: {infeasible.example}", soft_wrap=True)
-
-
-def _where(leaf: Leaf) -> str:
-    return " and ".join(
-        f"{c.path} is {' or '.join(canonical_json(value).strip(chr(34)) for value in c.values)}"
-        for c in leaf.conditions
-    )

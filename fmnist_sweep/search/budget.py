@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import shlex
 
-from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.schema import Config, SweepConfig
 from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.provenance import command
 from fmnist_sweep.search.records import Asked
 from fmnist_sweep.search.state import SweepState
 
@@ -96,3 +98,23 @@ def check_failures(config: Config, state: SweepState) -> str | None:
             f"{config.sweep.max_failure_rate:g} allows; trial {last.number}: {last.reason}"
         )
     return None
+
+
+def continued(typed: str, sweep: SweepConfig) -> str | None:
+    """Return the command that goes on with a finished sweep, each of its budgets doubled.
+
+    `typed` is the command that began it. None where that had no words of its own, as from Python,
+    or the sweep has no budget.
+    """
+    words = shlex.split(typed)[3:]
+    doubled: dict[str, str] = {}
+    if sweep.max_epochs_total is not None:
+        doubled["sweep.max_epochs_total"] = str(2 * sweep.max_epochs_total)
+    if sweep.max_minutes is not None:
+        doubled["sweep.max_minutes"] = f"{2 * sweep.max_minutes:g}"
+    if sweep.max_trials is not None:
+        doubled["sweep.max_trials"] = str(2 * sweep.max_trials)
+    if not words or not doubled:
+        return None
+    kept = [word for word in words if word.partition("=")[0] not in doubled]
+    return command((*kept, *(f"{name}={value}" for name, value in doubled.items())))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.files import canonical_json
 from fmnist_sweep.space.domains import Choice, Domain, Fixed
 from fmnist_sweep.space.overrides import value_at
 
@@ -25,6 +26,10 @@ class Condition:
         """Whether the parent exists at that point and has such a value there."""
         return self.path in point and Choice(self.values).index_of(point[self.path]) is not None
 
+    def __str__(self) -> str:
+        values = (canonical_json(value).strip('"') for value in self.values)
+        return f"{self.path} is {' or '.join(values)}"
+
 
 @dataclass(frozen=True)
 class Leaf:
@@ -35,6 +40,11 @@ class Leaf:
     domain: Domain
     conditions: tuple[Condition, ...] = ()
     written: str = ""
+
+    @property
+    def where(self) -> str:
+        """Its conditions in words, nothing where it always exists."""
+        return " and ".join(map(str, self.conditions))
 
     def exists_at(self, point: Mapping[str, Any]) -> bool:
         """Whether it exists where its parents have the values of that point."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fmnist_sweep.environment import quiet_mlflow, without_secrets
 from fmnist_sweep.tracking.store import (
+    is_server,
     local_store_uri,
     prepare_store,
     require_store,
@@ -102,6 +103,6 @@ def ui_command(config: TrackingConfig, *, root: Path, environment_uri: str | Non
     uri = resolve_tracking_uri(config.uri, environment_uri, root)
     if uri == local_store_uri(root):
         uri = "sqlite:///mlruns/mlflow.db"  # the same, from this folder, and shorter to read
-    if uri.startswith(("http", "databricks")):
+    if is_server(uri):
         return without_secrets(uri)
     return f"mlflow ui --backend-store-uri {shlex.quote(without_secrets(uri))}"

@@ -15,7 +15,7 @@ from mlflow.entities import Dataset, InputTag
 from mlflow.entities import DatasetInput as MlflowDatasetInput
 from mlflow.types import Schema, TensorSpec
 
-from fmnist_sweep.tracking.tracker import DatasetInput, RunStart
+from fmnist_sweep.tracking.tracker import DatasetInput, RunStart, View
 
 KEY_TAG = "fmnist.key"
 PARENT_TAG = "mlflow.parentRunId"
@@ -76,6 +76,39 @@ def dataset_input(given: DatasetInput) -> MlflowDatasetInput:
         profile=json.dumps(profile),
     )
     return MlflowDatasetInput(dataset, [InputTag("mlflow.data.context", given.context)])
+
+
+def view_tag(view: View, at_ms: int) -> tuple[str, str]:
+    """Return a view as a tag of its experiment: MLflow's UI lists those under `Views`, and opens
+    one that a link names as `viewStateShareKey`. `at_ms` is when it was made, in its own clock."""
+    columns = [_column(name) for name in view.columns]
+    state: dict[str, object] = {
+        "selectedColumns": columns,
+        "columnOrder": [*_FIRST_COLUMNS, *columns],
+        "columnWidths": {column: _width(column) for column in columns},
+        "searchFilter": view.filter,
+        "chartsSearchFilter": view.charts,
+        "runsHiddenMode": "FIRST_20_RUNS",
+    }
+    if view.best_first is not None:
+        best_first = _column(f"metrics.{view.best_first}")
+        state |= {"orderByKey": best_first, "orderByAsc": view.lowest}
+    saved = {"name": view.name, "createdAt": at_ms, "updatedAt": at_ms, "state": json.dumps(state)}
+    return f"mlflow.sharedViewState.{view.key}", json.dumps(saved)
+
+
+# The check box, the name, when it was started: as the UI's table calls them.
+_FIRST_COLUMNS = ("1", "attributes.`Run Name`", "runDateAndNestInfo")
+
+
+def _column(name: str) -> str:
+    kind, _, key = name.partition(".")
+    return f"{kind}.`{key}`"
+
+
+def _width(column: str) -> int:
+    """Return pixels for a column in which its whole name can be read."""
+    return max(80, 8 * len(column.partition("`")[2]) + 24)
 
 
 def _text(value: object) -> str:

@@ -102,6 +102,21 @@ class MlflowReader:
         with self._calling("list the experiments"):
             return [found.name for found in self._client.search_experiments()]
 
+    def experiment_id(self, name: str) -> str | None:
+        """Return MLflow's id of the experiment of that name, None where there is none."""
+        with self._calling(f"look up experiment {name!r}"):
+            found = self._client.get_experiment_by_name(name)
+        return None if found is None else found.experiment_id
+
+    def latest(self, experiment: str, condition: str) -> SeenRun | None:
+        """Return the newest run of an experiment that fulfils a condition."""
+        experiment_id = self.experiment_id(experiment)
+        if experiment_id is None:
+            return None
+        with self._calling("search for runs"):
+            newest = next(self._search([experiment_id], condition, ViewType.ACTIVE_ONLY), None)
+        return None if newest is None else _seen(newest)
+
     def runs_of_key(self, experiments: Sequence[str], key: str) -> list[SeenRun]:
         """Return the runs that were started under that key; as a rule there is one at the most."""
         return self.runs(experiments, f"tags.`{KEY_TAG}` = {quoted(key)}")

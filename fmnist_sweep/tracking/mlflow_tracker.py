@@ -21,6 +21,7 @@ from fmnist_sweep.tracking.mlflow_entities import (
     param_texts,
     run_tags,
     tag_texts,
+    view_tag,
 )
 from fmnist_sweep.tracking.mlflow_experiment import open_experiment
 from fmnist_sweep.tracking.mlflow_run import GAP_TAG, KnownRun, Standing
@@ -226,6 +227,9 @@ class MlflowTracker:
     def _create(self, start: RunStart, parent: KnownRun | None) -> KnownRun:
         if parent is not None:
             self._reopen(parent)
+        for view in start.views:
+            saved = view_tag(view, _ms(start.started_at))
+            self._client.set_experiment_tag(self._experiment_id, *saved)
         tags = run_tags(start, None if parent is None else parent.id)
         try:
             created = self._client.create_run(

@@ -83,7 +83,12 @@ def prepare_store(uri: str, root: Path) -> Path | None:
         _ensure_sqlite_store(_database_of(uri), artifact_root)
     else:
         require_store(uri)
-    return None if urlsplit(uri).scheme in _SERVERS or uri in _SERVERS else artifact_root
+    return None if is_server(uri) else artifact_root
+
+
+def is_server(uri: str) -> bool:
+    """Whether a tracking URI is a server's, which has a UI of its own."""
+    return urlsplit(uri).scheme in _SERVERS or uri in _SERVERS
 
 
 def require_store(uri: str) -> None:

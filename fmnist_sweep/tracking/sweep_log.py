@@ -13,8 +13,7 @@ from pathlib import Path
 
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset, Split
-from fmnist_sweep.errors import InfeasibleModel, RunError
-from fmnist_sweep.model.plan import plan_cnn
+from fmnist_sweep.errors import RunError
 from fmnist_sweep.search.journal import Journal
 from fmnist_sweep.search.records import (
     Asked,
@@ -31,6 +30,7 @@ from fmnist_sweep.search.records import (
 )
 from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.space.overrides import apply_overrides, straight_config, with_train
+from fmnist_sweep.space.space import Space
 from fmnist_sweep.tracking.kept_models import KeptModels
 from fmnist_sweep.tracking.keys import confirmation_key, sweep_key, trial_key
 from fmnist_sweep.tracking.run_log import (
@@ -46,7 +46,8 @@ from fmnist_sweep.tracking.run_log import (
     provenance_tags,
     start_run,
 )
-from fmnist_sweep.tracking.sweep_run import log_summary, start_sweep
+from fmnist_sweep.tracking.sweep_note import NOTE_TAG, Described, sweep_note, trial_note
+from fmnist_sweep.tracking.sweep_run import log_summary, start_sweep, trial_params
 from fmnist_sweep.tracking.tracker import RunStatus, Tracker
 
 
@@ -61,6 +62,7 @@ class SweepLog:
         best_model: where a trial's best model is.
         dataset: what it was trained on.
         split: how that was divided.
+        space: what is searched.
         custom_builder: whether the networks come from the user's own function, whose size is
             known only once they are built.
         custom_data: whether the images were given from Python.
@@ -75,6 +77,7 @@ class SweepLog:
         best_model: Callable[[int], Path],
         dataset: Dataset,
         split: Split,
+        space: Space,
         *,
         custom_builder: bool,
         custom_data: bool,
@@ -87,7 +90,10 @@ class SweepLog:
         self._models = KeptModels(tracker, best_model, self._key, config)
         self._dataset = dataset
         self._split = split
+        self._searched = [leaf.path for leaf in space.leaves]
         self._custom_builder = custom_builder
+        exports = not (custom_builder or custom_data)
+        self._about = Described(config.tracking.note, space.leaves, config.sweep, exports)
         self._tags = {
             **provenance_tags(dataset, split, config),
             **({CUSTOM_BUILDER_TAG: "true"} if custom_builder else {}),
@@ -96,6 +102,7 @@ class SweepLog:
         self._sweep_key = ""
         self._open_runs: set[str] = set()
         self._is_open = False
+        self._note_is_due = False
         self._final_asks: set[int] | None = None
         self._replayed_to: Record | None = None
 
@@ -104,7 +111,7 @@ class SweepLog:
         self._is_open = True
         match record:
             case Begun():
-                self._begun(record)
+                self._begun(record, state)
             case RunsIn():
                 self._runs_in(state)
             case Asked():
@@ -144,6 +151,7 @@ class SweepLog:
         for record in state.taking_in(journal):
             self(record, state)
         self._final_asks = self._replayed_to = None
+        self._note_is_due = bool(records)
 
     def files(self, files: Iterable[tuple[Path, str]]) -> None:
         """Log files of a sweep that may have ended, each with the artifact folder it goes to."""
@@ -181,7 +189,7 @@ class SweepLog:
     def _key(self, trial: int) -> str:
         return trial_key(self._sweep_key, trial)
 
-    def _begun(self, record: Begun) -> None:
+    def _begun(self, record: Begun, state: SweepState) -> None:
         self._sweep_key = sweep_key(self._name, record.at)
         start_sweep(
             self._tracker,
@@ -191,6 +199,8 @@ class SweepLog:
             self._dataset,
             self._split,
             self._tags,
+            sweep_note(self._about, state),
+            searched=self._searched,
         )
 
     def _runs_in(self, state: SweepState) -> None:
@@ -204,12 +214,17 @@ class SweepLog:
     def _asked(self, record: Asked, state: SweepState) -> None:
         key = self._key(record.trial)
         self._open_runs.add(key)
+        if self._note_is_due and self._replayed_to is None:
+            self._tracker.tags(self._sweep_key, {NOTE_TAG: sweep_note(self._about, state)})
+            self._note_is_due = False
         start_run(
             self._tracker,
             key=key,
             name=f"{self._name}-{record.trial}",
             config=lambda: apply_overrides(self._base, record.overrides),
-            params=lambda: self._params(record),
+            params=lambda: trial_params(
+                self._base, record.overrides, None if self._custom_builder else self._dataset
+            ),
             tags={
                 **self._tags,
                 **self._config.tracking.tags,
@@ -220,18 +235,8 @@ class SweepLog:
             environment=state.environments[-1],
             started_at=record.at,
             parent_key=self._sweep_key,
+            note=trial_note(self._name, record.trial, record.overrides),
         )
-
-    def _params(self, record: Asked) -> dict[str, object]:
-        params = dict(record.overrides)
-        if not self._custom_builder:
-            config = apply_overrides(self._base, record.overrides)
-            try:
-                plan = plan_cnn(config.model, self._dataset.image_shape, self._dataset.classes)
-            except InfeasibleModel:  # a trial of `sweep.start_with` that will fail
-                return params
-            params["model.parameters"] = plan.parameters
-        return params
 
     def _told(self, record: Told, state: SweepState) -> None:
         key = self._key(record.trial)
@@ -278,22 +283,25 @@ class SweepLog:
         self._open_runs -= {key, of_trial}
 
     def _ended(self, record: Ended, state: SweepState) -> None:
+        self._note_is_due = True  # should it go on
+        metrics = {
+            "trials": float(len(state.trials)),
+            "epochs": float(state.epochs_total),
+            "search_minutes": state.rung_seconds / 60,
+        }
         best = state.best
         if best is not None and best.result is not None:
-            metrics = {
+            metrics |= {
                 f"best_{name}": value
                 for name, value in best.result.best_metrics.items()
                 if name.startswith("val_")
             }
-            metrics |= {
-                "test_accuracy": best.result.test_accuracy,
-                "trials": float(len(state.trials)),
-                "epochs": float(state.epochs_total),
-            }
-            self._tracker.metrics(self._sweep_key, metrics, step=state.ends, at=record.at)
+            metrics["test_accuracy"] = best.result.test_accuracy
+        self._tracker.metrics(self._sweep_key, metrics, step=state.ends, at=record.at)
         if self._replayed_to is not None and record is not self._replayed_to:
             return
         self._models.settle(state)
         log_summary(self._tracker, self._sweep_key, self._folder, state)
-        self._tracker.tags(self._sweep_key, {"sweep.ended": record.reason})
+        ended = {"sweep.ended": record.reason, NOTE_TAG: sweep_note(self._about, state)}
+        self._tracker.tags(self._sweep_key, ended)
         self._tracker.end(self._sweep_key, RunStatus.FINISHED, at=record.at)

@@ -1,19 +1,23 @@
-"""A sweep's own run: how it starts, and the files that stand at its end."""
+"""A sweep's own run: how it starts, and the files that stand at its end; what its trials' have."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.config.yaml_text import to_yaml
 from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.data.split_report import indices_npz, split_table
+from fmnist_sweep.errors import InfeasibleModel
+from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.search.journal import JOURNAL_FILE
 from fmnist_sweep.search.leaderboard import leaderboard
 from fmnist_sweep.search.records import Begun
 from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.space.overrides import apply_overrides
 from fmnist_sweep.tracking.run_log import CONFIG_FILE, dataset_inputs, input_tags
+from fmnist_sweep.tracking.sweep_views import sweep_views
 from fmnist_sweep.tracking.tracker import RunStart, Tracker
 
 
@@ -25,9 +29,12 @@ def start_sweep(
     dataset: Dataset,
     split: Split,
     tags: Mapping[str, str],
+    note: str,
+    *,
+    searched: Sequence[str],
 ) -> None:
     """Start a sweep's own run; its whole config, what is searched included, and its split, index
-    arrays and how often each class is in each set, become artifacts."""
+    arrays and how often each class is in each set, become artifacts. `searched`: the paths."""
     inputs = dataset_inputs(dataset, split)
     objective = config.sweep.objective.model_dump()
     tracker.start(
@@ -48,7 +55,8 @@ def start_sweep(
                 "sweep.command": begun.command,
             },
             inputs=inputs,
-            note=config.tracking.note,
+            note=note,
+            views=sweep_views(begun.name, config.sweep.objective, searched),
         )
     )
     values = {**config.model_dump(), **config.as_given()}
@@ -57,6 +65,22 @@ def start_sweep(
     tracker.content(
         key, lambda: split_table(split, dataset).to_csv(index=False), "split/classes.csv"
     )
+
+
+def trial_params(
+    base: RunConfig, overrides: Mapping[str, object], dataset: Dataset | None
+) -> dict[str, object]:
+    """Return a trial's params: what is searched, and how large its network gets on those images;
+    None for `dataset` where no config tells that."""
+    params = dict(overrides)
+    if dataset is not None:
+        model = apply_overrides(base, overrides).model
+        try:
+            plan = plan_cnn(model, dataset.image_shape, dataset.classes)
+        except InfeasibleModel:  # a trial of `sweep.start_with` that will fail
+            return params
+        params["model.parameters"] = plan.parameters
+    return params
 
 
 def log_summary(tracker: Tracker, key: str, folder: Path, state: SweepState) -> None:

@@ -45,9 +45,26 @@ class DatasetInput:
 
 
 @dataclass(frozen=True)
+class View:
+    """A way to look at an experiment's runs: `columns` are metrics and params, as `metrics.loss`
+    or `params.train.batch_size`, in their order; `filter` is in MLflow's search syntax; where
+    `best_first` names a metric the runs stand by it, not below their parents, the best first or,
+    where `lowest`, the lowest; `charts` is a regular expression of the metrics that are drawn."""
+
+    key: str
+    name: str
+    columns: Sequence[str]
+    filter: str = ""
+    best_first: str | None = None
+    lowest: bool = False
+    charts: str = ""
+
+
+@dataclass(frozen=True)
 class RunStart:
     """A run as it begins. `key` identifies it for good: starting a key again attaches to it.
-    `params` is called where they are written: to make them may cost more than to skip them."""
+    `params` is called where they are written: to make them may cost more than to skip them.
+    `views` of the experiment are replaced when the run is created."""
 
     key: str
     name: str
@@ -57,6 +74,7 @@ class RunStart:
     tags: Mapping[str, str] = field(default_factory=dict)
     inputs: Sequence[DatasetInput] = ()
     note: str | None = None
+    views: Sequence[View] = ()
 
 
 class Tracker(Protocol):

@@ -1,0 +1,197 @@
+"""What MLflow shows as the description of a sweep and of its trials, in Markdown."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fmnist_sweep.config.schema import SweepConfig
+from fmnist_sweep.files import canonical_json
+from fmnist_sweep.provenance import command
+from fmnist_sweep.search.budget import continued
+from fmnist_sweep.search.records import Begun
+from fmnist_sweep.search.state import SweepState, Trial
+from fmnist_sweep.space.space import Leaf
+
+NOTE_TAG = "mlflow.note.content"
+MAX_NOTE = 8000
+"""Characters that MLflow takes as a tag, and so as a description."""
+_MAX_OWN, _MAX_COMMAND, _MAX_CELL, _MAX_VALUES = 2500, 800, 200, 300
+_LEADERS = 5
+
+
+@dataclass(frozen=True)
+class Described:
+    """What does not change about a sweep while it runs. `exports`: whether its winner becomes a
+    config file, which takes a network and images that a config can name."""
+
+    own_note: str | None
+    leaves: Sequence[Leaf]
+    sweep: SweepConfig
+    exports: bool
+
+
+def sweep_note(about: Described, state: SweepState) -> str:
+    """Return the description of a sweep as it stands, in no more than MAX_NOTE characters.
+
+    `state` is that of a sweep that has begun. The user's own note comes first, then where the sweep
+    stands, how to go on and to train its winner again, and what is searched. What there is no room
+    for is left out, and said to be.
+    """
+    parts = [] if about.own_note is None else [_own(about.own_note)]
+    assert state.begun is not None
+    parts += [_standing(state, state.begun.name), *_leaders(state)]
+    parts += _commands(about, state, state.begun)
+    text = "\n\n".join(parts)
+    return f"{text}\n\n{_space(about.leaves, MAX_NOTE - len(text) - 2)}"
+
+
+def trial_note(sweep: str, number: int, overrides: Mapping[str, Any]) -> str:
+    """Return the description of a trial: which one it is, and its searched values."""
+    values = _values(overrides) or "the base config as it is"
+    return f"Trial {number} of {_cell(sweep)}: {values}"
+
+
+def _own(note: str) -> str:
+    """Return the user's note, which is Markdown, so that it cannot change what follows it."""
+    if len(note) > _MAX_OWN:
+        note = f"{note[:_MAX_OWN]}… [{len(note):,} characters; the whole note is in config.yaml]"
+    # MLflow drops scripts itself; a tag or a comment left open would take the rest with it.
+    lines, fence = [], ""
+    for line in note.splitlines():
+        mark = re.match(r" {0,3}(```+|~~~+)", line)
+        if mark is not None and (not fence or line.strip() == fence):
+            fence = "" if fence else mark[1]
+        lines.append(line if fence else re.sub(r"<(?=[a-zA-Z/!?])(?!https?://)", "&lt;", line))
+    return "\n".join([*lines, *([fence] if fence else [])])
+
+
+def _standing(state: SweepState, name: str) -> str:
+    metric, best = state.objective.metric, state.best
+    spent = f"{len(state.trials)} trials, {state.epochs_total} epochs, "
+    spent += f"{state.rung_seconds / 60:.1f} minutes of training"
+    how = "running, or cut off" if state.ended is None else f"ended: {_cell(state.ended.reason)}"
+    lines = [f"**{_escaped(name)}** ({how}): {spent}"]
+    if best is not None and best.result is not None:
+        score = f"{metric} **{best.score:.4f}**"
+        lines.append(
+            f"best: trial {best.number}, {score}, test_accuracy {best.result.test_accuracy:.4f}"
+        )
+    elif state.ended is not None:
+        lines.append("no trial completed")
+    if state.official:
+        look, looks = state.official[-1], len(state.official)
+        lines.append(
+            f"official test of trial {look.trial}: accuracy **{look.accuracy:.4f}** on "
+            f"{look.images:,} images (look {looks})"
+        )
+    if state.failed_trials:
+        lines.append(f"failed: trials {_numbers(sorted(state.failed_trials))}")
+    return "  \n".join(lines)
+
+
+def _leaders(state: SweepState) -> list[str]:
+    ranking = state.ranking()
+    if not ranking:
+        return []
+    head = ("rank", "trial", state.objective.metric, "test_accuracy", "parameters", "epochs")
+    rows = [_row((*head, "searched values")), _row(["---:"] * len(head) + ["---"])]
+    for rank, trial in enumerate(ranking[:_LEADERS], start=1):
+        rows.append(
+            _row([str(rank), str(trial.number), *_figures(trial), _values(trial.overrides)])
+        )
+    left = len(ranking) - _LEADERS
+    more = f"\n\n{left} more are in `leaderboard.csv`." if left > 0 else ""
+    return ["### Leaderboard\n\n" + "\n".join(rows) + more]
+
+
+def _figures(trial: Trial) -> list[str]:
+    result, confirmed = trial.result, trial.confirmed_score
+    assert result is not None  # a ranked trial has one
+    score = f"{trial.score:.4f}"
+    if confirmed is not None:
+        score = f"{confirmed[0]:.4f} ± {confirmed[1]:.4f}"
+    counts = [f"{result.parameters:,}", str(len(trial.history) or result.last_epoch)]
+    return [score, f"{result.test_accuracy:.4f}", *counts]
+
+
+def _commands(about: Described, state: SweepState, begun: Begun) -> list[str]:
+    if len(shlex.split(begun.command)) <= 3:  # nothing was typed: `run_sweep` was called
+        how = "Begun from Python: `run_sweep(config)`, called again, resumes it."
+    else:
+        how = f"### Begun with\n\n{_code(begun.command)}\n\nThe same command resumes it."
+    parts = [how]
+    if state.ended is None:
+        return parts
+    on = continued(begun.command, about.sweep)
+    if on is not None:
+        parts.append(f"To go on from its end:\n\n{_code(on)}")
+    if about.exports and state.best is not None:
+        again = command((f"+best={begun.name}",))
+        parts.append(f"To train its winner again, and compare:\n\n{_code(again)}")
+    return parts
+
+
+def _code(line: str) -> str:
+    if len(line) > _MAX_COMMAND:
+        return "(too long to stand here: see the tag `sweep.command`)"
+    longest = max((len(run) for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}sh\n{line}\n{fence}"
+
+
+def _space(leaves: Iterable[Leaf], room: int) -> str:
+    rows = [_row((_cell(leaf.path), _cell(str(leaf.domain)), _cell(leaf.where))) for leaf in leaves]
+    head = "### Searched\n\n" + _row(("path", "values", "where")) + "\n" + _row(["---"] * 3)
+    whole = "\n".join([head, *rows])
+    if len(whole) <= room:
+        return whole
+    # Longer than it can get, whatever the numbers.
+    room -= len(f"\n\n{len(rows)} more of {len(rows)} are in `config.yaml`, under `space`.")
+    shown = head
+    for count, row in enumerate(rows):
+        if len(shown) + 1 + len(row) > room:
+            left = f"{len(rows) - count} more of {len(rows)} are in `config.yaml`, under `space`."
+            return f"{shown}\n\n{left}"
+        shown = f"{shown}\n{row}"
+    return shown
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _values(overrides: Mapping[str, Any]) -> str:
+    shown, size = [], 0
+    for path, value in overrides.items():
+        text = value if isinstance(value, str) else canonical_json(value)
+        text = f"{value:.6g}" if isinstance(value, float) else text
+        shown.append(_cell(f"{path}={text}"))
+        size += len(shown[-1]) + 2
+        if size > _MAX_VALUES:
+            left = len(overrides) - len(shown)
+            return ", ".join(shown) + (f", … {left} more" if left else "")
+    return ", ".join(shown)
+
+
+def _cell(text: str) -> str:
+    """Return a text so that it can break neither a table nor a line: as code where it can be."""
+    flat = " ".join(text.split())
+    if len(flat) > _MAX_CELL:
+        flat = f"{flat[:_MAX_CELL]}…"
+    if not flat:
+        return ""
+    return _escaped(flat) if re.search(r"[`|\\]", flat) else f"`{flat}`"
+
+
+def _escaped(text: str) -> str:
+    """Return a text in which no character means anything to Markdown or HTML."""
+    return re.sub(r"[^\w\s.,:;=+/()…-]|_", lambda found: f"&#{ord(found[0])};", text)
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:20]))
+    return shown if len(numbers) <= 20 else f"{shown} and {len(numbers) - 20} more"
