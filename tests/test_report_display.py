@@ -48,14 +48,10 @@ def test_a_sweep_in_a_terminal(tmp_path: Path, columns: int) -> None:
         for line in run.seen
     )
     assert all(len(line) <= columns for line in run.seen)
-    # A line for each thing that happened, and no libraries' chatter between.
-    start = next(n for n, line in enumerate(run.lines) if line.startswith("sweep synthetic-"))
-    end = run.lines.index("Leaderboard by val_accuracy")
-    known = ("trial ", "official test: ", "model.", "sweep synthetic-", "te / ")
-    chatter = ("W0000", "E0000", "WARNING", "warn", "oneDNN", "INFO", "Traceback", "ms/step")
-    assert start == 0, run.lines[:start]
-    assert not [line for line in run.lines[:end] if any(word in line for word in chatter)]
-    assert sum(line.startswith(known) for line in run.lines[:end]) >= 5
+    # Nothing before our first line, and no chatter of libraries between.
+    assert run.lines[0].startswith("sweep synthetic-")
+    chatter = ("W0000", "E0000", "I0000", "WARNING", "Warning", "oneDNN", "INFO", "ms/step")
+    assert not [line for line in run.lines if any(word in line for word in chatter)]
 
 
 def test_a_training_in_a_terminal(tmp_path: Path) -> None:
