@@ -117,12 +117,18 @@ def to_png(figure: Figure) -> bytes:
 
 
 def shown(text: str, limit: int = 28) -> str:
-    """Return a text as a picture can show it: on one line, at most so many characters, and with
-    a box for every character that the font lacks."""
+    """Return a text as a picture can show it: on one line, its middle cut out where it is longer
+    than so many characters, and with a box for every character that the font lacks."""
     line = " ".join(text.split())
     if len(line) > limit:
-        line = line[: limit - 1].rstrip() + "…"
+        tail = limit // 3  # names that begin alike often end in a number
+        line = f"{line[: limit - 1 - tail].rstrip()}…{line[-tail:].lstrip()}"
     return "".join(char if _has(char) else "□" for char in line)
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words: `1 trial`, `2 trials`."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def plain_number(number: float) -> str:
