@@ -4,7 +4,7 @@ other."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,7 @@ def best_by_trial(series: Mapping[str, ByTrial]) -> Figure:
     )
     axes = figure.add_subplot()
     style_axes(axes, x="trials", y=objective.metric)
-    axes.xaxis.set_major_locator(MaxNLocator(9, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     _draw(
         axes,
         objective,
@@ -138,5 +138,11 @@ def _draw(
                 f"{end:.4f}", (places[first], end), xytext=(0, 5), textcoords="offset points",
                 ha="center", color=RED, fontsize=SMALL, fontweight="bold",
             )  # fmt: skip
-    corner = "lower right" if objective.direction == "max" else "upper right"
-    axes.legend(fontsize=SMALL, frameon=False, loc=corner if len(series) == 1 else "best")
+    # The corner that a staircase leaves free; several may leave another one.
+    axes.legend(
+        fontsize=SMALL, frameon=False, loc="best" if len(series) > 1 else _corner(objective)
+    )
+
+
+def _corner(objective: Objective) -> Literal["lower right", "upper right"]:
+    return "lower right" if objective.direction == "max" else "upper right"

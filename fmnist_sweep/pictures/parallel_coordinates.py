@@ -54,7 +54,8 @@ def parallel_coordinates(state: SweepState, space: Space) -> Figure:
     # Of a single trial nothing differs, and all is of interest.
     drawn = [value for value in values if value.varies or len(trials) == 1]
     same = len(values) - len(drawn)
-    foot = f"{counted(len(trials), 'completed trial')}; darker: better; red: the best, trial {trials[0].number}"
+    foot = f"{counted(len(trials), 'completed trial')}; darker: better; "
+    foot += f"red: the best, trial {trials[0].number}"
     if any(np.isnan(value.places).any() for value in drawn):
         foot += f"; {_NOWHERE}: does not exist there"
     if same:

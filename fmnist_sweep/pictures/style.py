@@ -107,10 +107,10 @@ def to_png(figure: Figure) -> bytes:
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     whole = fromarray(pixels).convert("RGB")
-    full = _png(whole)
+    full = _png(whole, optimize=False)
     # Without dithering: flat areas stay flat.
     few = whole.quantize(256, Quantize.MEDIANCUT, dither=Dither.NONE)
-    small = _png(few)
+    small = _png(few, optimize=True)
     if 2 * len(small) <= len(full) and _hardly_differs(np.asarray(whole), few.convert("RGB")):
         return small
     return full
@@ -148,9 +148,9 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def _png(image: Image) -> bytes:
+def _png(image: Image, *, optimize: bool) -> bytes:
     file = io.BytesIO()
-    image.save(file, "png", optimize=True)
+    image.save(file, "png", optimize=optimize)
     return file.getvalue()
 
 

@@ -152,8 +152,8 @@ def confidently_wrong(winner: WinnerMaterial, class_names: Sequence[str]) -> Fig
         max(1.5 * columns, 5.0),
         rows * (1.4 * height / width + 0.55) + 0.6,
         f"Surest mistakes of trial {winner.trial}",
-        f"label → answer, p: its probability; {shown_images} of {counted(mistakes, 'mistake')} in the test "
-        f"set, n = {len(winner.labels):,}",
+        f"label → answer, p: its probability; {shown_images} of {counted(mistakes, 'mistake')} "
+        f"in the test set, n = {len(winner.labels):,}",
     )
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for place, axes in enumerate(panels):

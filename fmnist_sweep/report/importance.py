@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FEWEST_SCORES = 10
 """So many different scores at least, or the importances would be noise."""
-_TREES = 64
+_TREES = 32
 
 
 @dataclass(frozen=True)
