@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_LABELS = 14
+_MOST_LABELS = 24
 
 
 def accuracy_against_parameters(state: SweepState) -> Figure:
