@@ -110,8 +110,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page of somebody who was never here before."""
-    context = browser.new_context(viewport={"width": 1900, "height": 1200})
+    """A page of somebody who was never here before. Wide: MLflow's assistant takes a part of it,
+    and columns that are out of sight are not in the page."""
+    context = browser.new_context(viewport={"width": 2600, "height": 1200})
     context.set_default_timeout(PATIENCE_SECONDS * 1000)
     expect.set_options(timeout=PATIENCE_SECONDS * 1000)
     yield context.new_page()
@@ -184,10 +185,43 @@ def test_a_sweep_describes_itself(served: Served, page: Page) -> None:
     expect(page.get_by_text("fashion-mnist-train").first).to_be_visible()
 
 
-# Here `pictures/….png` and `report.html` are to join, each with what is to be seen of it.
 @pytest.mark.parametrize(
     ("path", "seen"), [("leaderboard.csv", "best_weights_sha256"), ("best.yaml", "schema_version")]
 )
 def test_an_artifact_opens(served: Served, page: Page, path: str, seen: str) -> None:
     show_artifact(page, served, path)
     expect(page.get_by_text(seen).first).to_be_visible()
+
+
+@pytest.mark.parametrize("name", ["confidently_wrong", "best_by_trial"])
+def test_a_picture_opens(served: Served, page: Page, name: str) -> None:
+    show_artifact(page, served, f"pictures/{name}.png")
+    # Its first request may come back empty-handed; what is to be seen is one that has been drawn.
+    page.wait_for_function(
+        "() => [...document.images].some(image => image.complete && image.naturalWidth > 500)"
+    )
+
+
+def test_the_report_opens_where_it_lies(served: Served, page: Page) -> None:
+    show_artifact(page, served, "report.html")
+    report = page.frame_locator("iframe")
+    expect(report.get_by_role("heading", name=f"Sweep {served.name}")).to_be_visible()
+    expect(report.get_by_alt_text("The surest wrong answers")).to_be_attached()
+
+
+def test_the_report_opens_from_disk_and_asks_nothing_of_a_network(
+    served: Served, page: Page
+) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    file = served.folder / "mlruns" / "reports" / served.name / "report.html"
+    page.goto(file.as_uri())
+    expect(page.get_by_role("heading", name=f"Sweep {served.name}")).to_be_visible()
+    assert [url for url in asked if not url.startswith("data:")] == [file.as_uri()]
+    drawn = page.evaluate("() => [...document.images].map(image => image.naturalWidth)")
+    assert len(drawn) == 13
+    assert min(drawn) > 300
+    for width in (1400, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        # Nothing sticks out: what is wide scrolls in a place of its own.
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width

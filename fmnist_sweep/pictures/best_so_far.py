@@ -4,7 +4,7 @@ other."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.pictures.scales import draw_scores, score_axis, time_unit
 from fmnist_sweep.pictures.style import (
-    FAINT,
     LOOKS,
     RED,
     SMALL,
@@ -42,6 +41,8 @@ def best_by_trial(series: Mapping[str, ByTrial]) -> Figure:
         NothingToShow: no trial completed.
         ValueError: the sweeps have different objectives.
     """
+    from matplotlib.ticker import MaxNLocator
+
     objective = _objective([one.objective for one in series.values()])
     trials = {name: np.arange(1, len(one.trials) + 1.0) for name, one in series.items()}
     scored = sum(int(np.isfinite(one.scores).sum()) for one in series.values())
@@ -54,7 +55,7 @@ def best_by_trial(series: Mapping[str, ByTrial]) -> Figure:
     )
     axes = figure.add_subplot()
     style_axes(axes, x="trials", y=objective.metric)
-    axes.locator_params(axis="x", integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     _draw(
         axes,
         objective,
@@ -137,7 +138,11 @@ def _draw(
                 f"{end:.4f}", (places[first], end), xytext=(0, 5), textcoords="offset points",
                 ha="center", color=RED, fontsize=SMALL, fontweight="bold",
             )  # fmt: skip
+    # The corner that a staircase leaves free; several may leave another one.
     axes.legend(
-        fontsize=SMALL, frameon=False, labelcolor=FAINT if len(series) == 1 else None,
-        loc="lower right" if objective.direction == "max" else "upper right",
-    )  # fmt: skip
+        fontsize=SMALL, frameon=False, loc="best" if len(series) > 1 else _corner(objective)
+    )
+
+
+def _corner(objective: Objective) -> Literal["lower right", "upper right"]:
+    return "lower right" if objective.direction == "max" else "upper right"

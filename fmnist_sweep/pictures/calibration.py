@@ -42,7 +42,7 @@ def calibration(winner: WinnerMaterial) -> Figure:
     figure = new_figure(
         5.6,
         5.9,
-        f"Calibration of trial {winner.trial}: expected error {error:.3f}",
+        f"Trial {winner.trial}: expected calibration error {error:.3f}",
         f"{BINS} bins of equal width, test set, n = {len(winner.labels):,}; after Guo et al., 2017",
     )
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])

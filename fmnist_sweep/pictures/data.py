@@ -37,14 +37,14 @@ def samples(data: DataMaterial) -> Figure:
     Raises:
         NothingToShow: there are no samples.
     """
-    classes, most = data.samples.shape[:2]
+    classes, most, image_height, image_width = data.samples.shape[:4]
     if data.samples.size == 0:
         raise NothingToShow(f"samples of {data.name}: there are none")
     rows = most if classes <= _MANY_CLASSES else min(most, 2)
     columns = min(classes, _CLASSES_A_BAND)
     bands = math.ceil(classes / columns)
     width = max(0.95 * columns, 4.0)
-    height = bands * (0.93 * rows + 0.25) + 0.6
+    height = bands * (0.93 * rows * image_height / image_width + 0.3) + 0.6
     figure = new_figure(width, height, f"Samples of {_title(data)}", f"source: {_source(data)}")
     for band in range(bands):
         first = band * columns
@@ -95,7 +95,7 @@ def _draw_band(axes: Axes, band: NDArray[np.uint8], names: tuple[str, ...], colu
     axes.set_axis_off()
     for column, name in enumerate(names):
         axes.text(
-            column * across + width / 2, -gap, shown(name, 14),
+            column * across + width / 2, -gap, shown(name, 15),
             ha="center", va="bottom", fontsize=SMALL, color=INK,
         )  # fmt: skip
 

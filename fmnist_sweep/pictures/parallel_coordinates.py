@@ -16,6 +16,7 @@ from fmnist_sweep.pictures.style import (
     SHADES,
     SMALL,
     NothingToShow,
+    counted,
     finish,
     new_figure,
     plain_number,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _ABSENT = -0.13  # where values stand that do not exist for a trial
 _NOWHERE = "\N{EN DASH}"
+_FEW = 6  # levels that are all named, however many axes there are
 _SPREAD = 0.028  # of trials that share a level
 
 
@@ -52,13 +54,12 @@ def parallel_coordinates(state: SweepState, space: Space) -> Figure:
     # Of a single trial nothing differs, and all is of interest.
     drawn = [value for value in values if value.varies or len(trials) == 1]
     same = len(values) - len(drawn)
-    foot = (
-        f"{len(trials)} completed trials; darker: better; red: the best, trial {trials[0].number}"
-    )
+    foot = f"{counted(len(trials), 'completed trial')}; darker: better; "
+    foot += f"red: the best, trial {trials[0].number}"
     if any(np.isnan(value.places).any() for value in drawn):
         foot += f"; {_NOWHERE}: does not exist there"
     if same:
-        foot += f"; {same} values that are the same everywhere left out"
+        foot += f"; {counted(same, 'value')} that never differ left out"
     figure = new_figure(
         min(max(1.25 * (len(drawn) + 1), 7.5), 15.0), 5.2, f"Searched values and {metric}", foot
     )
@@ -134,7 +135,7 @@ def _draw_axis(
 def _ticks(value: SearchedValue, room: int) -> list[tuple[float, str]]:
     """Return places and texts of the levels of an axis; of numbers as many as there is room for."""
     ticks = list(zip(value.levels, value.texts, strict=True))
-    if value.is_number and len(ticks) > room:
+    if value.is_number and len(ticks) > max(room, _FEW):
         low, high = value.ends
         numbers = log_ticks(low, high, room) if value.is_log else round_ticks(low, high, room)
         ticks = [(value.place_of(number), plain_number(number)) for number in numbers]

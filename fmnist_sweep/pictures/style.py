@@ -107,22 +107,28 @@ def to_png(figure: Figure) -> bytes:
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     whole = fromarray(pixels).convert("RGB")
-    full = _png(whole)
+    full = _png(whole, optimize=False)
     # Without dithering: flat areas stay flat.
     few = whole.quantize(256, Quantize.MEDIANCUT, dither=Dither.NONE)
-    small = _png(few)
+    small = _png(few, optimize=True)
     if 2 * len(small) <= len(full) and _hardly_differs(np.asarray(whole), few.convert("RGB")):
         return small
     return full
 
 
 def shown(text: str, limit: int = 28) -> str:
-    """Return a text as a picture can show it: on one line, at most so many characters, and with
-    a box for every character that the font lacks."""
+    """Return a text as a picture can show it: on one line, its middle cut out where it is longer
+    than so many characters, and with a box for every character that the font lacks."""
     line = " ".join(text.split())
     if len(line) > limit:
-        line = line[: limit - 1].rstrip() + "…"
+        tail = limit // 3  # names that begin alike often end in a number
+        line = f"{line[: limit - 1 - tail].rstrip()}…{line[-tail:].lstrip()}"
     return "".join(char if _has(char) else "□" for char in line)
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words: `1 trial`, `2 trials`."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def plain_number(number: float) -> str:
@@ -142,9 +148,9 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def _png(image: Image) -> bytes:
+def _png(image: Image, *, optimize: bool) -> bytes:
     file = io.BytesIO()
-    image.save(file, "png", optimize=True)
+    image.save(file, "png", optimize=optimize)
     return file.getvalue()
 
 

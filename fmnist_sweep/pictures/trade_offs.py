@@ -16,6 +16,7 @@ from fmnist_sweep.pictures.style import (
     SMALL,
     Look,
     NothingToShow,
+    counted,
     finish,
     new_figure,
     plain_number,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_LABELS = 14
+_MOST_LABELS = 24
 
 
 def accuracy_against_parameters(state: SweepState) -> Figure:
@@ -99,13 +100,13 @@ def _new(cost: str, trials: int) -> tuple[Figure, Axes]:
         7.6,
         4.4,
         f"Accuracy against {cost}",
-        f"{trials} completed trials; circled, with numbers: the Pareto front",
+        f"{counted(trials, 'completed trial')}; circled, with numbers: the Pareto front",
     )
     return figure, figure.add_subplot()
 
 
 def _is_wide(low: float, high: float) -> bool:
-    return low > 0 and high >= 4 * low
+    return low > 0 and high >= 3 * low
 
 
 def _leave_margins(axes: Axes, low: float, high: float) -> None:
@@ -135,7 +136,7 @@ def _draw(
         axes.legend(
             fontsize=SMALL,
             frameon=False,
-            loc="lower right",
+            loc="best",
             title="trained for",
             title_fontsize=SMALL,
         )

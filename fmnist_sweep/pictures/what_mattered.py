@@ -10,6 +10,7 @@ from fmnist_sweep.pictures.style import (
     NORMAL,
     SMALL,
     NothingToShow,
+    counted,
     finish,
     new_figure,
     shown,
@@ -38,8 +39,9 @@ def importances(found: Importances) -> Figure:
         8.0,
         1.35 + 0.27 * len(largest),
         "What mattered",
-        f"fANOVA over {found.trials} trials, ranked by {found.metric} after {epochs}; the rest: "
-        "values acting together, and luck" + (f"; {left_out} smaller left out" if left_out else ""),
+        f"fANOVA over {counted(found.trials, 'trial')}, ranked by {found.metric} after {epochs}; "
+        "the rest: values acting together, and luck"
+        + (f"; {left_out} smaller left out" if left_out else ""),
     )
     axes = figure.add_subplot()
     style_axes(axes, x="share of the variance of the ranks", grid="x")

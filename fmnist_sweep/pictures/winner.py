@@ -18,6 +18,7 @@ from fmnist_sweep.pictures.style import (
     RED,
     SMALL,
     NothingToShow,
+    counted,
     finish,
     new_figure,
     shown,
@@ -145,13 +146,14 @@ def confidently_wrong(winner: WinnerMaterial, class_names: Sequence[str]) -> Fig
         raise NothingToShow("confidently wrong images: no answer was wrong")
     columns = min(shown_images, 6)
     rows = math.ceil(shown_images / columns)
+    height, width = winner.wrong_images.shape[1:3]
     mistakes = int((_answers(winner) != winner.labels).sum())
     figure = new_figure(
         max(1.5 * columns, 5.0),
-        rows * 1.78 + 0.7,
+        rows * (1.4 * height / width + 0.55) + 0.6,
         f"Surest mistakes of trial {winner.trial}",
-        f"label → answer, p: its probability; {shown_images} of {mistakes:,} mistakes in the test "
-        f"set, n = {len(winner.labels):,}",
+        f"label → answer, p: its probability; {shown_images} of {counted(mistakes, 'mistake')} "
+        f"in the test set, n = {len(winner.labels):,}",
     )
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for place, axes in enumerate(panels):
@@ -161,10 +163,10 @@ def confidently_wrong(winner: WinnerMaterial, class_names: Sequence[str]) -> Fig
         row = winner.wrong[place]
         answer = int(winner.probabilities[row].argmax())
         axes.imshow(on_screen(winner.wrong_images[place]), interpolation="antialiased")
-        label = shown(class_names[winner.labels[row]], 15)
+        label = shown(class_names[winner.labels[row]], 19)
         chance = _chance(float(winner.probabilities[row, answer]))
         axes.set_title(
-            f"{label}\n→ {shown(class_names[answer], 15)}, {chance}",
+            f"{label}\n→ {shown(class_names[answer], 17)}\n{chance}",
             fontsize=SMALL, color=INK, linespacing=1.15, pad=3,
         )  # fmt: skip
     return finish(figure)

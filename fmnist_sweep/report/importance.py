@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FEWEST_SCORES = 10
 """So many different scores at least, or the importances would be noise."""
-_TREES = 64
+_TREES = 32
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def importances(state: SweepState, space: Space, seed: int = 0) -> Importances |
     different = len(np.unique(scores))
     if different < FEWEST_SCORES:
         return Unknown(
-            f"{len(compared)} trials have {different} different scores after epoch {epoch}; "
+            f"different scores after epoch {epoch}: {different}, of {len(compared)} trials; "
             f"from {FEWEST_SCORES} on, what mattered can be told from luck"
         )
     values = searched_values(compared, space)

@@ -16,6 +16,8 @@ from fmnist_sweep.search.state import Trial
 from fmnist_sweep.space.domains import Choice, FloatRange, IntRange
 from fmnist_sweep.space.space import Leaf, Space
 
+_SAY_LITTLE = ("name", "count")  # without what stands before them
+
 
 @dataclass(frozen=True, eq=False)
 class SearchedValue:
@@ -57,13 +59,14 @@ def searched_values(trials: Sequence[Trial], space: Space) -> list[SearchedValue
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
-    """Return of each path its shortest end that no other has and that begins with no number."""
+    """Return of each path its shortest telling end that no other has; it begins with no
+    number."""
     return {path: _short(path, [other for other in paths if other != path]) for path in paths}
 
 
 def _short(path: str, others: Sequence[str]) -> str:
     parts = path.split(".")
-    for count in range(1, len(parts)):
+    for count in range(2 if parts[-1] in _SAY_LITTLE else 1, len(parts)):
         end = ".".join(parts[-count:])
         if not parts[-count].isdigit() and not any(
             other == end or other.endswith(f".{end}") for other in others
