@@ -120,7 +120,7 @@ def test_the_records_of_a_whole_sweep_make_a_note_each(sweep: SweepConfig) -> No
         text = sweep_note(described(sweep), state)
         assert ("ended" in text) == (state.ended is not None)
     assert "0.8500 ± 0.0141" in text, "confirmed with two seeds"
-    assert "failed: trials 1" in text
+    assert "failed trials: 1" in text
 
 
 def test_one_begun_from_python_has_no_command_to_show(sweep: SweepConfig) -> None:
