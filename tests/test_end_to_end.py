@@ -79,7 +79,7 @@ def test_smoke_promotes_and_says_what_to_do_next(smoke: Path) -> None:
     printed = (smoke / "printed").read_text()
     assert "promoted" in printed
     assert "official_test_accuracy" in printed
-    for command in ("+best=smoke-", "+sweep=smoke sweep.max_trials=", "mlflow ui"):
+    for command in ("+best=smoke-", "+sweep=smoke sweep.max_trials=", "fmnist_sweep ui"):
         assert command in printed
 
 

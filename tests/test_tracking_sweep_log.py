@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -168,6 +169,29 @@ class Place:
             for run in runs
         }
 
+    def notes(self, name: str) -> dict[str, str]:
+        """The descriptions of a sweep's runs, by their names without its own."""
+        experiment = self.client.get_experiment_by_name("sweeps")
+        assert experiment is not None
+        runs = self.client.search_runs(
+            [experiment.experiment_id], f"tags.`sweep.name` = '{name}'", max_results=100
+        )
+        return {
+            run.info.run_name.removeprefix(name): run.data.tags.get("mlflow.note.content", "")
+            for run in runs
+        }
+
+    def views(self) -> dict[str, dict[str, Any]]:
+        """The views of the experiment, by their keys."""
+        experiment = self.client.get_experiment_by_name("sweeps")
+        assert experiment is not None
+        prefix = "mlflow.sharedViewState."
+        return {
+            tag.removeprefix(prefix): json.loads(value)
+            for tag, value in experiment.tags.items()
+            if tag.startswith(prefix)
+        }
+
     def files(self, run_id: str, folder: str) -> Iterator[tuple[str, int]]:
         for found in self.client.list_artifacts(run_id, folder):
             if found.is_dir:
@@ -234,3 +258,34 @@ def test_cut_off_at_any_call_it_leaves_nothing_open_and_is_made_good(
         assert "RUNNING" not in statuses, call
         place.tell_live(name, place.tracker())
         assert place.standing(name) == whole, call
+
+
+def test_a_description_follows_the_sweep_and_a_replay_changes_none(place: Place) -> None:
+    log, state = place.log("noted", place.tracker()), SweepState(place.config.sweep.objective)
+    journal = Journal(place.folder / "noted" / JOURNAL_FILE)
+    stages = []
+    for record in [Begun(SCHEMA, "noted", {}, "python -m fmnist_sweep +sweep=x", 100.0), *RECORDS]:
+        journal.append(record)
+        state.apply(record)
+        log(record, state)
+        stages.append(place.notes("noted")[""].partition("###")[0].strip())
+    stages = list(dict.fromkeys(stages))
+    assert [stage.splitlines()[0].rstrip() for stage in stages] == [
+        "**noted** (running, or cut off): 0 trials, 0 epochs, 0.0 minutes of training",
+        "**noted** (ended: `sweep.max_trials=1 is reached`): "
+        "1 trial, 1 epoch, 0.0 minutes of training",
+        "**noted** (running, or cut off): 2 trials, 1 epoch, 0.0 minutes of training",
+        "**noted** (ended: `sweep.max_trials=2 is reached`): "
+        "2 trials, 2 epochs, 0.1 minutes of training",
+    ]
+    notes, views = place.notes("noted"), place.views()
+    assert notes["-0"] == "Trial 0 of `noted`: `train.batch_size=50`"
+    assert {key: view["name"] for key, view in views.items()} == {
+        "sweeps": "Sweeps and their trials", "curves": "Learning curves of noted"
+    }  # fmt: skip
+    columns = json.loads(views["sweeps"]["state"])["selectedColumns"]
+    assert {"metrics.`best_val_accuracy`", "params.`train.batch_size`"} <= {*columns}
+
+    place.tell_live("noted", place.tracker())
+    assert place.notes("noted") == notes
+    assert place.views() == views

@@ -110,9 +110,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page of somebody who was never here before. Wide: MLflow's assistant takes a part of it,
-    and columns that are out of sight are not in the page."""
-    context = browser.new_context(viewport={"width": 2600, "height": 1200})
+    """A page of somebody who was never here before; columns out of sight would not be there."""
+    context = browser.new_context(viewport={"width": 3200, "height": 1200})
     context.set_default_timeout(PATIENCE_SECONDS * 1000)
     expect.set_options(timeout=PATIENCE_SECONDS * 1000)
     yield context.new_page()

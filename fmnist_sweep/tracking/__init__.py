@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmnist_sweep.environment import quiet_mlflow, without_secrets
+from fmnist_sweep.provenance import command
 from fmnist_sweep.tracking.store import (
     is_server,
     local_store_uri,
@@ -102,7 +103,7 @@ def ui_command(config: TrackingConfig, *, root: Path, environment_uri: str | Non
         return None
     uri = resolve_tracking_uri(config.uri, environment_uri, root)
     if uri == local_store_uri(root):
-        uri = "sqlite:///mlruns/mlflow.db"  # the same, from this folder, and shorter to read
+        return f"{command(())} ui"
     if is_server(uri):
         return without_secrets(uri)
     return f"mlflow ui --backend-store-uri {shlex.quote(without_secrets(uri))}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import SweepConfig
 from fmnist_sweep.files import canonical_json
 from fmnist_sweep.provenance import command
@@ -71,7 +72,7 @@ def _own(note: str) -> str:
 
 def _standing(state: SweepState, name: str) -> str:
     metric, best = state.objective.metric, state.best
-    spent = f"{len(state.trials)} trials, {state.epochs_total} epochs, "
+    spent = f"{counted(len(state.trials), 'trial')}, {counted(state.epochs_total, 'epoch')}, "
     spent += f"{state.rung_seconds / 60:.1f} minutes of training"
     how = "running, or cut off" if state.ended is None else f"ended: {_cell(state.ended.reason)}"
     lines = [f"**{_escaped(name)}** ({how}): {spent}"]
@@ -89,7 +90,7 @@ def _standing(state: SweepState, name: str) -> str:
             f"{look.images:,} images (look {looks})"
         )
     if state.failed_trials:
-        lines.append(f"failed: trials {_numbers(sorted(state.failed_trials))}")
+        lines.append(f"failed trials: {_numbers(sorted(state.failed_trials))}")
     return "  \n".join(lines)
 
 
