@@ -24,7 +24,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup ready smoke sweep baselines test lint ui torture bench lock clean-venv
+.PHONY: help setup ready smoke sweep baselines test lint ui torture bench pictures lock clean-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -72,6 +72,9 @@ bench: ready ## every benchmark, one after the other (two hours; each file is a 
 	  echo "$(BIN)/python $$file"; \
 	  $(BIN)/python "$$file" || exit 1; \
 	done
+
+pictures: ready ## the pictures of README and docs, from the latest cnn sweep (needs Chromium)
+	$(BIN)/python docs/make_pictures.py
 
 lock: $(INSTALLED) ## write the locks anew from pyproject.toml (LOCK_ARGS=--upgrade: newest)
 	$(COMPILE) pyproject.toml --extra dev -o requirements.lock

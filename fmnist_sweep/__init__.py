@@ -10,7 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fmnist_sweep.config.compose import compose_config
     from fmnist_sweep.data import balanced_test_split, load_dataset
+    from fmnist_sweep.data.npz_data import dataset_from_arrays
     from fmnist_sweep.model.builder import build_cnn
     from fmnist_sweep.model.wrapper import FashionMNISTCNN
     from fmnist_sweep.running import run_sweep
@@ -23,6 +25,8 @@ __all__ = [
     "__version__",
     "balanced_test_split",
     "build_cnn",
+    "compose_config",
+    "dataset_from_arrays",
     "load_dataset",
     "load_sweep",
     "run_sweep",
@@ -32,15 +36,22 @@ _HOME = {
     "FashionMNISTCNN": "fmnist_sweep.model.wrapper",
     "balanced_test_split": "fmnist_sweep.data",
     "build_cnn": "fmnist_sweep.model.builder",
+    "compose_config": "fmnist_sweep.config.compose",
+    "dataset_from_arrays": "fmnist_sweep.data.npz_data",
     "load_dataset": "fmnist_sweep.data",
     "load_sweep": "fmnist_sweep.sweep",
     "run_sweep": "fmnist_sweep.running",
 }
+_TRAINING = {"FashionMNISTCNN", "build_cnn", "load_sweep", "run_sweep"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _TRAINING:
+        from fmnist_sweep.environment import load_tensorflow
+
+        load_tensorflow()  # quietly, before a module of ours asks for it
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -56,6 +57,8 @@ def quiet_mlflow() -> None:
     It tries a request again for seconds rather than minutes: what could not be sent is kept and
     sent later here. What the user has set stays as it is.
     """
+    # Of its bars, in a notebook that lacks what would draw them.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -61,6 +61,16 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] in ("64", "128")
 
 
+def test_each_picture_that_is_shown_exists() -> None:
+    shown = [
+        page.parent / name
+        for page in PAGES
+        for name in re.findall(r"!?\[[^\]]*\]\((?!https?:|#)([^)#]+)\)", page.read_text())
+    ]
+    assert len(shown) > 15
+    assert [path for path in shown if not path.exists()] == []
+
+
 def test_each_test_that_is_named_exists() -> None:
     named = set(re.findall(r"`((?:test_\w+|torture)\.py)`", TEXT))
     assert len(named) > 15

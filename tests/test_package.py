@@ -140,12 +140,16 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_every_public_name_is_there() -> None:
     from fmnist_sweep import data, running, sweep
+    from fmnist_sweep.config import compose
+    from fmnist_sweep.data import npz_data
     from fmnist_sweep.model import builder, wrapper
 
     homes: dict[str, Any] = {
         "FashionMNISTCNN": wrapper,
         "balanced_test_split": data,
         "build_cnn": builder,
+        "compose_config": compose,
+        "dataset_from_arrays": npz_data,
         "load_dataset": data,
         "load_sweep": sweep,
         "run_sweep": running,
