@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,21 @@ def test_any_sweep_has_a_sensible_one(tmp_path: Path, trials: int, fails: int) -
     assert page.text.count("no <memory> & $x$") == fails
     assert "memory" not in page.tags
     assert sum(len(picture.png) for picture in pictures) < 3_000_000
+
+
+def test_answers_of_an_earlier_winner_are_not_shown_as_the_winners(tmp_path: Path) -> None:
+    # A finished sweep that goes on finds a better trial; until it ends, the material is the old.
+    source = sources(tmp_path, 3)
+    best = source.state.best
+    assert best is not None
+    assert best.result is not None
+    best.result = replace(best.result, best_weights_sha256="another")
+    pictures, notes = pictures_of(source)
+    page = Page(report_page(source, pictures, notes))
+    assert {"learning_curves", "samples"} <= {*page.pictures}
+    assert not {"confusion_matrix", "calibration", "confidently_wrong"} & {*page.pictures}
+    assert "of the one before it" in page.text
+    assert "+best=" not in page.text
 
 
 def test_sweeps_of_different_objectives_are_not_compared(tmp_path: Path) -> None:

@@ -138,6 +138,11 @@ def _warnings(source: ReportSource) -> list[str]:
             "Without material.npz nothing is shown of the data, nor of what the winner answers; "
             "it is written when a sweep ends."
         )
+    elif source.is_behind:
+        told.append(
+            "What the winner answers is not shown: material.npz is of the one before it; it is "
+            "written again when the sweep ends."
+        )
     return told
 
 
@@ -163,9 +168,10 @@ def _figures(state: SweepState) -> list[tuple[str, str]]:
 
 def _commands(source: ReportSource) -> list[tuple[str, str]]:
     found = [("Resume it, or go on with larger budgets", source.begun.command)]
-    if source.material is not None and source.material.best_name is not None:
+    exported = None if source.material is None else source.material.best_name
+    if exported is not None and not source.is_behind:
         found += [
-            ("Train the winner again", command((f"+best={source.material.best_name}",))),
+            ("Train the winner again", command((f"+best={exported}",))),
             ("Ask the winner", f"{command(())} predict {source.name} IMAGE.png"),
         ]
     found.append(("Make this report again", f"{command(())} report {source.name}"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.report.material import MATERIAL_FILE, Material
+from fmnist_sweep.report.material import MATERIAL_FILE, Material, WinnerMaterial
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
 from fmnist_sweep.search.records import Begun
 from fmnist_sweep.search.state import SweepState
@@ -32,6 +32,23 @@ class ReportSource:
     def name(self) -> str:
         """The sweep's."""
         return self.begun.name
+
+    @property
+    def winner(self) -> WinnerMaterial | None:
+        """What the winner answers, None where the material has nothing of it."""
+        return None if self.material is None or self.is_behind else self.material.winner
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the material is of another winner, as it is while a sweep that went on has found
+        a better one."""
+        best = self.state.best
+        digest = None if best is None or best.result is None else best.result.best_weights_sha256
+        return (
+            self.material is not None
+            and self.material.winner is not None
+            and self.material.winner_sha256 != digest
+        )
 
 
 def source_in(folder: Path) -> ReportSource | None:

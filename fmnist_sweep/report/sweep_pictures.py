@@ -156,7 +156,7 @@ def _of_the_winner(source: ReportSource) -> Iterator[_Drawing]:
         "weights still change, with dropout; validation is measured at its end, without.",
         lambda: learning_curves(history, best_epoch),
     )
-    winner = None if material is None else material.winner
+    winner = source.winner
     if winner is None or material is None:
         return
     names = material.data.class_names
