@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,10 @@ from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.report.console import console
 from fmnist_sweep.tracking import open_registry
-from fmnist_sweep.tracking.registry import MlflowRegistry, Version
+from fmnist_sweep.tracking.registered import Version
+
+if TYPE_CHECKING:
+    from fmnist_sweep.tracking.registry import MlflowRegistry
 
 _SHOWN = 3
 _MIDDLE = 127.5

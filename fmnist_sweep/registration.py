@@ -6,6 +6,7 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fmnist_sweep import environment
 from fmnist_sweep.best_models import best_model_files
@@ -15,10 +16,13 @@ from fmnist_sweep.files import digest_of
 from fmnist_sweep.provenance import serving_requirements
 from fmnist_sweep.search.state import SweepState, Trial
 from fmnist_sweep.tracking import open_registry
-from fmnist_sweep.tracking.registry import WEIGHTS_TAG, MlflowRegistry, Version, Winner
+from fmnist_sweep.tracking.registered import WEIGHTS_TAG, Version, Winner
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.preparation import Prepared
 from fmnist_sweep.training.rung import evaluate_saved
+
+if TYPE_CHECKING:
+    from fmnist_sweep.tracking.registry import MlflowRegistry
 
 _ACCURACY, _SPLIT, _DATA = "test_accuracy", "split.sha256", "data.sha256"
 _CLASSES = "classes.sha256"

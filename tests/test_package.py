@@ -163,3 +163,12 @@ def test_every_public_name_is_there() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'run_sweeps'"):
         _ = fmnist_sweep.run_sweeps
+
+
+def test_mlflow_and_optuna_are_imported_where_they_are_used() -> None:
+    # MLflow after its settings were made, which it reads when it is imported.
+    code = (
+        "import sys, fmnist_sweep.launch, fmnist_sweep.prediction, fmnist_sweep.single;"
+        "print(sorted({'mlflow', 'optuna'} & {*sys.modules}))"
+    )
+    assert run([sys.executable, "-c", code], ROOT).stdout.strip() == "[]"

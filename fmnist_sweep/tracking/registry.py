@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
@@ -19,46 +17,18 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-from numpy.typing import NDArray
 
 from fmnist_sweep.tracking import served_model_file
 from fmnist_sweep.tracking.mlflow_calls import one_line_errors, quiet_logging, quoted
+from fmnist_sweep.tracking.registered import (
+    CHAMPION,
+    WEIGHTS_TAG,
+    Classifier,
+    Version,
+    Winner,
+)
 
-CHAMPION = "champion"
-WEIGHTS_TAG = "best_weights.sha256"
 _NETWORK = "best.keras"
-
-
-@dataclass(frozen=True, eq=False)
-class Winner:
-    """A network to be registered.
-
-    Attributes:
-        network: its `.keras` file; takes float images in 0..1.
-        image_shape: (height, width, channels).
-        class_names: in the order of its answers.
-        example: one raw image, uint8 (height, width, channels).
-        requirements: what pip has to install to load it.
-        tags: of the version; `WEIGHTS_TAG` among them tells one winner from another.
-        description: Markdown.
-    """
-
-    network: Path
-    image_shape: tuple[int, int, int]
-    class_names: tuple[str, ...]
-    example: NDArray[np.uint8]
-    requirements: list[str]
-    tags: Mapping[str, str]
-    description: str
-
-
-@dataclass(frozen=True)
-class Version:
-    """A version of a registered model."""
-
-    name: str
-    number: str
-    tags: Mapping[str, str]
 
 
 class MlflowRegistry:
@@ -189,15 +159,6 @@ class MlflowRegistry:
 
     def _calling(self, doing: str) -> AbstractContextManager[None]:
         return one_line_errors(doing, self._uri)
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A loaded model. `image_shape`: (height, width, channels); `predict` takes what
-    `served_model.py` says, and gives what it says."""
-
-    image_shape: tuple[int, int, int]
-    predict: Callable[[Any], Any]
 
 
 def _save(folder: Path, beside: Path, winner: Winner) -> None:

@@ -1,0 +1,55 @@
+"""What is said of registered models, without MLflow: winners, versions, loaded models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHAMPION = "champion"
+WEIGHTS_TAG = "best_weights.sha256"
+
+
+@dataclass(frozen=True, eq=False)
+class Winner:
+    """A network to be registered.
+
+    Attributes:
+        network: its `.keras` file; takes float images in 0..1.
+        image_shape: (height, width, channels).
+        class_names: in the order of its answers.
+        example: one raw image, uint8 (height, width, channels).
+        requirements: what pip has to install to load it.
+        tags: of the version; `WEIGHTS_TAG` among them tells one winner from another.
+        description: Markdown.
+    """
+
+    network: Path
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    example: NDArray[np.uint8]
+    requirements: list[str]
+    tags: Mapping[str, str]
+    description: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a registered model."""
+
+    name: str
+    number: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A loaded model. `image_shape`: (height, width, channels); `predict` takes what
+    `served_model.py` says, and gives what it says."""
+
+    image_shape: tuple[int, int, int]
+    predict: Callable[[Any], Any]
