@@ -151,7 +151,7 @@ def sweep(trials: int, tuner: str, tracking: str) -> dict[str, Any]:
     more = int(Path("mlruns/sweeps").exists())
     config = compose_config(
         [*SWEEP, *TUNERS[tuner], f"tuner={tuner}", f"tracking={tracking}",
-         f"sweep.max_trials={trials + more}"]
+         f"sweep.max_trials={trials + more}", "report=false", "tracking.registered_model=null"]
     )  # fmt: skip
     executor = Instant()
     began = time.perf_counter()
