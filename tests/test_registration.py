@@ -25,8 +25,11 @@ from mlflow.entities.model_registry import ModelVersion
 from PIL import Image
 from program import QUICK_SPACE, SHOWN, SMALL, Called, calls, environment, program
 
+from fmnist_sweep import run_sweep
 from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.data import load_dataset, make_split
+from fmnist_sweep.environment import cores
 
 NAME = "synthetic-cnn"
 SWEEP = [*SMALL, *QUICK_SPACE, *SHOWN, "report=false"]
@@ -200,3 +203,31 @@ def test_the_champion_can_be_served(store: Store, served: str) -> None:
     wanted = mlflow.pyfunc.load_model(champion.source).predict(images)
     for given, (_, row) in zip(predictions, wanted.iterrows(), strict=True):
         assert given == pytest.approx(dict(row), abs=1e-6)
+
+
+@keras.saving.register_keras_serializable(package="own")
+class Own(keras.layers.Layer):
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        return inputs * 1.0
+
+
+def with_own_code(_: RunConfig, shape: tuple[int, int, int], classes: int) -> keras.Model:
+    given = keras.Input(shape)
+    answers = keras.layers.Dense(classes, "softmax")(keras.layers.Flatten()(Own()(given)))
+    return keras.Model(given, answers)
+
+
+def test_what_nobody_else_can_load_is_not_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [*SMALL, *SHOWN, "report=false", "model=small_cnn", "train.epochs=1",
+             "+space.train.batch_size={choice: [50]}", "sweep.max_trials=1",
+             f"train.threads={cores()}"]  # fmt: skip
+    sweep = run_sweep(compose_config(given), build_model=with_own_code)
+    assert sweep.registration is None
+    assert "not registered: only its own code loads" in caplog.text
+    assert "Own" in caplog.text
+    uri = f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    assert not MlflowClient(uri, uri).search_registered_models()
+    assert len(sweep.state.official) == 1  # where that code is, it can be measured

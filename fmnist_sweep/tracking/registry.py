@@ -21,6 +21,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from numpy.typing import NDArray
 
+from fmnist_sweep.errors import RunError
 from fmnist_sweep.tracking import served_model_file
 from fmnist_sweep.tracking.mlflow_calls import one_line_errors, quiet_logging, quoted
 
@@ -133,8 +134,14 @@ class MlflowRegistry:
             tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as folder,
         ):
             fetched = self._fetch(version, "", folder)
-            with _no_advice():
-                loaded = mlflow.pyfunc.load_model(fetched)
+            try:
+                with _no_advice():
+                    loaded = mlflow.pyfunc.load_model(fetched)
+            except (KeyError, TypeError, ValueError) as error:  # what Keras raises
+                reason = str(error).strip().partition("\n")[0]
+                raise RunError(
+                    f"version {version.number} of {version.name!r} cannot be loaded: {reason}"
+                ) from error
             shape = loaded.metadata.get_input_schema().inputs[0].shape
         height, width, channels = (*shape[1:], 1)[:3]
         return Classifier((height, width, channels), loaded.predict)
