@@ -43,11 +43,11 @@ def predict(config: Config, *words: str) -> None:
     batch = np.stack([given.pixels for given in inputs])
     answers = classifier.predict(batch[..., 0] if batch.shape[-1] == 1 else batch)
     out = console()
-    out.print(
-        f"{version.name} version {version.number} (sweep {version.tags.get('sweep.name')}, "
-        f"test_accuracy {float(version.tags['test_accuracy']):.4f})",
-        soft_wrap=True,
-    )
+    # One that somebody else has registered has none of our tags.
+    told = (("sweep", "sweep.name"), ("test_accuracy", "test_accuracy"))
+    known = ", ".join(f"{name} {version.tags[tag]}" for name, tag in told if tag in version.tags)
+    of = f" ({known})" if known else ""
+    out.print(f"{version.name} version {version.number}{of}", soft_wrap=True)
     table = Table()
     for name in ("image", "class", "probability", "then", "seen as"):
         table.add_column(name, overflow="fold")

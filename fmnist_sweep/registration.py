@@ -149,7 +149,9 @@ def _crowned(
         return Registration(version, True, "it was that before")
     whose = f"version {champion.number}"
     if champion.tags.get(_CLASSES) != version.tags[_CLASSES]:
-        return Registration(version, False, f"{whose} cannot be compared: it has other classes")
+        return Registration(
+            version, False, f"{whose} cannot be compared: it has other classes, or is no sweep's"
+        )
     if all(champion.tags.get(tag) == version.tags[tag] for tag in (_DATA, _SPLIT)):
         theirs = float(champion.tags[_ACCURACY])
     else:

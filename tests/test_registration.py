@@ -205,6 +205,50 @@ def test_the_champion_can_be_served(store: Store, served: str) -> None:
         assert given == pytest.approx(dict(row), abs=1e-6)
 
 
+_KILLED = """
+import os, sys
+from fmnist_sweep.tracking import registry
+
+def killed(*_, **__):
+    os.kill(os.getpid(), 9)
+
+setattr(registry.MlflowClient, sys.argv[1], killed)
+from fmnist_sweep.app import main
+main(sys.argv[2:])
+"""
+
+
+def test_a_kill_at_any_step_leaves_one_model_in_the_end(tmp_path: Path) -> None:
+    for step in ("finalize_logged_model", "log_outputs", "create_model_version"):
+        killed = subprocess.run(
+            [sys.executable, "-c", _KILLED, step, *BAD], cwd=tmp_path, env=environment()
+        )
+        assert killed.returncode == -9, step
+    (done,) = calls(tmp_path, BAD)
+    assert "version 1, the champion" in done.out, done.err
+    store = Store(tmp_path, [done])
+    version = store.versions["bad"]
+    experiment = store.client.get_run(version.run_id).info.experiment_id
+    (model,) = store.client.search_logged_models([experiment])
+    (output,) = store.client.get_run(version.run_id).outputs.model_outputs
+    assert output.model_id == model.model_id
+    assert version.source == model.artifact_location
+    assert len(store.client.search_model_versions()) == 1
+
+
+def test_a_model_that_somebody_else_registered_is_asked_too(store: Store, tmp_path: Path) -> None:
+    Image.new("L", (12, 12)).save(tmp_path / "one.png")
+    store.client.create_registered_model("theirs")
+    made = store.client.create_model_version("theirs", store.versions["good"].source)
+    store.client.set_registered_model_alias("theirs", "champion", made.version)
+    named = "tracking.registered_model=theirs"
+    (asked,) = calls(store.folder, ["predict", str(tmp_path / "one.png"), named])
+    (sweep,) = calls(store.folder, [*BAD, named])
+    assert (asked.exit_code, sweep.exit_code) == (0, 0), asked.err + sweep.err
+    assert "theirs version 1\n" in asked.out
+    assert "not the champion" in sweep.out
+
+
 @keras.saving.register_keras_serializable(package="own")
 class Own(keras.layers.Layer):
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
