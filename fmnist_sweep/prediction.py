@@ -38,20 +38,20 @@ def predict(config: Config, *words: str) -> None:
         root=Path.cwd(),
         environment_uri=environment.tracking_uri_from_environment(),
     )
-    sweep = None if len(words) < 2 or Path(words[0]).exists() else words[0]
+    sweep = None if len(words) < 2 or Path(words[0]).is_file() else words[0]
     paths = [Path(word) for word in (words if sweep is None else words[1:])]
-    pictures = [_opened(path) for path in paths]
+    pictures = [opened(path) for path in paths]
     version = _champion(registry, config) if sweep is None else _winner(registry, sweep)
     classifier = registry.load(version)
     inputs = [fitted(picture, classifier.image_shape) for picture in pictures]
     batch = np.stack([given.pixels for given in inputs])
     answers = classifier.predict(batch[..., 0] if batch.shape[-1] == 1 else batch)
     out = console()
-    out.print(
-        f"{version.name} version {version.number} (sweep {version.tags.get('sweep.name')}, "
-        f"test_accuracy {float(version.tags['test_accuracy']):.4f})",
-        soft_wrap=True,
-    )
+    # One that somebody else has registered has none of our tags.
+    told = (("sweep", "sweep.name"), ("test_accuracy", "test_accuracy"))
+    known = ", ".join(f"{name} {version.tags[tag]}" for name, tag in told if tag in version.tags)
+    of = f" ({known})" if known else ""
+    out.print(f"{version.name} version {version.number}{of}", soft_wrap=True)
     table = Table()
     for name in ("image", "class", "probability", "then", "seen as"):
         table.add_column(name, overflow="fold")
@@ -101,7 +101,15 @@ def fitted(picture: Image.Image, shape: tuple[int, int, int]) -> Fitted:
     return Fitted(pixels, ", ".join(steps) or "it is")
 
 
-def _opened(path: Path) -> Image.Image:
+def opened(path: Path) -> Image.Image:
+    """Read a picture, turned as its camera says, with 8 bits a channel: grey, of a palette, or in
+    RGB, with or without transparency.
+
+    Raises:
+        ConfigError: it cannot be read as a picture, or is too large.
+    """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ConfigError(f"predict: {path}: is no file; allowed: [SWEEP] IMAGE...")
     try:
         with Image.open(path) as picture:
             if picture.width * picture.height > _MOST_PIXELS:
@@ -117,10 +125,17 @@ def _opened(path: Path) -> Image.Image:
 
 
 def _of_8_bits(picture: Image.Image) -> Image.Image:
-    """Return a picture of 16 bits a pixel in 8, which Pillow would cut off rather than scale."""
-    if not picture.mode.startswith("I"):
-        return picture.copy()
-    return Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
+    """Return a picture with 8 bits a channel; of more, Pillow would cut them off, not scale."""
+    if picture.mode.startswith("I"):
+        return Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
+    if picture.mode == "F":
+        values = np.nan_to_num(np.asarray(picture))
+        most = 1.0 if values.max() <= 1.0 else 255.0
+        return Image.fromarray((values.clip(0.0, most) * (255.0 / most)).astype(np.uint8))
+    return picture.copy() if picture.mode in _TAKEN_AS_THEY_ARE else picture.convert("RGB")
+
+
+_TAKEN_AS_THEY_ARE = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 
 
 def _edge(picture: Image.Image) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tempfile
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ from fmnist_sweep.tracking import open_registry
 from fmnist_sweep.tracking.registered import WEIGHTS_TAG, Version, Winner
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.preparation import Prepared
-from fmnist_sweep.training.rung import evaluate_saved
+from fmnist_sweep.training.rung import evaluate_saved, load_saved
+from fmnist_sweep.training.saved_code import foreign_code
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from fmnist_sweep.tracking.registry import MlflowRegistry
@@ -56,10 +60,11 @@ def register_winner(
 
     Returns:
         None where nothing is to be registered: no trial completed, or config and tracking do
-        without.
+        without; also, and the log is told why, where the winner's network cannot be loaded, or
+        takes code of the user's, which whoever serves it does not have.
 
     Raises:
-        RunError: MLflow cannot, or the winner's model is nowhere any more.
+        RunError: MLflow cannot.
     """
     best, name = state.best, _model_name(config, prepared)
     if name is None or run_id is None or best is None or best.result is None:
@@ -72,9 +77,10 @@ def register_winner(
     version = registry.registered(name, run_id, best.result.best_weights_sha256)
     with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place:
         if version is None:
-            version = registry.register(
-                name, run_id, _winner(config, state, best, prepared, folder, Path(place))
-            )
+            network = _network(config, state, best, folder, Path(place))
+            if network is None:
+                return None
+            version = registry.register(name, run_id, _winner(state, best, prepared, network))
         return _crowned(registry, version, prepared, Path(place))
 
 
@@ -85,14 +91,29 @@ def _model_name(config: Config, prepared: Prepared) -> str | None:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{prepared.dataset.name}-cnn").strip("-")
 
 
-def _winner(
-    config: Config, state: SweepState, best: Trial, prepared: Prepared, folder: Path, place: Path
-) -> Winner:
+def _network(
+    config: Config, state: SweepState, best: Trial, folder: Path, place: Path
+) -> Path | None:
     assert state.begun is not None  # there is a winner
     assert best.result is not None
-    network = next(best_model_files(config, state.begun, folder, best.number, place), None)
-    if network is None:
-        raise RunError(f"trial {best.number}: its best model is nowhere; it cannot be registered")
+    for path in best_model_files(config, state.begun, folder, best.number, place):
+        try:
+            load_saved(path, best.result.best_weights_sha256)
+        except RunError as error:
+            _log.warning("%s", error)
+            continue
+        code = foreign_code(path)
+        if code is None:
+            return path
+        _log.warning("trial %d: not registered: only its own code loads %s", best.number, code)
+        return None
+    _log.warning("trial %d: not registered: its best model is not to be had", best.number)
+    return None
+
+
+def _winner(state: SweepState, best: Trial, prepared: Prepared, network: Path) -> Winner:
+    assert state.begun is not None  # there is a winner
+    assert best.result is not None
     dataset, result, sweep = prepared.dataset, best.result, state.begun.name
     official = [look for look in state.official if look.trial == best.number]
     tags = {
@@ -132,7 +153,9 @@ def _crowned(
         return Registration(version, True, "it was that before")
     whose = f"version {champion.number}"
     if champion.tags.get(_CLASSES) != version.tags[_CLASSES]:
-        return Registration(version, False, f"{whose} cannot be compared: it has other classes")
+        return Registration(
+            version, False, f"{whose} cannot be compared: it has other classes, or is no sweep's"
+        )
     if all(champion.tags.get(tag) == version.tags[tag] for tag in (_DATA, _SPLIT)):
         theirs = float(champion.tags[_ACCURACY])
     else:

@@ -40,6 +40,7 @@ from fmnist_sweep.tracking.outbox import OnTrouble, Outbox, keep_quiet, sending
 from fmnist_sweep.tracking.sweep_log import SweepLog
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.preparation import epochs_of
+from fmnist_sweep.training.saved_code import foreign_code
 from fmnist_sweep.training.train import ModelBuilder
 
 _log = logging.getLogger(__name__)
@@ -242,7 +243,10 @@ def _model_files(
     """Yield where a trial's best model is to be had: in the sweep's folder, in MLflow, or, the log
     is told, by training it again."""
     assert state.begun is not None  # there are trials
-    yield from best_model_files(config, state.begun, sweep, number, folders.of(number))
+    for path in best_model_files(config, state.begun, sweep, number, folders.of(number)):
+        yield path
+        if foreign_code(path) is not None:
+            return  # what could not be loaded could not be loaded again
     _log.warning("trial %d: its best model is nowhere any more: trained again", number)
     trial = state.trials[number]
     base = apply_overrides(config.run, trial.overrides)

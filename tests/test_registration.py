@@ -25,8 +25,11 @@ from mlflow.entities.model_registry import ModelVersion
 from PIL import Image
 from program import QUICK_SPACE, SHOWN, SMALL, Called, calls, environment, program
 
+from fmnist_sweep import run_sweep
 from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.data import load_dataset, make_split
+from fmnist_sweep.environment import cores
 
 NAME = "synthetic-cnn"
 SWEEP = [*SMALL, *QUICK_SPACE, *SHOWN, "report=false"]
@@ -200,3 +203,75 @@ def test_the_champion_can_be_served(store: Store, served: str) -> None:
     wanted = mlflow.pyfunc.load_model(champion.source).predict(images)
     for given, (_, row) in zip(predictions, wanted.iterrows(), strict=True):
         assert given == pytest.approx(dict(row), abs=1e-6)
+
+
+_KILLED = """
+import os, sys
+from fmnist_sweep.tracking import registry
+
+def killed(*_, **__):
+    os.kill(os.getpid(), 9)
+
+setattr(registry.MlflowClient, sys.argv[1], killed)
+from fmnist_sweep.app import main
+main(sys.argv[2:])
+"""
+
+
+def test_a_kill_at_any_step_leaves_one_model_in_the_end(tmp_path: Path) -> None:
+    for step in ("finalize_logged_model", "log_outputs", "create_model_version"):
+        killed = subprocess.run(
+            [sys.executable, "-c", _KILLED, step, *BAD], cwd=tmp_path, env=environment()
+        )
+        assert killed.returncode == -9, step
+    (done,) = calls(tmp_path, BAD)
+    assert "version 1, the champion" in done.out, done.err
+    store = Store(tmp_path, [done])
+    version = store.versions["bad"]
+    experiment = store.client.get_run(version.run_id).info.experiment_id
+    (model,) = store.client.search_logged_models([experiment])
+    (output,) = store.client.get_run(version.run_id).outputs.model_outputs
+    assert output.model_id == model.model_id
+    assert version.source == model.artifact_location
+    assert len(store.client.search_model_versions()) == 1
+
+
+def test_a_model_that_somebody_else_registered_is_asked_too(store: Store, tmp_path: Path) -> None:
+    Image.new("L", (12, 12)).save(tmp_path / "one.png")
+    store.client.create_registered_model("theirs")
+    made = store.client.create_model_version("theirs", store.versions["good"].source)
+    store.client.set_registered_model_alias("theirs", "champion", made.version)
+    named = "tracking.registered_model=theirs"
+    (asked,) = calls(store.folder, ["predict", str(tmp_path / "one.png"), named])
+    (sweep,) = calls(store.folder, [*BAD, named])
+    assert (asked.exit_code, sweep.exit_code) == (0, 0), asked.err + sweep.err
+    assert "theirs version 1\n" in asked.out
+    assert "not the champion" in sweep.out
+
+
+@keras.saving.register_keras_serializable(package="own")
+class Own(keras.layers.Layer):
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        return inputs * 1.0
+
+
+def with_own_code(_: RunConfig, shape: tuple[int, int, int], classes: int) -> keras.Model:
+    given = keras.Input(shape)
+    answers = keras.layers.Dense(classes, "softmax")(keras.layers.Flatten()(Own()(given)))
+    return keras.Model(given, answers)
+
+
+def test_what_nobody_else_can_load_is_not_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [*SMALL, *SHOWN, "report=false", "model=small_cnn", "train.epochs=1",
+             "+space.train.batch_size={choice: [50]}", "sweep.max_trials=1",
+             f"train.threads={cores()}"]  # fmt: skip
+    sweep = run_sweep(compose_config(given), build_model=with_own_code)
+    assert sweep.registration is None
+    assert "not registered: only its own code loads" in caplog.text
+    assert "Own" in caplog.text
+    uri = f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    assert not MlflowClient(uri, uri).search_registered_models()
+    assert len(sweep.state.official) == 1  # where that code is, it can be measured

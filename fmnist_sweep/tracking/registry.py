@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
+from fmnist_sweep.errors import RunError
 from fmnist_sweep.tracking import served_model_file
 from fmnist_sweep.tracking.mlflow_calls import one_line_errors, quiet_logging, quoted
 from fmnist_sweep.tracking.registered import (
@@ -103,16 +104,29 @@ class MlflowRegistry:
             tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as folder,
         ):
             fetched = self._fetch(version, "", folder)
-            with _no_advice():
-                loaded = mlflow.pyfunc.load_model(fetched)
+            try:
+                with _no_advice():
+                    loaded = mlflow.pyfunc.load_model(fetched)
+            except (KeyError, TypeError, ValueError) as error:  # what Keras raises
+                reason = str(error).strip().partition("\n")[0]
+                raise RunError(
+                    f"version {version.number} of {version.name!r} cannot be loaded: {reason}"
+                ) from error
             shape = loaded.metadata.get_input_schema().inputs[0].shape
         height, width, channels = (*shape[1:], 1)[:3]
         return Classifier((height, width, channels), loaded.predict)
 
     def _log(self, name: str, run_id: str, winner: Winner) -> LoggedModel:
         run = self._client.get_run(run_id)
-        experiment = run.info.experiment_id
-        self._drop_halves(experiment, run_id)
+        model = self._left_by_a_kill(run.info.experiment_id, name, run_id, winner)
+        if model is None:
+            model = self._saved(run.info.experiment_id, name, run_id, winner)
+        outputs = run.outputs.model_outputs if run.outputs is not None else []
+        if model.model_id not in {output.model_id for output in outputs}:
+            self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        return model
+
+    def _saved(self, experiment: str, name: str, run_id: str, winner: Winner) -> LoggedModel:
         with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place:
             folder = Path(place) / "model"
             _save(folder, Path(place), winner)
@@ -121,7 +135,6 @@ class MlflowRegistry:
             )
             self._client.log_model_artifacts(model.model_id, str(folder))
         self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-        self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         return model
 
     def _source(self, model: LoggedModel) -> str:
@@ -138,12 +151,19 @@ class MlflowRegistry:
         )
         return fetched
 
-    def _drop_halves(self, experiment: str, run_id: str) -> None:
-        """Delete what a kill left half-made."""
+    def _left_by_a_kill(
+        self, experiment: str, name: str, run_id: str, winner: Winner
+    ) -> LoggedModel | None:
+        """Delete what a kill left half-made, and return what it left whole but not registered."""
+        found = None
         condition = f"source_run_id = {quoted(run_id)}"
         for model in self._client.search_logged_models([experiment], condition):
             if model.status != LoggedModelStatus.READY:
                 self._client.delete_logged_model(model.model_id)
+            elif (model.name, model.tags.get(WEIGHTS_TAG)) == (name, winner.tags[WEIGHTS_TAG]):
+                files = self._client.list_logged_model_artifacts(model.model_id)
+                found = model if any(file.path == "MLmodel" for file in files) else found
+        return found
 
     def _create(self, name: str) -> None:
         try:
