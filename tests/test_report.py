@@ -16,7 +16,12 @@ from program import QUICK_SPACE, SHOWN, SMALL, calls
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.report.comparison_page import comparison_page
-from fmnist_sweep.report.material import DataMaterial, Material, WinnerMaterial
+from fmnist_sweep.report.material import (
+    MATERIAL_FILE,
+    DataMaterial,
+    Material,
+    WinnerMaterial,
+)
 from fmnist_sweep.report.page import report_page
 from fmnist_sweep.report.source import ReportSource, source_in
 from fmnist_sweep.report.sweep_pictures import pictures_of
@@ -250,3 +255,24 @@ def test_material_is_what_was_written() -> None:
     sure = read.winner.probabilities[wrong, answers[wrong]]
     assert (np.diff(sure) <= 0).all()
     assert len(wrong) == 24
+
+
+def test_damaged_material_is_named_with_what_helps(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "mlruns", tmp_path / "mlruns")
+    material_of_mine = tmp_path / "mlruns" / "sweeps" / "mine" / MATERIAL_FILE
+    material_of_mine.write_bytes(material_of_mine.read_bytes()[:500])
+    damaged, again, mended = calls(tmp_path, ["report", "mine"], SWEEP, ["report", "mine"])
+    assert (damaged.exit_code, again.exit_code, mended.exit_code) == (1, 0, 0), again.err
+    assert damaged.err.startswith("error: report: sweep mine: material.npz cannot be read: ")
+    assert "given again, writes it anew" in damaged.err
+    assert damaged.err.count("\n") == 1
+
+
+def test_a_place_that_reports_cannot_go_to_is_refused_before_anything(tmp_path: Path) -> None:
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns" / "reports").touch()
+    refused, without = calls(tmp_path, SWEEP, [*SWEEP, "report=false"])
+    assert refused.exit_code == 2
+    assert "mlruns/reports: cannot be written" in refused.err
+    assert not (tmp_path / "mlruns" / "sweeps" / "mine" / "trials").exists()
+    assert without.exit_code == 0, without.err
