@@ -235,6 +235,14 @@ def test_answers_of_an_earlier_winner_are_not_shown_as_the_winners(tmp_path: Pat
     assert "+best=" not in page.text
 
 
+def test_a_sweep_from_python_is_not_said_to_be_resumed_by_a_command(tmp_path: Path) -> None:
+    source = sources(tmp_path, 1)
+    begun = replace(source.begun, command="python -m fmnist_sweep")
+    page = Page(report_page(replace(source, begun=begun), [], []))
+    assert "run_sweep(config)" in page.text
+    assert "run_sweep" not in Page(report_page(source, [], [])).text
+
+
 def test_sweeps_of_different_objectives_are_not_compared(tmp_path: Path) -> None:
     one, other = sources(tmp_path, 3), sources(tmp_path, 4, name="second")
     assert "made-up" in comparison_page([one, other])
