@@ -16,7 +16,7 @@ from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.report.console import console
 from fmnist_sweep.tracking import open_registry
-from fmnist_sweep.tracking.registered import Version
+from fmnist_sweep.tracking.registered import WEIGHTS_TAG, Version
 
 if TYPE_CHECKING:
     from fmnist_sweep.tracking.registry import MlflowRegistry
@@ -47,10 +47,10 @@ def predict(config: Config, *words: str) -> None:
     batch = np.stack([given.pixels for given in inputs])
     answers = classifier.predict(batch[..., 0] if batch.shape[-1] == 1 else batch)
     out = console()
-    # One that somebody else has registered has none of our tags.
-    told = (("sweep", "sweep.name"), ("test_accuracy", "test_accuracy"))
-    known = ", ".join(f"{name} {version.tags[tag]}" for name, tag in told if tag in version.tags)
-    of = f" ({known})" if known else ""
+    of = ""
+    if WEIGHTS_TAG in version.tags:  # one that somebody else has registered has none of our tags
+        accuracy = float(version.tags["test_accuracy"])
+        of = f" (sweep {version.tags['sweep.name']}, test_accuracy {accuracy:.4f})"
     out.print(f"{version.name} version {version.number}{of}", soft_wrap=True)
     table = Table()
     for name in ("image", "class", "probability", "then", "seen as"):

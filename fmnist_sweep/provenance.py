@@ -69,6 +69,12 @@ def command(overrides: tuple[str, ...]) -> str:
     return shlex.join(["python", "-m", "fmnist_sweep", *overrides])
 
 
+def was_typed(line: str) -> bool:
+    """Whether a recorded command was given on a command line; where `run_sweep` was called from
+    Python, no words follow the program's."""
+    return len(shlex.split(line)) > 3
+
+
 def recorded_command(overrides: tuple[str, ...]) -> str:
     """Return that command as it may be kept: without secrets of the environment."""
     return command(tuple(map(environment.without_secrets, overrides)))

@@ -122,7 +122,8 @@ def _tracked(
     watch: _Watch,
     on_trouble: OnTrouble,
 ) -> Sweep:
-    check_writable(Path.cwd(), "mlruns/sweeps", "mlruns/artifacts", "experiments/best")
+    folders = ["mlruns/sweeps", "mlruns/artifacts", "experiments/best"]
+    check_writable(Path.cwd(), *folders, *(["mlruns/reports"] if plan.config.report else []))
     tracker = open_tracker(
         plan.config.tracking,
         root=Path.cwd(),

@@ -16,7 +16,12 @@ from program import QUICK_SPACE, SHOWN, SMALL, calls
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.report.comparison_page import comparison_page
-from fmnist_sweep.report.material import DataMaterial, Material, WinnerMaterial
+from fmnist_sweep.report.material import (
+    MATERIAL_FILE,
+    DataMaterial,
+    Material,
+    WinnerMaterial,
+)
 from fmnist_sweep.report.page import report_page
 from fmnist_sweep.report.source import ReportSource, source_in
 from fmnist_sweep.report.sweep_pictures import pictures_of
@@ -230,6 +235,14 @@ def test_answers_of_an_earlier_winner_are_not_shown_as_the_winners(tmp_path: Pat
     assert "+best=" not in page.text
 
 
+def test_a_sweep_from_python_is_not_said_to_be_resumed_by_a_command(tmp_path: Path) -> None:
+    source = sources(tmp_path, 1)
+    begun = replace(source.begun, command="python -m fmnist_sweep")
+    page = Page(report_page(replace(source, begun=begun), [], []))
+    assert "run_sweep(config)" in page.text
+    assert "run_sweep" not in Page(report_page(source, [], [])).text
+
+
 def test_sweeps_of_different_objectives_are_not_compared(tmp_path: Path) -> None:
     one, other = sources(tmp_path, 3), sources(tmp_path, 4, name="second")
     assert "made-up" in comparison_page([one, other])
@@ -250,3 +263,24 @@ def test_material_is_what_was_written() -> None:
     sure = read.winner.probabilities[wrong, answers[wrong]]
     assert (np.diff(sure) <= 0).all()
     assert len(wrong) == 24
+
+
+def test_damaged_material_is_named_with_what_helps(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "mlruns", tmp_path / "mlruns")
+    material_of_mine = tmp_path / "mlruns" / "sweeps" / "mine" / MATERIAL_FILE
+    material_of_mine.write_bytes(material_of_mine.read_bytes()[:500])
+    damaged, again, mended = calls(tmp_path, ["report", "mine"], SWEEP, ["report", "mine"])
+    assert (damaged.exit_code, again.exit_code, mended.exit_code) == (1, 0, 0), again.err
+    assert damaged.err.startswith("error: report: sweep mine: material.npz cannot be read: ")
+    assert "given again, writes it anew" in damaged.err
+    assert damaged.err.count("\n") == 1
+
+
+def test_a_place_that_reports_cannot_go_to_is_refused_before_anything(tmp_path: Path) -> None:
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns" / "reports").touch()
+    refused, without = calls(tmp_path, SWEEP, [*SWEEP, "report=false"])
+    assert refused.exit_code == 2
+    assert "mlruns/reports: cannot be written" in refused.err
+    assert not (tmp_path / "mlruns" / "sweeps" / "mine" / "trials").exists()
+    assert without.exit_code == 0, without.err

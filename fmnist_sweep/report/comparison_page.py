@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.provenance import command
+from fmnist_sweep.provenance import command, was_typed
 from fmnist_sweep.report.page import render
 from fmnist_sweep.report.source import ReportSource
 from fmnist_sweep.report.sweep_pictures import comparison_pictures
@@ -32,7 +32,11 @@ def comparison_page(sources: Sequence[ReportSource]) -> str:
         "sweeps": [_row(source) for source in sources],
         "pictures": comparison_pictures(sources),
         "next_commands": [
-            *((f"Go on with {source.name}", source.begun.command) for source in sources),
+            *(
+                (f"Go on with {source.name}", source.begun.command)
+                for source in sources
+                if was_typed(source.begun.command)
+            ),
             ("Make this page again", f"{command(())} report {' '.join(names)}"),
         ],
     }

@@ -12,7 +12,7 @@ import jinja2
 
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.record_schema import Environment
-from fmnist_sweep.provenance import command, package_version
+from fmnist_sweep.provenance import command, package_version, was_typed
 from fmnist_sweep.report.material import DataMaterial
 from fmnist_sweep.report.source import ReportSource
 from fmnist_sweep.report.words import (
@@ -167,7 +167,10 @@ def _figures(state: SweepState) -> list[tuple[str, str]]:
 
 
 def _commands(source: ReportSource) -> list[tuple[str, str]]:
-    found = [("Resume it, or go on with larger budgets", source.begun.command)]
+    line = source.begun.command
+    if not was_typed(line):
+        line = "run_sweep(config)  # from Python, as it was begun"
+    found = [("Resume it, or go on with larger budgets", line)]
     exported = None if source.material is None else source.material.best_name
     if exported is not None and not source.is_behind:
         found += [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmnist_sweep.config.schema import Objective
-from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.report.material import MATERIAL_FILE, Material, WinnerMaterial
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
 from fmnist_sweep.search.records import Begun
@@ -62,13 +62,22 @@ def source_in(folder: Path) -> ReportSource | None:
     if not journal.records or not isinstance(begun := journal.records[0], Begun):
         return None
     objective = Objective.model_validate(begun.identity["objective"])
-    material = folder / MATERIAL_FILE
     return ReportSource(
-        begun,
-        journal,
-        SweepState.after(journal, objective),
-        Material.from_bytes(material.read_bytes()) if material.exists() else None,
+        begun, journal, SweepState.after(journal, objective), _material(folder, begun.name)
     )
+
+
+def _material(folder: Path, name: str) -> Material | None:
+    path = folder / MATERIAL_FILE
+    if not path.exists():
+        return None
+    try:
+        return Material.from_bytes(path.read_bytes())
+    except RunError as error:
+        raise RunError(
+            f"report: sweep {name}: {error}; its command, given again, writes it anew, and without "
+            "that file the report is made without data and answers"
+        ) from error
 
 
 def source_of_run(reader: MlflowReader, run: SeenRun) -> ReportSource:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import SweepConfig
 from fmnist_sweep.files import canonical_json
-from fmnist_sweep.provenance import command
+from fmnist_sweep.provenance import command, was_typed
 from fmnist_sweep.search.budget import continued
 from fmnist_sweep.search.records import Begun
 from fmnist_sweep.search.state import SweepState, Trial
@@ -120,7 +119,7 @@ def _figures(trial: Trial) -> list[str]:
 
 
 def _commands(about: Described, state: SweepState, begun: Begun) -> list[str]:
-    if len(shlex.split(begun.command)) <= 3:  # nothing was typed: `run_sweep` was called
+    if not was_typed(begun.command):
         how = "Begun from Python: `run_sweep(config)`, called again, resumes it."
     else:
         how = f"### Begun with\n\n{_code(begun.command)}\n\nThe same command resumes it."
