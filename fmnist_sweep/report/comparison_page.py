@@ -9,7 +9,7 @@ from fmnist_sweep.provenance import command, was_typed
 from fmnist_sweep.report.page import render
 from fmnist_sweep.report.source import ReportSource
 from fmnist_sweep.report.sweep_pictures import comparison_pictures
-from fmnist_sweep.report.words import minutes_in_words, plain
+from fmnist_sweep.report.words import plain, time_in_words
 
 _NONE = "-"
 
@@ -62,7 +62,7 @@ def _row(source: ReportSource) -> dict[str, object]:
         "trials": len(state.trials),
         "failed": len(state.failed_trials),
         "epochs": state.epochs_total,
-        "time": minutes_in_words(state.rung_seconds),
+        "time": time_in_words(state.rung_seconds),
         "score": _NONE if best is None else f"{best.score:.4f}",
         "test_accuracy": _NONE if result is None else f"{result.test_accuracy:.4f}",
         "official": f"{state.official[-1].accuracy:.4f}" if state.official else _NONE,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from fmnist_sweep.config.schema import Config
-from fmnist_sweep.files import canonical_json
+from fmnist_sweep.report.words import overrides_in_words, plain, short_path
 from fmnist_sweep.search.leaderboard import cannot_be_told_apart, searched_paths, stopped_words
 from fmnist_sweep.search.records import (
     Asked,
@@ -87,7 +86,7 @@ class SweepProgress:
     def _asked(self, record: Asked, state: SweepState) -> str:
         epochs = f"epochs {record.first_epoch + 1}-{record.last_epoch}"
         what = "promoted: " if record.rung > 0 else ""
-        values = values_in_words(record.overrides)
+        values = overrides_in_words(record.overrides)
         return f"trial {record.trial} ({what}{epochs}; {self._spent(state)}) {values}"
 
     def _spent(self, state: SweepState) -> str:
@@ -141,7 +140,9 @@ def leaderboard_table(state: SweepState, most: int = 20, *, width: int = _WIDEST
             _score(trial, ranking[0]),
             *_numbers(trial)[: 1 + len(costs)],
             ", ".join(
-                f"{_short(p)}={_plain(trial.overrides[p])}" for p in paths if p in trial.overrides
+                f"{short_path(p)}={plain(trial.overrides[p])}"
+                for p in paths
+                if p in trial.overrides
             ),
         )
     return table
@@ -183,23 +184,6 @@ def _numbers(trial: Trial) -> list[str]:
         str(result.last_epoch),
         f"{result.train_seconds:.1f}",
     ]
-
-
-def values_in_words(overrides: Mapping[str, Any]) -> str:
-    """Return a trial's searched values in a line, their paths shortened."""
-    return ", ".join(f"{_short(path)}={_plain(value)}" for path, value in overrides.items())
-
-
-def _short(path: str) -> str:
-    """Shorten a path: the group is clear from the rest, and blocks are numbered."""
-    short = path.removeprefix("model.").removeprefix("train.")
-    return short.replace("conv_blocks.", "conv").replace("fc_layers.", "fc")
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    return value if isinstance(value, str) else canonical_json(value)
 
 
 def print_commands(out: Console, commands: Mapping[str, str]) -> None:

@@ -15,8 +15,9 @@ from rich.text import Text
 
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
-from fmnist_sweep.report.console import SweepProgress, epoch_line, values_in_words
+from fmnist_sweep.report.console import SweepProgress, epoch_line
 from fmnist_sweep.report.live_view import Running, View, lines_of
+from fmnist_sweep.report.words import overrides_in_words
 from fmnist_sweep.search.executor import Rung
 from fmnist_sweep.search.leaderboard import stopped_words
 from fmnist_sweep.search.records import (
@@ -121,7 +122,7 @@ class LiveSweep:
     def _print_ended(self, record: Told, state: SweepState) -> None:
         trial = state.trials[record.trial]
         result, line = record.result, Text(f"trial {record.trial}  ")
-        values = values_in_words(trial.overrides)
+        values = overrides_in_words(trial.overrides)
         if result is None or record.score is None:  # whatever the width, the whole reason
             line.append(f"failed: {record.reason}", "red").append(f"  {values}", "dim")
             self._out.print(line, soft_wrap=True)
@@ -176,11 +177,11 @@ class LiveSweep:
             yield Running(
                 f"trial {asked.trial}",
                 f"{asked.first_epoch + 1}-{asked.last_epoch}{promoted}",
-                values_in_words(asked.overrides),
+                overrides_in_words(asked.overrides),
                 self._searching.get(asked.trial),
             )
         for (number, seed), far in self._confirming.items():
-            values = values_in_words(self._state.trials[number].overrides)
+            values = overrides_in_words(self._state.trials[number].overrides)
             yield Running(f"trial {number}, seed {seed}", f"1-{far.last_epoch}", values, far)
 
 

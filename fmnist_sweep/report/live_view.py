@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from fmnist_sweep.config.messages import counted
+from fmnist_sweep.report.words import time_in_words
 from fmnist_sweep.training.progress import StepProgress
 
 _WIDE = 120
@@ -62,17 +62,6 @@ def lines_of(view: View, width: int, *, unicode: bool) -> Iterator[Text]:
                 yield _cut(Text(f"{'':<{label}}  {running.values}", "dim"), width)
     if len(view.running) > _MOST_RUNNING:
         yield Text(f"{'':<{label}}  and {len(view.running) - _MOST_RUNNING} more", "dim")
-
-
-def time_in_words(seconds: float) -> str:
-    """Return a time as one would say it: "40 s", "12 min", "3 h 20 min"."""
-    if seconds < 99.5:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    hours, rest = divmod(round(minutes, -1), 60)
-    return f"{hours} h {rest} min" if hours < 48 and rest else counted(hours, "hour")
 
 
 def _budget_line(view: View, label: int, gauge: _Gauge) -> Text:

@@ -16,10 +16,9 @@ from fmnist_sweep.provenance import command, package_version, was_typed
 from fmnist_sweep.report.material import DataMaterial
 from fmnist_sweep.report.source import ReportSource
 from fmnist_sweep.report.words import (
-    conditions_in_words,
-    minutes_in_words,
     overrides_in_words,
     plain,
+    time_in_words,
 )
 from fmnist_sweep.search.identity import space_of
 from fmnist_sweep.search.leaderboard import stopped_words
@@ -91,7 +90,7 @@ def report_page(
         if material is None
         else {"name": material.data.name, "facts": _data(material.data)},
         "space": [
-            {"path": leaf.path, "domain": str(leaf.domain), "where": conditions_in_words(leaf)}
+            {"path": leaf.path, "domain": str(leaf.domain), "where": leaf.where}
             for leaf in space.leaves
         ],
         "variants": [
@@ -161,7 +160,7 @@ def _figures(state: SweepState) -> list[tuple[str, str]]:
     figures += [
         (f"trials{failed}", f"{len(state.trials):,}"),
         ("epochs in all", f"{state.epochs_total:,}"),
-        ("in training", minutes_in_words(state.rung_seconds)),
+        ("in training", time_in_words(state.rung_seconds)),
     ]
     return figures
 

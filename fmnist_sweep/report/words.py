@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from fmnist_sweep.config.messages import counted
 from fmnist_sweep.files import canonical_json
-from fmnist_sweep.space.space import Leaf
 
 
 def overrides_in_words(overrides: Mapping[str, Any]) -> str:
@@ -28,16 +28,12 @@ def plain(value: Any) -> str:
     return value if isinstance(value, str) else canonical_json(value)
 
 
-def conditions_in_words(leaf: Leaf) -> str:
-    """Return when a leaf exists; empty where it always does."""
-    return " and ".join(
-        f"{condition.path} is {' or '.join(map(plain, condition.values))}"
-        for condition in leaf.conditions
-    )
-
-
-def minutes_in_words(seconds: float) -> str:
-    """Return a time as one reads it: `48 s`, `16.2 min`, `3.4 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def time_in_words(seconds: float) -> str:
+    """Return a time as one would say it: "40 s", "12 min", "3 h 20 min"."""
+    if seconds < 99.5:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, rest = divmod(round(minutes, -1), 60)
+    return f"{hours} h {rest} min" if hours < 48 and rest else counted(hours, "hour")
