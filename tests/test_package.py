@@ -75,7 +75,11 @@ def test_the_wheel_is_what_is_imported(installed: Installed) -> None:
 def test_the_wheel_holds_the_package_its_configs_and_nothing_else(installed: Installed) -> None:
     with zipfile.ZipFile(installed.wheel) as archive:
         names = {Path(name) for name in archive.namelist()}
-    modules = {path.relative_to(ROOT) for path in (ROOT / "fmnist_sweep").rglob("*.py")}
+    modules = {
+        path.relative_to(ROOT)
+        for kind in ("*.py", "templates/*.css", "templates/*.j2")
+        for path in (ROOT / "fmnist_sweep").rglob(kind)
+    }
     configs = {Path("fmnist_sweep/conf") / path for path in SHIPPED}
     meta = {name for name in names if name.parts[0].endswith(".dist-info")}
     assert names - meta == modules | configs | {Path("fmnist_sweep/py.typed")}

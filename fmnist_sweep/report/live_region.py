@@ -37,9 +37,16 @@ def live_region(
         transient=True,
         redirect_stderr=False,
     )
-    with _Above(out) if stderr else _nothing(), live:
-        out.show_cursor(True)
-        yield
+    # What is printed while rich takes the lines away would stand below them, and one of them stay.
+    printing = threading.Lock()
+    with _Above(out, printing) if stderr else _nothing():
+        live.start()
+        try:
+            out.show_cursor(True)
+            yield
+        finally:
+            with printing:
+                live.stop()
 
 
 class _Lines:
@@ -64,8 +71,9 @@ class _Above:
     so it is the file descriptor that is led here, not only `sys.stderr`.
     """
 
-    def __init__(self, out: Console) -> None:
+    def __init__(self, out: Console, printing: threading.Lock) -> None:
         self._out = out
+        self._printing = printing
         self._over = threading.Event()
 
     def __enter__(self) -> None:
@@ -102,4 +110,5 @@ class _Above:
 
     def _say(self, whole: list[bytes]) -> None:
         for line in whole:
-            self._out.print(Text(line.decode(errors="replace")), soft_wrap=True)
+            with self._printing:
+                self._out.print(Text(line.decode(errors="replace")), soft_wrap=True)
