@@ -36,6 +36,8 @@ QUIET = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+CURVES_DRAWN = """() => [...document.querySelectorAll('.js-plotly-plot')].every(
+    chart => chart.querySelectorAll('.point').length > 20)"""
 PATIENCE = 120_000  # milliseconds
 ANSI = {
     "default": "#d7dde4", "green": "#63c174", "cyan": "#4cc2d6", "red": "#e5534b",
@@ -93,7 +95,7 @@ def photograph_ui(browser: Browser, sweep: str) -> None:
         page.set_viewport_size({"width": 1500, "height": 900})
         page.goto(links["learning curves"])
         page.locator(".js-plotly-plot").nth(3).wait_for()
-        page.wait_for_load_state("networkidle")
+        page.wait_for_function(CURVES_DRAWN)
         keep("ui_curves.png", undisturbed(page))
         page.close()
 
