@@ -30,7 +30,7 @@ sys.path.insert(0, str(DOCS.parent / "tests"))
 from terminal import InTerminal  # noqa: E402 - the tests' own pseudo-terminal
 
 PICTURES, CNN = DOCS / "pictures", DOCS / "cnn"
-COLUMNS, ROWS = 110, 22
+COLUMNS, ROWS = 118, 22
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -145,11 +145,10 @@ def photograph_console(browser: Browser) -> None:
     screen.set_mode(pyte.modes.LNM)
     stream = pyte.Stream(screen)
     chosen = ""
-    for piece in re.split(r"(?<=\n)", ran.written):
-        stream.feed(piece)
-        text = "\n".join(screen.display)
-        # A trial that was promoted, with others above it, and the bars drawn whole.
-        if "promoted" in text and "epoch 3 of" in text and "best so far" in text:
+    for frame in re.split(r"(?=\r\x1b\[2K)", ran.written):
+        stream.feed(frame)
+        # In a trial that is not the first, some way into its training.
+        if "epoch 2 of 1-3" in "\n".join(screen.display):
             chosen = as_html(screen)
     if not chosen:
         sys.exit("make_pictures: the display never showed what is to be photographed")

@@ -287,7 +287,7 @@ class SweepLog:
         metrics = {
             "trials": float(len(state.trials)),
             "epochs": float(state.epochs_total),
-            "search_minutes": state.rung_seconds / 60,
+            "search_minutes": round(state.rung_seconds / 60, 2),
         }
         best = state.best
         if best is not None and best.result is not None:
