@@ -56,7 +56,7 @@ def pictures_of(source: ReportSource) -> tuple[list[Picture], list[str]]:
         name, title = "importances", "What mattered"
         caption = (
             f"Share of the differences in {found.metric} after epoch {found.epoch} that each "
-            f"searched value explains by itself or with others (fANOVA, Hutter et al. 2014, over "
+            f"searched value explains by itself (fANOVA, Hutter et al. 2014, on the ranks of "
             f"{found.trials} trials). It tells of this space and these trials only."
         )
         drawn = _drawn("search", (name, title, caption, lambda: picture_of_importances(found)))
