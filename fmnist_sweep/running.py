@@ -211,12 +211,17 @@ def _run(
         custom = own.build_model is not None or own.data
         best_file = None if custom else _export(plan, state)
         if config.report:
+            assert state.begun is not None  # `loop.record(_begun(...))`
+            begun = state.begun
             gather(
                 plan.folder,
                 prepared,
                 state.best,
                 None if best_file is None else best_file.stem,
-                lambda number: _model_files(config, state, executor, folders, plan.folder, number),
+                # Where there is one: a report is not worth training the winner again.
+                lambda number: best_model_files(
+                    config, begun, plan.folder, number, folders.of(number)
+                ),
             )
         if state.ended is None:
             loop.record(Ended(reason, at=time.time()))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,8 @@ def test_killed_at_drawn_moments_it_ends_as_if_it_never_was(
         tmp_path / "whole",
     )
     assert report.kills
+
+
+def test_each_place_exists() -> None:
+    for module, name in PLACES.values():
+        attrgetter(name)(import_module(module))

@@ -51,7 +51,7 @@ PLACES = {
     "metrics": ("fmnist_sweep.tracking.mlflow_tracker", "MlflowTracker._log"),
     "artifact": ("fmnist_sweep.tracking.mlflow_tracker", "MlflowTracker.file"),
     "end of a run": ("fmnist_sweep.tracking.mlflow_tracker", "MlflowTracker.end"),
-    "confirmation": ("fmnist_sweep.search.finish", "_confirmation"),
+    "confirmation": ("fmnist_sweep.search.finish", "_confirmed"),
     "official test": ("fmnist_sweep.search.finish", "evaluate_saved"),
     "export": ("fmnist_sweep.running", "write_best_file"),
     "tidying up": ("fmnist_sweep.search.trial_folders", "TrialFolders.clear"),
