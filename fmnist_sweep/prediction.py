@@ -13,10 +13,11 @@ from rich.table import Table
 
 from fmnist_sweep import environment
 from fmnist_sweep.config.schema import Config
+from fmnist_sweep.data import fashion_mnist
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.report.console import console
 from fmnist_sweep.tracking import open_registry
-from fmnist_sweep.tracking.registered import WEIGHTS_TAG, Version
+from fmnist_sweep.tracking.registered import AUTO, WEIGHTS_TAG, Version, model_name
 
 if TYPE_CHECKING:
     from fmnist_sweep.tracking.registry import MlflowRegistry
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _SHOWN = 3
 _MIDDLE = 127.5
 _MOST_PIXELS = 100_000_000
+_FAINT = 24  # what is darker is no part of what a picture shows
+_TAKEN_AS_THEY_ARE = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 
 
 def predict(config: Config, *words: str) -> None:
@@ -135,9 +138,6 @@ def _of_8_bits(picture: Image.Image) -> Image.Image:
     return picture.copy() if picture.mode in _TAKEN_AS_THEY_ARE else picture.convert("RGB")
 
 
-_TAKEN_AS_THEY_ARE = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
-
-
 def _edge(picture: Image.Image) -> float:
     """Return the mean of the outermost pixels, 0 to 255."""
     pixels = np.asarray(picture)
@@ -152,9 +152,6 @@ def _cut(picture: Image.Image) -> Image.Image:
     return picture if box is None else picture.crop(box)
 
 
-_FAINT = 24
-
-
 def _centred(picture: Image.Image, width: int, height: int) -> Image.Image:
     scale = min(width / picture.width, height / picture.height)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
@@ -165,8 +162,7 @@ def _centred(picture: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def _champion(registry: MlflowRegistry, config: Config) -> Version:
-    wanted = config.tracking.registered_model
-    name = "fashion-mnist-cnn" if wanted in (None, "auto") else str(wanted)
+    name = model_name(config.tracking.registered_model or AUTO, fashion_mnist.NAME)
     champion = registry.champion(name)
     if champion is None:
         there = ", ".join(registry.names()) or "none"

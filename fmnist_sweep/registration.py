@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from fmnist_sweep.files import digest_of
 from fmnist_sweep.provenance import serving_requirements
 from fmnist_sweep.search.state import SweepState, Trial
 from fmnist_sweep.tracking import open_registry
-from fmnist_sweep.tracking.registered import WEIGHTS_TAG, Version, Winner
+from fmnist_sweep.tracking.registered import WEIGHTS_TAG, Version, Winner, model_name
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.preparation import Prepared
 from fmnist_sweep.training.rung import evaluate_saved, load_saved
@@ -66,9 +65,10 @@ def register_winner(
     Raises:
         RunError: MLflow cannot.
     """
-    best, name = state.best, _model_name(config, prepared)
-    if name is None or run_id is None or best is None or best.result is None:
+    best, wanted = state.best, config.tracking.registered_model
+    if wanted is None or run_id is None or best is None or best.result is None:
         return None
+    name = model_name(wanted, prepared.dataset.name)
     registry = open_registry(
         config.tracking,
         root=Path.cwd(),
@@ -82,13 +82,6 @@ def register_winner(
                 return None
             version = registry.register(name, run_id, _winner(state, best, prepared, network))
         return _crowned(registry, version, prepared, Path(place))
-
-
-def _model_name(config: Config, prepared: Prepared) -> str | None:
-    wanted = config.tracking.registered_model
-    if not config.tracking.enabled or wanted != "auto":
-        return wanted if config.tracking.enabled else None
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{prepared.dataset.name}-cnn").strip("-")
 
 
 def _network(

@@ -96,7 +96,9 @@ def clean(config: Config, name: str, sure: str | None = None) -> None:
         artifacts = cleaner.artifact_bytes(runs)
         shown = "on the server" if artifacts is None else _megabytes(artifacts)
         out.print(f"{counted(len(runs), 'run')} in MLflow, their artifacts: {shown}")
-    out.print(f"{folder.relative_to(Path.cwd())}: {_megabytes(size_of(folder))}")
+    report = folder_in(Path.cwd() / "mlruns" / "reports", name)
+    for place in (folder, *([report] if report.is_dir() else [])):
+        out.print(f"{place.relative_to(Path.cwd())}: {_megabytes(size_of(place))}")
     if sure is None:
         print_commands(out, {"delete it": f"{command(())} clean {name} yes"})
         return
@@ -104,7 +106,7 @@ def clean(config: Config, name: str, sure: str | None = None) -> None:
         if cleaner is not None:
             cleaner.delete(runs)
         shutil.rmtree(folder)
-        shutil.rmtree(folder_in(Path.cwd() / "mlruns" / "reports", name), ignore_errors=True)
+        shutil.rmtree(report, ignore_errors=True)
     freed = cleaner is None or cleaner.frees_space
     out.print("deleted" if freed else "deleted here; `mlflow gc` on the server frees it")
     out.print("exported configs in experiments/best and registered models are left as they are")

@@ -15,6 +15,7 @@ from fmnist_sweep.data.dataset import FASHION_MNIST_CLASSES, Dataset
 from fmnist_sweep.environment import keras_home
 from fmnist_sweep.errors import DataError
 
+NAME = "fashion-mnist"
 TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"
 TEST_IMAGES = "t10k-images-idx3-ubyte"
@@ -123,7 +124,7 @@ def _idx(array: NDArray[np.uint8]) -> bytes:
 
 def _dataset(contents: dict[str, bytes], source: str) -> Dataset:
     return Dataset(
-        name="fashion-mnist",
+        name=NAME,
         source=source,
         images=_images(contents[TRAIN_IMAGES]),
         labels=_labels(contents[TRAIN_LABELS]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,13 @@ from numpy.typing import NDArray
 
 CHAMPION = "champion"
 WEIGHTS_TAG = "best_weights.sha256"
+AUTO = "auto"
+"""`tracking.registered_model` where the data give the name."""
+
+
+def model_name(wanted: str, data: str) -> str:
+    """Return the name of a registered model: that which is wanted, or by the data's."""
+    return wanted if wanted != AUTO else re.sub(r"[^A-Za-z0-9_-]+", "-", f"{data}-cnn").strip("-")
 
 
 @dataclass(frozen=True, eq=False)
