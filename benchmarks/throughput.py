@@ -103,6 +103,7 @@ def compare_accuracy(network: str) -> None:
         for way, measured in found.items():
             (told,) = train(way, with_train(config, seed=seed), None)
             measured.append(100 * told["test_accuracy"])
+            say(f"  {way!s:28} seed {seed}: {measured[-1]:.2f} %")
     for way, measured in found.items():
         mean, spread = statistics.mean(measured), statistics.stdev(measured)
         apart = mean - statistics.mean(found[BARE])
