@@ -157,7 +157,7 @@ def _conclude(sweep: Sweep, composition: Composition) -> None:
         look = state.official[-1]
         out.print(f"official_test_accuracy {look.accuracy:.4f} (look {len(state.official)})")
     _say_registered(out, sweep)
-    on = continued(recorded_command(composition.overrides), sweep.config.sweep)
+    on = continued(recorded_command(composition.overrides), sweep.config.sweep, ended)
     commands = {} if on is None else {"go on": on}
     if sweep.best_file is not None:
         commands = {"reproduce": command((f"+best={sweep.best_file.stem}",)), **commands}

@@ -100,12 +100,14 @@ def check_failures(config: Config, state: SweepState) -> str | None:
     return None
 
 
-def continued(typed: str, sweep: SweepConfig) -> str | None:
+def continued(typed: str, sweep: SweepConfig, reason: str) -> str | None:
     """Return the command that goes on with a finished sweep, each of its budgets doubled.
 
-    `typed` is the command that began it. None where that had no words of its own, as from Python,
-    or the sweep has no budget.
+    `typed` is the command that began it, `reason` why it ended. None where the command had no words
+    of its own, as from Python, or no budget ended the sweep: a larger one would not let it go on.
     """
+    if not reason.startswith("sweep."):  # a budget's reason begins with its key
+        return None
     words = shlex.split(typed)[3:]
     doubled: dict[str, str] = {}
     if sweep.max_epochs_total is not None:

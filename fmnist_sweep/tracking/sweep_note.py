@@ -126,7 +126,7 @@ def _commands(about: Described, state: SweepState, begun: Begun) -> list[str]:
     parts = [how]
     if state.ended is None:
         return parts
-    on = continued(begun.command, about.sweep)
+    on = continued(begun.command, about.sweep, state.ended.reason)
     if on is not None:
         parts.append(f"To go on from its end:\n\n{_code(on)}")
     if about.exports and state.best is not None:
