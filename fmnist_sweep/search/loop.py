@@ -85,15 +85,10 @@ class SweepLoop:
         self._observer = observer
         # Trials between two rungs, and the oracle's id of the latest: their files are kept.
         self._between: dict[int, str | None] = {}
-        self._oracle = SearchOracle(
-            config.tuner,
-            space,
-            config.sweep.objective,
-            epochs_of(self._base),
-            why_infeasible,
-            self._found_infeasible,
-        )
-        self._replay()
+        self._why_infeasible = why_infeasible
+        self._oracle = self._fed_oracle()
+        self._proposed_in_vain = False
+        self._look_between()
 
     def record(self, record: Record) -> None:
         """Put a record on disk, then let it count."""
@@ -116,8 +111,8 @@ class SweepLoop:
         running: dict[Future[RungOutcome], Asked] = {}
         for left_open in list(self._state.open_asks.values()):
             running[self._submit(left_open)] = left_open
-        reason: str | None = None
         while True:
+            reason: str | None = None
             while reason is None and len(running) < self._executor.workers:
                 self._stop_past_failure_rate()
                 asked = why_spent(self._config, self._state) or self._next_rung()
@@ -132,6 +127,7 @@ class SweepLoop:
             if not running:
                 assert reason is not None  # an oracle waits only for what is running
                 return reason
+            # What runs may end early, or be promoted: then there may be something to do again.
             done = self._executor.wait(running)
             for future in sorted(done, key=lambda future: running[future].ask):
                 self._tell(running.pop(future), future.result())
@@ -165,9 +161,11 @@ class SweepLoop:
                 first_epoch=answer.first_epoch,
                 last_epoch=answer.last_epoch,
             )
-        return self._affordable(
+        affordable = self._affordable(
             replace(asked, oracle_id=answer.oracle_id, values=answer.values, at=time.time())
         )
+        self._proposed_in_vain = isinstance(affordable, str)
+        return affordable
 
     def _first_rung(self, overrides: dict[str, Any], last_epoch: int | None) -> Asked:
         """Return a new trial's first rung; `last_epoch` None: the whole training."""
@@ -247,7 +245,10 @@ class SweepLoop:
                 at=time.time(),
             )
         )
-        if asked.oracle_id is not None:
+        if self._proposed_in_vain:
+            # The oracle counts on a rung that the journal does not have, so neither would a resume.
+            self._oracle, self._proposed_in_vain = self._fed_oracle(), False
+        elif asked.oracle_id is not None:
             self._oracle.tell(asked.oracle_id, score)
         self._between[asked.trial] = asked.oracle_id
         self._settle()
@@ -267,21 +268,26 @@ class SweepLoop:
     def _found_infeasible(self, values: dict[str, Any], reason: str) -> None:
         self.record(FoundInfeasible(values, reason, at=time.time()))
 
-    def _replay(self) -> None:
-        """Bring the fresh oracle to where the journal ends."""
+    def _fed_oracle(self) -> SearchOracle:
+        """Return an oracle that stands where the journal ends."""
+        oracle = SearchOracle(
+            self._config.tuner,
+            self._space,
+            self._config.sweep.objective,
+            self._epochs_of(self._base),
+            self._why_infeasible,
+            self._found_infeasible,
+        )
+        oracle.replay(self._journal.records)
+        return oracle
+
+    def _look_between(self) -> None:
+        """Find the trials whose latest rung has ended."""
         for record in self._journal.records:
-            match record:
-                case FoundInfeasible():
-                    self._oracle.replay_infeasible(record.values)
-                case Asked():
-                    self._between.pop(record.trial, None)
-                    if record.oracle_id is not None and record.values is not None:
-                        self._oracle.replay_ask(record.ask, record.oracle_id, record.values)
-                case Told():
-                    asked = self._state.asks[record.ask]
-                    self._between[record.trial] = asked.oracle_id
-                    if asked.oracle_id is not None:
-                        self._oracle.tell(asked.oracle_id, record.score)
+            if isinstance(record, Asked):
+                self._between.pop(record.trial, None)
+            elif isinstance(record, Told):
+                self._between[record.trial] = self._state.asks[record.ask].oracle_id
         self._settle()
 
 

@@ -7,7 +7,7 @@ stood. Each ask draws from (seed, number of the ask) alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from fmnist_sweep.errors import SweepStopped
 from fmnist_sweep.files import canonical_json
 from fmnist_sweep.search.oracle.encoding import all_points, decode, draw, to_hyperparameters
 from fmnist_sweep.search.oracle.oracles import make_oracle
+from fmnist_sweep.search.records import Asked, FoundInfeasible, Record, Told
 from fmnist_sweep.space.space import Space
 
 _MOST_DRAWS = 10_000
@@ -102,6 +103,24 @@ class SearchOracle:
             trial.status = "FAILED"
             self._oracle.end_trial(trial)
 
+    def replay(self, records: Iterable[Record]) -> None:
+        """Take in a journal's records, which brings a fresh oracle to where they end.
+
+        Raises:
+            SweepStopped: this oracle would have proposed another rung.
+        """
+        of_ask: dict[int, str | None] = {}
+        for record in records:
+            match record:
+                case FoundInfeasible():
+                    self._tried.add(self._key(record.values))  # not to be drawn again
+                case Asked(oracle_id=oracle_id, values=values):
+                    of_ask[record.ask] = oracle_id
+                    if oracle_id is not None and values is not None:
+                        self.replay_ask(record.ask, oracle_id, values)
+                case Told(ask=ask) if (oracle_id := of_ask[ask]) is not None:
+                    self.tell(oracle_id, record.score)
+
     def replay_ask(self, number: int, oracle_id: str, values: Mapping[str, Any]) -> None:
         """Take in a recorded ask.
 
@@ -121,10 +140,6 @@ class SearchOracle:
                 f"ask {number} of the journal is not what tuner {self._tuner.name} asks now; "
                 "was the sweep begun with another version of Keras Tuner?"
             )
-
-    def replay_infeasible(self, values: Mapping[str, Any]) -> None:
-        """Take in a recorded infeasible proposal: it is not to be drawn again."""
-        self._tried.add(self._key(values))
 
     def tell(self, oracle_id: str, score: float | None) -> None:
         """Report a rung's score, None where it failed."""
