@@ -10,6 +10,7 @@ import pytest
 from search_fakes import (
     ENVIRONMENT,
     InstantExecutor,
+    LateExecutor,
     config_with,
     prepared,
     run,
@@ -182,6 +183,16 @@ def test_max_minutes_are_those_spent_in_rungs_and_ends_between_rungs(tmp_path: P
     # A resume has spent what the journal says.
     again = run(sweep(sweep__max_minutes=1.0), tmp_path, slow)
     assert len(again.state.trials) == 3
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_several_workers_have_the_minutes_each(workers: int, tmp_path: Path) -> None:
+    slow = LateExecutor(seconds=25.0, workers=workers)
+    end = run(sweep(sweep__max_minutes=1.0), tmp_path, slow)
+    assert end.reason == "sweep.max_minutes=1 is used up"
+    assert end.state.rung_seconds >= 60.0 * workers
+    least = -(-60 * workers // 25)
+    assert least <= len(end.state.trials) < least + workers
 
 
 def test_the_first_budget_that_is_used_up_ends_the_sweep(tmp_path: Path) -> None:

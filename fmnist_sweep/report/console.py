@@ -96,7 +96,8 @@ class SweepProgress:
         if sweep.max_trials:
             parts.append(f"{len(state.trials)} of {sweep.max_trials} trials")
         if sweep.max_minutes:
-            parts.append(f"{state.rung_seconds / 60:.1f} of {sweep.max_minutes:g} min")
+            minutes = state.rung_seconds / 60 / self._config.executor.workers
+            parts.append(f"{minutes:.1f} of {sweep.max_minutes:g} min")
         return "so far " + ", ".join(parts)
 
     def _told(self, record: Told, state: SweepState) -> str:

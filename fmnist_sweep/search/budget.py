@@ -48,10 +48,10 @@ def _shortest_rung(epochs: int, factor: int) -> int:
     return math.ceil(epochs / share)
 
 
-def why_spent(config: Config, state: SweepState) -> str | None:
-    """Say which budget is used up, or None."""
+def why_spent(config: Config, state: SweepState, workers: int) -> str | None:
+    """Say which budget is used up, or None. The minutes are those of each of so many workers."""
     minutes = config.sweep.max_minutes
-    if minutes is not None and state.rung_seconds >= 60 * minutes:
+    if minutes is not None and state.rung_seconds >= 60 * minutes * workers:
         return f"sweep.max_minutes={minutes:g} is used up"
     total = config.sweep.max_epochs_total
     if total is not None and state.epochs_total >= total:

@@ -115,7 +115,8 @@ class SweepLoop:
             reason: str | None = None
             while reason is None and len(running) < self._executor.workers:
                 self._stop_past_failure_rate()
-                asked = why_spent(self._config, self._state) or self._next_rung()
+                spent = why_spent(self._config, self._state, self._executor.workers)
+                asked = spent or self._next_rung()
                 if isinstance(asked, Waiting):
                     break
                 if isinstance(asked, str):

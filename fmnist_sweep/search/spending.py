@@ -46,8 +46,9 @@ def spending(config: Config, state: SweepState, running: Mapping[int, RunningEpo
         words = f"{state.epochs_total} of {sweep.max_epochs_total} epochs, {all_of_them}"
         budgets.append((epochs / sweep.max_epochs_total, words))
     if sweep.max_minutes is not None:
-        words = f"{seconds / 60:.1f} of {sweep.max_minutes:g} min, {all_of_them}"
-        budgets.append((seconds / 60 / sweep.max_minutes, words))
+        minutes = seconds / 60 / config.executor.workers
+        words = f"{minutes:.1f} of {sweep.max_minutes:g} min, {all_of_them}"
+        budgets.append((minutes / sweep.max_minutes, words))
     if not budgets:
         words = f"{all_of_them}, {counted(state.epochs_total, 'epoch')}"
         return Spending(words, share=None, seconds_left=None)
