@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import keras
@@ -197,6 +197,7 @@ def test_a_sweep_in_processes_that_is_killed_and_interrupted_ends_as_one_in_line
     done = program(inline, *[word for word in ARGUMENTS if word != "executor=processes"])
     assert done.returncode == 0, done.stderr
     of_the_kill: set[Path] = set()
+    socket_folders: list[Path] = []
     for number, epochs in ((signal.SIGKILL, 2), (signal.SIGINT, 5), (signal.SIGTERM, 8)):
         with subprocess.Popen(
             [sys.executable, "-m", "fmnist_sweep", *ARGUMENTS], cwd=stopped, env=environment(),
@@ -204,6 +205,7 @@ def test_a_sweep_in_processes_that_is_killed_and_interrupted_ends_as_one_in_line
         ) as running:  # fmt: skip
             wait_until(lambda epochs=epochs: told_epochs(stopped) >= epochs)
             of_the_group = members(running.pid)
+            socket_folder = socket_folder_of(running.pid)
             if number == signal.SIGINT:
                 os.killpg(running.pid, number)  # as a terminal's Ctrl-C
             else:
@@ -214,6 +216,8 @@ def test_a_sweep_in_processes_that_is_killed_and_interrupted_ends_as_one_in_line
         wait_until(lambda pids=of_the_group: not any(is_running(pid) for pid in pids))
         left = {path.name for path in sweep_folder(stopped).iterdir()}
         half_made = set(sweep_folder(stopped).rglob(".*"))
+        assert socket_folder.exists() is (number == signal.SIGKILL)
+        socket_folders.append(socket_folder)
         if number == signal.SIGKILL:
             of_the_kill = half_made  # gone when the next writer of that file comes by
         else:
@@ -222,6 +226,7 @@ def test_a_sweep_in_processes_that_is_killed_and_interrupted_ends_as_one_in_line
     done = program(stopped, *ARGUMENTS)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^trial \d: val_accuracy", done.stdout, re.MULTILINE)
+    assert not any(folder.exists() for folder in socket_folders)
     # Which trial ends first is chance; what each of them gives is not, nor who wins.
     by_trial = [leaderboard(folder).set_index("trial").sort_index() for folder in (inline, stopped)]
     assert by_trial[0].equals(by_trial[1])
@@ -256,6 +261,16 @@ def members(group: int) -> list[int]:
         if int(fields[2]) == group:
             found.append(int(path.parent.name))
     return found
+
+
+def socket_folder_of(process: int) -> Path:
+    """Where that owner listens: it holds the folder open, which is its lock."""
+    opened: set[Path] = set()
+    for link in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            opened.add(link.readlink())
+    [folder] = [place for place in opened if place.name.startswith("fmnist-socket-")]
+    return folder
 
 
 def told_epochs(folder: Path) -> int:

@@ -18,6 +18,7 @@ from fmnist_sweep.search.executor import (
     Rung,
     Train,
 )
+from fmnist_sweep.search.socket_folder import remove_abandoned
 from fmnist_sweep.training.batches import TrainingData
 from fmnist_sweep.training.preparation import Prepared
 from fmnist_sweep.training.results import RunResult
@@ -57,6 +58,7 @@ def open_executor(
     is; without it nobody looks at steps."""
     shared = sweep / "data"
     shutil.rmtree(shared, ignore_errors=True)  # a killed one's
+    remove_abandoned()
     if not isinstance(config.executor, ProcessesConfig):
         every_steps = config.tracking.every_steps
         yield InlineExecutor(trainer(prepared.data, build_model, every_steps, on_step))

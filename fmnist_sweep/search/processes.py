@@ -6,25 +6,15 @@ import itertools
 import logging
 import os
 import queue
-import secrets
-import shutil
 import signal
-import tempfile
-import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import AuthenticationError, resource_tracker
-from multiprocessing.connection import (
-    Client,
-    Connection,
-    Listener,
-    answer_challenge,
-    deliver_challenge,
-)
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from loky import BrokenProcessPool, ProcessPoolExecutor
@@ -32,7 +22,9 @@ from loky import wait as wait_for
 
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.search import worker
+from fmnist_sweep.search.calls import Calls
 from fmnist_sweep.search.executor import OnEpoch, OnRungStep, Rung, RungOutcome
+from fmnist_sweep.search.socket_folder import socket_folder
 from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord
 
@@ -48,11 +40,12 @@ def worker_processes(
 ) -> Iterator[ProcessExecutor]:
     """Have an executor whose workers end with the block: at once where it is interrupted, each
     between two steps."""
-    executor = ProcessExecutor(workers, retries, job, on_step)
-    try:
-        yield executor
-    finally:
-        executor.close()
+    with socket_folder() as folder:
+        executor = ProcessExecutor(workers, retries, job, folder, on_step)
+        try:
+            yield executor
+        finally:
+            executor.close()
 
 
 @dataclass(eq=False)
@@ -88,30 +81,27 @@ class ProcessExecutor:
         workers: how many.
         retries: how often a rung is tried again whose worker died.
         job: what they train.
+        folder: of this executor's alone, for its socket.
         on_step: hears of steps, where the job has the workers tell of them.
     """
 
     def __init__(
-        self, workers: int, retries: int, job: worker.Job, on_step: OnRungStep | None = None
+        self,
+        workers: int,
+        retries: int,
+        job: worker.Job,
+        folder: Path,
+        on_step: OnRungStep | None = None,
     ) -> None:
         self.workers = workers
         self._retries = retries
         self._job = job
         self._on_step = on_step
-        self._key = secrets.token_bytes(32)
-        # A socket's path may not be long, which that of the usual folder for such things may be.
-        short = Path("/tmp")
-        self._folder = Path(
-            tempfile.mkdtemp(prefix="fmnist-", dir=short if short.exists() else None)
-        )
-        self._listener = Listener(str(self._folder / "socket"), backlog=64)
-        self._closing = False
         self._tickets = itertools.count()
         self._happened: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._waiting: deque[_Task] = deque()
         self._slots = [_Slot(number) for number in range(workers)]
-        self._welcoming = threading.Thread(target=self._welcome, daemon=True)
-        self._welcoming.start()
+        self._calls = Calls(folder, self._hear)
 
     def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
         """Start the rung in a free worker, or have it wait for one."""
@@ -145,12 +135,7 @@ class ProcessExecutor:
                     with suppress(OSError):  # woken, it finds that it was asked to end
                         slot.waiting.send((slot.task.ticket, True))
         wait_for(asked, timeout=_LONGEST_END)
-        self._closing = True
-        with suppress(OSError):
-            Client(self._listener.address).close()  # wakes the thread that accepts
-        self._welcoming.join(_LONGEST_END)
-        self._listener.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._calls.close()
         for slot in self._slots:
             if slot.engine is not None:
                 slot.engine.shutdown(wait=True, kill_workers=True)
@@ -173,7 +158,7 @@ class ProcessExecutor:
 
     def _engine(self, slot: _Slot) -> ProcessPoolExecutor:
         if slot.engine is None:
-            address = worker.Address(self._listener.address, self._key, slot.number)
+            address = self._calls.address_of(slot.number)
             slot.engine = ProcessPoolExecutor(
                 1, initializer=worker.start, initargs=(self._job, address), env=_ENVIRONMENT
             )
@@ -214,36 +199,25 @@ class ProcessExecutor:
                 "executor=inline does without them"
             )
 
-    def _welcome(self) -> None:
-        """Take in the workers' calls, each with a thread that hears it."""
-        while not self._closing:
-            try:
-                connection = self._listener.accept()
-            except OSError:  # whoever called is gone already
-                continue
-            threading.Thread(target=self._hear, args=(connection,), daemon=True).start()
-
     def _hear(self, connection: Connection) -> None:
-        with suppress(EOFError, OSError, AuthenticationError):
-            deliver_challenge(connection, self._key)
-            answer_challenge(connection, self._key)
-            number, process = connection.recv()
-            slot = self._slots[number]
-            slot.process = process
-            while True:
-                told = connection.recv()
-                if told == worker.READY:
-                    slot.is_ready = True
-                    continue
-                if isinstance(told, worker.CannotStart):
-                    self._happened.put(_raising(told))
-                    continue
-                ticket, what = told
-                if isinstance(what, StepProgress):
-                    self._happened.put(partial(self._step_told, slot, ticket, what))
-                else:
-                    slot.waiting = connection
-                    self._happened.put(_answering(slot, connection, ticket, what))
+        """Hear a worker out, on a thread of its own."""
+        number, process = connection.recv()
+        slot = self._slots[number]
+        slot.process = process
+        while True:
+            told = connection.recv()
+            if told == worker.READY:
+                slot.is_ready = True
+                continue
+            if isinstance(told, worker.CannotStart):
+                self._happened.put(_raising(told))
+                continue
+            ticket, what = told
+            if isinstance(what, StepProgress):
+                self._happened.put(partial(self._step_told, slot, ticket, what))
+            else:
+                slot.waiting = connection
+                self._happened.put(_answering(slot, connection, ticket, what))
 
     def _step_told(self, slot: _Slot, ticket: int, progress: StepProgress) -> None:
         task = slot.task
