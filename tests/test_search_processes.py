@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -141,8 +142,51 @@ def test_what_a_rung_may_come_to(tmp_path: Path) -> None:
     assert stopped.result.last_epoch == 2
     assert failed.reason is not None
     assert "not finite" in failed.reason
-    assert died.reason == "its worker process died 2 times; was there memory enough?"
-    assert len(tried) == 2
+    assert died.reason == (
+        "its worker process died 2 times without a new epoch; was there memory enough?"
+    )
+    assert tried == [1, 1]
+
+
+def test_a_worker_that_dies_before_it_can_train_costs_its_rung_nothing(tmp_path: Path) -> None:
+    with workers(tmp_path, retries=0) as executor:
+        with killed_while_starting(executor, 2) as killed:
+            first = come(executor, rung_in(tmp_path / "starting"))
+        assert len(killed) == 2
+        # Stopped, it cannot begin the rung that it is given before it is killed.
+        idle = process_of(executor._slots[0].process)
+        os.kill(idle, signal.SIGSTOP)
+        future = executor.submit(rung_in(tmp_path / "idle"), quietly)
+        os.kill(idle, signal.SIGKILL)
+        with killed_while_starting(executor, 2, but=idle) as killed:  # with the first two: four
+            executor.wait([future])
+        assert len(killed) == 2
+    assert first.result is not None
+    assert timeless(future.result().result) == timeless(first.result)
+
+
+def test_workers_that_die_before_they_can_train_end_the_sweep(tmp_path: Path) -> None:
+    with (
+        workers(tmp_path, retries=9) as executor,
+        killed_while_starting(executor, 3),
+        pytest.raises(RunError, match="die before they can train, 3 in a row; executor=inline"),
+    ):
+        come(executor, rung_in(tmp_path / "trial"))
+
+
+def test_deaths_count_from_the_last_epoch_that_a_rung_came_to(tmp_path: Path) -> None:
+    killed: list[int] = []
+    with workers(tmp_path, retries=1) as executor:
+
+        def kill_once_an_epoch(record: EpochRecord) -> bool:
+            if record.epoch not in killed:
+                killed.append(record.epoch)
+                os.kill(process_of(executor._slots[0].process), signal.SIGKILL)
+            return False
+
+        came = come(executor, rung_in(tmp_path / "trial"), kill_once_an_epoch)
+    assert killed == [1, 2, 3], "one more than there are retries, and one more"
+    assert timeless(came.result) == timeless(here(rung_in(tmp_path / "here"))[0])
 
 
 def test_a_full_disk_is_not_the_trial_s_fault(tmp_path: Path) -> None:
@@ -235,6 +279,31 @@ def test_a_sweep_in_processes_that_is_killed_and_interrupted_ends_as_one_in_line
         assert mine.info.status == theirs.info.status == "FINISHED"
     left = {path.name for path in sweep_folder(stopped).iterdir()}
     assert left == {"best.yaml", "config.json", "journal.jsonl", "lock"}
+
+
+@contextmanager
+def killed_while_starting(
+    executor: ProcessExecutor, times: int, but: int | None = None
+) -> Iterator[list[int]]:
+    """Kill the next workers, that many, before they are ready. `but`: one that is already there."""
+    [slot] = executor._slots
+    killed: list[int] = []
+    is_over = threading.Event()
+
+    def kill() -> None:
+        while len(killed) < times and not is_over.wait(0.005):
+            process = slot.process
+            if process not in (None, but, *killed):
+                killed.append(process_of(process))
+                os.kill(killed[-1], signal.SIGKILL)
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    try:
+        yield killed
+    finally:
+        is_over.set()
+        killing.join()
 
 
 def process_of(number: int | None) -> int:

@@ -206,7 +206,7 @@ class InlineConfig(Strict):
 
 class ProcessesConfig(Strict):
     """Rungs run in `workers` processes, which share the threads. One whose process dies is tried
-    again, at most `retries` times."""
+    again, at most `retries` times without a new epoch."""
 
     name: Literal["processes"]
     workers: PositiveInt

@@ -30,6 +30,7 @@ from fmnist_sweep.training.results import EpochRecord
 
 _log = logging.getLogger(__name__)
 _LONGEST_END = 5.0  # seconds until a worker that was asked to end is killed
+_MOST_FALSE_STARTS = 3  # deaths in a row, in one worker's place, before it could train
 # loky ends a worker that has grown by 300 MB since its first rung: a larger network is no leak.
 _ENVIRONMENT = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}
 
@@ -53,19 +54,24 @@ class _Task:
     rung: Rung
     on_epoch: OnEpoch
     future: Future[RungOutcome] = field(default_factory=Future)
-    tries: int = 0
+    epoch: int = 0  # the last one known to be on disk
+    deaths: int = 0  # of workers that trained it, since that epoch
     ticket: int = -1
 
 
 @dataclass(eq=False)
 class _Slot:
     """A worker's place. Each has an engine of its own: loky's ends all the processes of an engine
-    when one of them dies. `waiting` is the connection of a worker that waits for an answer."""
+    when one of them dies. `waiting` is the connection of a worker that waits for an answer;
+    `was_idle`: whether it could train before its rung came; `begun`: the latest rung's ticket."""
 
     number: int
     engine: ProcessPoolExecutor | None = None
     process: int | None = None
     is_ready: bool = False
+    was_idle: bool = False
+    begun: int = -1
+    false_starts: int = 0
     task: _Task | None = None
     ends: Future[RungOutcome] | None = None
     waiting: Connection | None = None
@@ -79,7 +85,7 @@ class ProcessExecutor:
 
     Args:
         workers: how many.
-        retries: how often a rung is tried again whose worker died.
+        retries: how often a rung is tried again whose worker died, without a new epoch.
         job: what they train.
         folder: of this executor's alone, for its socket.
         on_step: hears of steps, where the job has the workers tell of them.
@@ -105,7 +111,7 @@ class ProcessExecutor:
 
     def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
         """Start the rung in a free worker, or have it wait for one."""
-        task = _Task(rung, on_epoch)
+        task = _Task(rung, on_epoch, epoch=rung.first_epoch)
         self._waiting.append(task)
         self._start_waiting()
         return task.future
@@ -153,7 +159,7 @@ class ProcessExecutor:
             except BrokenProcessPool:  # it died between two rungs
                 self._let_go(slot)
                 ends = self._engine(slot).submit(worker.train, task.rung, task.ticket)
-        slot.task, slot.ends = task, ends
+        slot.task, slot.ends, slot.was_idle = task, ends, slot.is_ready
         ends.add_done_callback(lambda ended: self._happened.put(lambda: self._ended(slot, ended)))
 
     def _engine(self, slot: _Slot) -> ProcessPoolExecutor:
@@ -176,28 +182,44 @@ class ProcessExecutor:
         error = ended.exception()
         if error is None:
             task.future.set_result(ended.result())
-        elif isinstance(error, BrokenProcessPool | KeyboardInterrupt):
-            was_ready = slot.is_ready
-            if isinstance(error, BrokenProcessPool):
-                self._let_go(slot)
-            self._try_again(task, was_ready)
+        elif isinstance(error, KeyboardInterrupt):  # somebody's SIGTERM: its process lives on
+            self._try_again(task)
+        elif isinstance(error, BrokenProcessPool):
+            self._died(slot, task)
         else:
             task.future.set_exception(error)
         self._start_waiting()
 
-    def _try_again(self, task: _Task, was_ready: bool) -> None:
-        task.tries += 1
-        if task.tries <= self._retries:
-            _log.warning("%s: its worker process died; it goes on", task.rung.folder.name)
+    def _died(self, slot: _Slot, task: _Task) -> None:
+        could_train = slot.is_ready
+        # One that was started for this rung has had to do with nothing else.
+        has_begun = slot.begun == task.ticket or not slot.was_idle
+        self._let_go(slot)
+        if could_train and has_begun:
+            self._try_again(task)
+        else:  # not this rung's fault
             self._waiting.appendleft(task)
-        elif was_ready:
-            reason = f"its worker process died {task.tries} times; was there memory enough?"
-            task.future.set_result(RungOutcome(None, reason, 0.0))
-        else:  # not this trial's fault
+            if not could_train:
+                self._false_start(slot)
+
+    def _false_start(self, slot: _Slot) -> None:
+        slot.false_starts += 1
+        if slot.false_starts == _MOST_FALSE_STARTS:
             raise RunError(
-                f"worker processes die before they can train, {task.tries} in a row; "
+                f"worker processes die before they can train, {slot.false_starts} in a row; "
                 "executor=inline does without them"
             )
+        _log.warning("a worker process died before it could train; another one is started")
+
+    def _try_again(self, task: _Task) -> None:
+        task.deaths += 1
+        if task.deaths <= self._retries:
+            _log.warning("%s: its worker process died; it goes on", task.rung.folder.name)
+            self._waiting.appendleft(task)
+        else:
+            times = f"{task.deaths} times without a new epoch"
+            reason = f"its worker process died {times}; was there memory enough?"
+            task.future.set_result(RungOutcome(None, reason, 0.0))
 
     def _hear(self, connection: Connection) -> None:
         """Hear a worker out, on a thread of its own."""
@@ -207,17 +229,26 @@ class ProcessExecutor:
         while True:
             told = connection.recv()
             if told == worker.READY:
-                slot.is_ready = True
+                self._happened.put(partial(self._became_ready, slot, process))
                 continue
             if isinstance(told, worker.CannotStart):
                 self._happened.put(_raising(told))
                 continue
             ticket, what = told
-            if isinstance(what, StepProgress):
+            if what == worker.BEGUN:
+                slot.begun = ticket
+            elif isinstance(what, StepProgress):
                 self._happened.put(partial(self._step_told, slot, ticket, what))
             else:
                 slot.waiting = connection
                 self._happened.put(_answering(slot, connection, ticket, what))
+
+    def _became_ready(self, slot: _Slot, process: int) -> None:
+        if slot.process != process:  # it has died since
+            return
+        slot.is_ready = True
+        for any_slot in self._slots:  # where one can train, others can
+            any_slot.false_starts = 0
 
     def _step_told(self, slot: _Slot, ticket: int, progress: StepProgress) -> None:
         task = slot.task
@@ -231,6 +262,8 @@ def _answering(
     def answer() -> None:
         if slot.task is None or slot.task.ticket != ticket:  # its worker has died since
             return
+        if record.epoch > slot.task.epoch:
+            slot.task.epoch, slot.task.deaths = record.epoch, 0
         stop = slot.task.on_epoch(record)
         slot.waiting = None
         with suppress(OSError):  # dead by now; the engine tells

@@ -46,6 +46,7 @@ class Address:
 
 
 READY = "ready"
+BEGUN = "begun"  # with a rung's ticket
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def train(rung: Rung, ticket: int) -> RungOutcome:
     """
     here = _worker
     assert here is not None  # `start` came first
-    here.ticket = ticket
+    here.begin(ticket)
     with terminable():
         return outcome_of(here.train, rung, lambda record: here.report(ticket, record))
 
@@ -101,6 +102,12 @@ class _Worker:
         self._connection = connection
         self._answers: queue.SimpleQueue[tuple[int, bool]] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
+
+    def begin(self, ticket: int) -> None:
+        """Tell the owner that a rung was taken up: should this process die, it died of that."""
+        self.ticket = ticket
+        with suppress(OSError):  # the owner is gone: `_listen` ends the process
+            self._connection.send((ticket, BEGUN))
 
     def report(self, ticket: int, record: EpochRecord) -> bool:
         """Tell the owner of an epoch, and wait for what it says."""
