@@ -10,6 +10,8 @@
         ├── JournalError     a journal that cannot be read; names file and line
         ├── SweepStopped     a sweep that cannot go on (too many failures, a lock held)
         ├── NotReproduced    a rerun that is not, or did not give, what was recorded
+        ├── Refused          what a tracker will not take, however often it is told
+        │   └── RunDeleted   for somebody has deleted the run
         └── NotTracked       a run that ended, and that the tracker could not be told of whole
 
 A message is one line that names the thing, the value given and what is allowed.
@@ -60,6 +62,22 @@ class SweepStopped(RunError):
 
 class NotReproduced(RunError):
     """A rerun whose data, split or config is not the recorded one, or whose result is not."""
+
+
+class Refused(RunError):
+    """What a tracker will not take, however often it is told."""
+
+
+class RunDeleted(Refused):
+    """What concerns a run that somebody has deleted from the tracker, or one below it.
+
+    Attributes:
+        key: of the deleted run.
+    """
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class NotTracked(RunError):

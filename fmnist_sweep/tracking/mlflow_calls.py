@@ -5,30 +5,36 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from fmnist_sweep.environment import without_secrets
-from fmnist_sweep.errors import RunError
+from fmnist_sweep.errors import Refused, RunError
 
 _MAX_REASON = 300
+# What MLflow says of a request that it has understood. Other codes come from servers and proxies
+# that are half away, of logins that have run out, of databases that are locked: these may pass.
+_FINAL = ("INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
 
 
 @contextmanager
 def one_line_errors(doing: str, uri: str) -> Iterator[None]:
-    """Turn what MLflow, its database or the network raise into a RunError of one line.
+    """Turn what MLflow, its database or the network raise into a RunError of one line: Refused,
+    where asking again would not help.
 
     `doing` completes "MLflow could not ...".
     """
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError, JSONDecodeError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         if len(reason) > _MAX_REASON:
             reason = f"{reason[:_MAX_REASON]}…"
         message = f"MLflow could not {doing} at {uri}: {reason}"
-        raise RunError(without_secrets(message)) from error
+        kind = Refused if getattr(error, "error_code", None) in _FINAL else RunError
+        raise kind(without_secrets(message)) from error
 
 
 def quoted(text: str) -> str:

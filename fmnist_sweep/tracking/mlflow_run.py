@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mlflow.entities import Run
+from mlflow import MlflowClient
+from mlflow.entities import LifecycleStage, Run
+from mlflow.exceptions import MlflowException
 
+from fmnist_sweep.errors import Refused, RunDeleted
+from fmnist_sweep.tracking.mlflow_calls import one_line_errors
 from fmnist_sweep.tracking.tracker import RunStatus
 
 GAP_TAG = "fmnist.gap"
@@ -37,6 +42,8 @@ class KnownRun:
     `found_open`: as above, as far as one can know of a run whose process was killed.
     """
 
+    key: str
+    name: str
     id: str
     status: RunStatus
     parent: KnownRun | None
@@ -47,13 +54,33 @@ class KnownRun:
     found_open: bool = False
 
     @classmethod
-    def found(cls, run: Run, parent: KnownRun | None) -> KnownRun:
+    def found(cls, key: str, run: Run, parent: KnownRun | None) -> KnownRun:
         """Return a run that was fetched."""
-        known = cls(run.info.run_id, RunStatus(run.info.status), parent, children_known=False)
+        info = run.info
+        status = RunStatus(info.status)
+        known = cls(key, info.run_name, info.run_id, status, parent, children_known=False)
         known.ended_ms = run.info.end_time or 0
         known.found_open = not known.status.is_final
         known.fetched(run)
         return known
+
+    def line(self) -> Iterator[KnownRun]:
+        """Yield the run, and those above it."""
+        yield self
+        if self.parent is not None:
+            yield from self.parent.line()
+
+    def active(self, client: MlflowClient) -> Run:
+        """Fetch the run; raise RunDeleted where it is deleted, or gone altogether."""
+        try:
+            run = client.get_run(self.id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # what `mlflow gc` leaves of one
+                raise
+            run = None
+        if run is None or run.info.lifecycle_stage != LifecycleStage.ACTIVE:
+            raise RunDeleted(f"run {self.name!r} was deleted in MLflow", self.key)
+        return run
 
     def fetched(self, run: Run) -> Standing:
         """Take note of what a run has that was fetched."""
@@ -67,6 +94,21 @@ class KnownRun:
             whole=not self.found_open and GAP_TAG not in run.data.tags,
         )
         return self.standing
+
+
+@contextmanager
+def telling(run: KnownRun | None, client: MlflowClient, doing: str) -> Iterator[None]:
+    """`one_line_errors` for what concerns a run: where MLflow refuses it since that run, or one
+    above it, was deleted, the error says so."""
+    try:
+        with one_line_errors(doing, client.tracking_uri):
+            yield
+    except Refused:
+        if run is not None:
+            with one_line_errors(doing, client.tracking_uri):
+                for one in run.line():
+                    one.active(client)
+        raise
 
 
 def _interned(texts: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from fmnist_sweep.errors import RunError
+from fmnist_sweep.errors import Refused
 from fmnist_sweep.tracking.mlflow_calls import one_line_errors, quiet_logging, quoted
 from fmnist_sweep.tracking.mlflow_entities import (
     KEY_TAG,
@@ -24,7 +24,7 @@ from fmnist_sweep.tracking.mlflow_entities import (
     view_tag,
 )
 from fmnist_sweep.tracking.mlflow_experiment import open_experiment
-from fmnist_sweep.tracking.mlflow_run import GAP_TAG, KnownRun, Standing
+from fmnist_sweep.tracking.mlflow_run import GAP_TAG, KnownRun, Standing, telling
 from fmnist_sweep.tracking.tracker import REASON_TAG, STOP_TAG, RunStart, RunStatus
 from fmnist_sweep.training.results import EpochRecord
 
@@ -47,8 +47,9 @@ class MlflowTracker:
     the same `end` that the replay comes to. A tag given to `tags` replaces the old value, a param
     cannot change: what may differ in a later start (a raised budget) belongs in tags.
 
-    One thread at a time. What is said of a key that was never started, and whatever MLflow cannot
-    do, raises RunError, in one line; `where` raises nothing.
+    One thread at a time. Whatever MLflow cannot do raises RunError, in one line; what it never
+    will, Refused: what is said of a key that was never started, too. What concerns a deleted run
+    raises RunDeleted; started by another tracker, that run is made anew. `where` raises nothing.
     """
 
     def __init__(self, uri: str, experiment: str, artifact_root: Path | None) -> None:
@@ -67,10 +68,12 @@ class MlflowTracker:
     def start(self, run: RunStart) -> None:
         """Create the run of that key, or attach to it and add what its start lacks."""
         parent = None if run.parent_key is None else self._parent(run.parent_key)
-        with self._calling(f"start run {run.name!r}"):
+        doing = f"start run {run.name!r}"
+        with self._telling(parent, doing):
             started = self._find(run.key, parent)
             if started is None:
                 started = self._create(run, parent)
+        with self._telling(started, doing):
             self._complete(started, run)
 
     def epoch(self, key: str, record: EpochRecord) -> None:
@@ -87,7 +90,7 @@ class MlflowTracker:
     def _log(self, key: str, entries: Sequence[tuple[str, float, int]], at: float) -> None:
         run = self._run(key)
         at_step = f" at step {entries[0][2]}" if entries else ""
-        with self._calling(f"log metrics of run {key!r}{at_step}"):
+        with self._telling(run, f"log metrics of run {key!r}{at_step}"):
             new = [entry for entry in entries if entry[2] not in self._steps(run, entry[0])]
             if not new:
                 return
@@ -106,7 +109,7 @@ class MlflowTracker:
     def tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Set tags."""
         run = self._run(key)
-        with self._calling(f"set tags of run {key!r}"):
+        with self._telling(run, f"set tags of run {key!r}"):
             standing = self._standing(run).tags
             new = {n: text for n, text in tag_texts(tags).items() if standing.get(n) != text}
             self._set_tags(run, new)
@@ -117,7 +120,9 @@ class MlflowTracker:
         """Upload a file as an artifact, into that artifact folder, replacing an older one."""
         run = self._run(key)
         if even_if_finished or run.status is not RunStatus.FINISHED:
-            with self._calling(f"store {path.name} of run {key!r}"):
+            with self._telling(run, f"store {path.name} of run {key!r}"):
+                if not path.exists():
+                    raise Refused(f"{path.name} of run {key!r} cannot be stored: {path} is gone")
                 self._client.log_artifact(run.id, str(path), folder or None)
 
     def content(self, key: str, make: Callable[[], str | bytes], name: str) -> None:
@@ -134,7 +139,7 @@ class MlflowTracker:
     def remove(self, key: str, path: str) -> None:
         """Delete an artifact; one that is not there is no error."""
         run = self._run(key)
-        with self._calling(f"delete {path} of run {key!r}"):
+        with self._telling(run, f"delete {path} of run {key!r}"):
             folder = self._client.get_run(run.id).info.artifact_uri
             repository = get_artifact_repository(folder, self._uri)
             repository.delete_artifacts(path)  # type: ignore[no-untyped-call]  # the client has none
@@ -148,7 +153,7 @@ class MlflowTracker:
             raise ValueError(f"a run cannot end as {status}")
         run = self._run(key)
         if run.status is not status or run.ended_ms < _ms(at):
-            with self._calling(f"end run {key!r} as {status}"):
+            with self._telling(run, f"end run {key!r} as {status}"):
                 if run.gap:
                     self._set_tags(run, {GAP_TAG: "true"})
                 if status is RunStatus.FINISHED and REASON_TAG in self._standing(run).tags:
@@ -169,8 +174,8 @@ class MlflowTracker:
     def is_stop_asked(self, key: str) -> bool:
         """Whether somebody has tagged the run `stop`, with any value but a no."""
         run = self._run(key)
-        with self._calling(f"read the tags of run {key!r}"):
-            value = self._client.get_run(run.id).data.tags.get(STOP_TAG)
+        with self._telling(run, f"read the tags of run {key!r}"):
+            value = run.active(self._client).data.tags.get(STOP_TAG)
         return value is not None and value.strip().lower() not in _NO
 
     def then(self, call: Callable[[], None]) -> None:
@@ -185,14 +190,14 @@ class MlflowTracker:
     def _run(self, key: str) -> KnownRun:
         run = self._runs.get(key)
         if run is None:
-            raise RunError(f"run {key!r} was never started; known: {len(self._runs)} other runs")
+            raise Refused(f"run {key!r} was never started; known: {len(self._runs)} other runs")
         return run
 
     def _parent(self, key: str) -> KnownRun:
         with self._calling(f"find the parent run {key!r}"):
             parent = self._find(key, None)
         if parent is None:
-            raise RunError(f"run {key!r} cannot be a parent: it was never started")
+            raise Refused(f"run {key!r} cannot be a parent: it was never started")
         return parent
 
     def _find(self, key: str, parent: KnownRun | None) -> KnownRun | None:
@@ -219,7 +224,7 @@ class MlflowTracker:
                 key = found.data.tags.get(KEY_TAG)
                 # The first counts, should a server have made two of one request sent twice.
                 if key is not None and key not in self._runs:
-                    self._runs[key] = KnownRun.found(found, parent)
+                    self._runs[key] = KnownRun.found(key, found, parent)
             token = page.token
             if not token:
                 return
@@ -242,7 +247,8 @@ class MlflowTracker:
             if parent is not None:
                 parent.children_known = False  # it may have been made, and its answer lost
             raise
-        run = KnownRun(created.info.run_id, RunStatus.RUNNING, parent, children_known=True)
+        started = (start.key, start.name, created.info.run_id, RunStatus.RUNNING)
+        run = KnownRun(*started, parent, children_known=True)
         run.standing = Standing(tags=tags)
         self._runs[start.key] = run
         return run
@@ -252,7 +258,7 @@ class MlflowTracker:
         params = {} if run.status is RunStatus.FINISHED else param_texts(start.params())
         for name in sorted(params.keys() & standing.params.keys()):
             if params[name] != standing.params[name]:
-                raise RunError(
+                raise Refused(
                     f"run {start.name!r} has param {name}={standing.params[name]}, now given as "
                     f"{params[name]}; MLflow's params cannot change, tags can"
                 )
@@ -299,6 +305,9 @@ class MlflowTracker:
                 history = self._client.get_metric_history(run.id, metric)
                 standing.steps[metric] = {logged.step for logged in history}
         return standing.steps[metric]
+
+    def _telling(self, run: KnownRun | None, doing: str) -> AbstractContextManager[None]:
+        return telling(run, self._client, doing)
 
     def _calling(self, doing: str) -> AbstractContextManager[None]:
         return one_line_errors(doing, self._uri)
