@@ -225,8 +225,7 @@ def _run(
             )
         if state.ended is None:
             loop.record(Ended(reason, at=time.time()))
-        untracked = None if config.tracking.enabled or state.best is None else state.best.number
-        folders.clear(but=untracked)
+        folders.clear(but=lambda: _untracked_winner(state, log))
         shutil.rmtree(plan.folder / "stop", ignore_errors=True)  # asked too late
     report = None
     if config.report:
@@ -259,6 +258,11 @@ def _model_files(
     rung = Rung(base, 0, trial.last_epoch, folders.of(number), number)
     if run_now(executor, rung).result is not None:
         yield folders.best_model(number)
+
+
+def _untracked_winner(state: SweepState, log: SweepLog) -> int | None:
+    best = state.best
+    return None if best is None or log.has_run(best.number) else best.number
 
 
 def _begun(plan: SweepPlan, overrides: tuple[str, ...]) -> Begun:

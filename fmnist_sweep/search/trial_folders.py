@@ -64,15 +64,16 @@ class TrialFolders:
         if self.of(beaten).exists():
             self._when_sent(partial(shutil.rmtree, self.of(beaten), ignore_errors=True))
 
-    def clear(self, *, but: int | None = None) -> None:
+    def clear(self, but: Callable[[], int | None]) -> None:
         """Remove all of them at the sweep's end: should it go on, a promotion is trained from the
-        start. `but`: a trial whose best model is nowhere else."""
+        start. `but` says, once the tracker has all, which trial's best model is nowhere else."""
         trials = self._sweep / "trials"
         for folder in trials.glob("*"):
             CheckpointFolder(folder).clear()
-        kept = None if but is None else self.of(but)
 
         def remove() -> None:
+            number = but()
+            kept = None if number is None else self.of(number)
             for folder in trials.glob("*"):
                 if folder != kept:
                     shutil.rmtree(folder, ignore_errors=True)

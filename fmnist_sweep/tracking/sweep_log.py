@@ -181,6 +181,10 @@ class SweepLog:
         """Whether somebody has tagged a trial's run to have it stopped."""
         return self._tracker.is_stop_asked(self._key(trial))
 
+    def has_run(self, trial: int) -> bool:
+        """Whether the tracker has a run of a trial, as far as it was told."""
+        return self._tracker.where(self._key(trial)) is not None
+
     @property
     def run_id(self) -> str | None:
         """The tracker's own id of the sweep's run, once it has begun."""
