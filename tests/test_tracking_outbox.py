@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +76,68 @@ def test_a_call_returns_at_once_while_the_tracker_is_stuck() -> None:
     assert tracker.taken == list(range(50))
 
 
+class Broken(Exception):
+    """Of a kind that nobody has foreseen."""
+
+
 def test_an_error_of_any_kind_is_trouble_and_does_not_end_the_sending() -> None:
-    tracker, said = Away(lambda n: True), []
+    def breaks(tries: int) -> bool:
+        if 1 < tries < 20:
+            raise Broken("why?")
+        return True
+
+    tracker, said = Away(breaks), []
     box = Outbox(tracker, said.append, "a sweep")  # type: ignore[arg-type]
-    put(box, 1)
+    put(box, 5)
     assert box.drain(30) is None
+    assert tracker.taken == list(range(5))
+    assert said == ["Broken: why?", None]
+    box.finish()
+
+
+def test_whoever_hears_of_trouble_may_fail() -> None:
+    def fails(trouble: str | None) -> None:
+        raise ValueError("I/O operation on closed file")
+
+    tracker = Away(lambda n: n % 2 == 0)
+    box = Outbox(tracker, fails, "a sweep")  # type: ignore[arg-type]
+    put(box, 20)
+    box.finish()
+    assert tracker.taken == list(range(20))
+
+
+def test_what_can_never_be_sent_holds_nothing_up_and_is_told_at_the_end() -> None:
+    tracker = Away(lambda n: True)
+    box = Outbox(tracker, lambda trouble: None, "sweep x")  # type: ignore[arg-type]
+    put(box, 1)
     box.tags("key", {"no number": ""})
-    assert box.drain(0.2) == "KeyError: 'number'"
-    assert said == ["KeyError: 'number'"]
-    box.close()
+    put(box, 3)
+    with pytest.raises(
+        NotTracked,
+        match=r"^sweep x: 1 message to the tracker refused, the first: KeyError: 'number'$",
+    ):
+        box.finish()
+    assert tracker.taken == [0, 0, 1, 2]
+
+
+def test_a_callback_that_raises_holds_nothing_up_and_is_told_at_the_end() -> None:
+    def raises() -> None:
+        raise PermissionError("not yours\nat all")
+
+    class Calls(Away):
+        def then(self, call: Callable[[], None]) -> None:
+            call()
+
+    tracker, called = Calls(lambda n: n % 2), []
+    box = Outbox(tracker, lambda trouble: None, "sweep x")  # type: ignore[arg-type]
+    put(box, 2)
+    box.then(raises)
+    put(box, 3)
+    box.then(lambda: called.append(len(tracker.taken)))
+    with pytest.raises(NotTracked, match=r"1 message .*PermissionError: not yours at all$"):
+        box.finish()
+    assert tracker.taken == [0, 1, 0, 1, 2]
+    assert called == [5]
 
 
 def test_asked_to_drain_it_waits_for_no_pause(monkeypatch: pytest.MonkeyPatch) -> None:

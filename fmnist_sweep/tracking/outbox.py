@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fmnist_sweep.errors import FmnistSweepError, NotTracked
+from fmnist_sweep.errors import NotTracked, Refused, RunDeleted
 from fmnist_sweep.tracking.tracker import RunStart, RunStatus, Tracker
+from fmnist_sweep.tracking.unsent import Unsent, in_words, may_pass
 from fmnist_sweep.training.results import EpochRecord
+
+_log = logging.getLogger(__name__)
 
 OnTrouble = Callable[[str | None], None]
 
@@ -22,12 +27,24 @@ _PATIENCE_AT_THE_END = 120.0
 _PATIENCE_AFTER_AN_ERROR = 3.0
 
 
+@dataclass(frozen=True)
+class _Message:
+    """A call, and the run that it concerns."""
+
+    key: str | None
+    send: Callable[[], None]
+
+
 class Outbox:
     """A tracker that takes every call at once and passes them on one after another, in order.
 
     A call that the tracker behind it cannot take is tried again, with growing pauses, until it
-    can; those after it wait. Nothing that is said here ever raises: training goes on while a
-    server is away, and `drain` tells what is left.
+    can; those after it wait. One that it never will take is left out: its run does not end as
+    FINISHED, so that the next start tells it again, and `finish` says so. What concerns a run that
+    somebody has deleted is left out too, which is an error only of the run above all others.
+
+    Nothing that is said here ever raises: training goes on while a server is away, and `drain`
+    tells what is left.
 
     Args:
         tracker: where to; used by the outbox's thread only.
@@ -40,9 +57,11 @@ class Outbox:
         self._tracker = tracker
         self._on_trouble = on_trouble
         self._what = what
-        self._calls: deque[Callable[[], None]] = deque()
+        self._messages: deque[_Message] = deque()
+        self._unsent = Unsent()
         self._changed = threading.Condition()
-        self._trials: set[str] = set()
+        self._roots: set[str] = set()
+        self._open: set[str] = set()
         self._to_stop: set[str] = set()
         self._trouble: str | None = None
         self._closed = False
@@ -53,73 +72,79 @@ class Outbox:
 
     def start(self, run: RunStart) -> None:
         """Create the run of that key, or attach to it where it exists."""
-        self._put(partial(self._tracker.start, run))
-        if run.parent_key is not None:
-            self._trials.add(run.key)
+        self._put(run.key, partial(self._start, run))
+        self._open.add(run.key)
+        if run.parent_key is None:
+            self._roots.add(run.key)
 
     def epoch(self, key: str, record: EpochRecord) -> None:
         """Log an epoch's metrics."""
-        self._put(partial(self._tracker.epoch, key, record))
+        self._put(key, partial(self._tracker.epoch, key, record))
 
     def metrics(self, key: str, metrics: Mapping[str, float], *, step: int, at: float) -> None:
         """Log metrics at a step."""
-        self._put(partial(self._tracker.metrics, key, metrics, step=step, at=at))
+        self._put(key, partial(self._tracker.metrics, key, metrics, step=step, at=at))
 
     def tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Set tags."""
-        self._put(partial(self._tracker.tags, key, tags))
+        self._put(key, partial(self._tracker.tags, key, tags))
 
     def file(
         self, key: str, path: Path, folder: str = "", *, even_if_finished: bool = False
     ) -> None:
         """Upload a file, which has to stay where it is until it was sent: see `then`."""
-        self._put(partial(self._tracker.file, key, path, folder, even_if_finished=even_if_finished))
+        send = partial(self._tracker.file, key, path, folder, even_if_finished=even_if_finished)
+        self._put(key, send)
 
     def content(self, key: str, make: Callable[[], str | bytes], name: str) -> None:
         """Write an artifact of that name; `make` is called when it is sent."""
-        self._put(partial(self._tracker.content, key, make, name))
+        self._put(key, partial(self._tracker.content, key, make, name))
 
     def remove(self, key: str, path: str) -> None:
         """Delete an artifact."""
-        self._put(partial(self._tracker.remove, key, path))
+        self._put(key, partial(self._tracker.remove, key, path))
 
     def end(self, key: str, status: RunStatus, *, at: float) -> None:
         """Give the run its final status."""
-        self._put(partial(self._tracker.end, key, status, at=at))
-        self._trials.discard(key)
+        self._put(key, partial(self._end, key, status, at=at))
+        self._open.discard(key)
 
     def cut_off(self, key: str, status: RunStatus, reason: str | None, *, at: float) -> None:
         """Give a run that is still open its final status."""
-        self._put(partial(self._tracker.cut_off, key, status, reason, at=at))
+        self._put(key, partial(self._tracker.cut_off, key, status, reason, at=at))
 
     def is_stop_asked(self, key: str) -> bool:
         """Whether somebody had tagged the run when it was last looked at, seconds ago."""
         return key in self._to_stop
 
     def then(self, call: Callable[[], None]) -> None:
-        """Call that, in the outbox's thread, once all that was said before was sent."""
-        self._put(partial(self._tracker.then, call))
+        """Call that, in the outbox's thread, once all that was said before was sent; not at all
+        where some of it cannot be: the next start may need what the call would delete."""
+        self._put(None, partial(self._then, call))
 
     def where(self, key: str) -> str | None:
-        """Return the tracker's own id of the run, None where there is none (yet)."""
-        return self._tracker.where(key)
+        """Return the tracker's own id of the run, None where there is none (yet, or any more)."""
+        return None if self._unsent.concerns_deleted(key) else self._tracker.where(key)
 
     def finish(self) -> None:
         """Wait until everything was sent, however long that takes.
 
         Raises:
-            NotTracked: for minutes nothing could be sent; says why.
+            NotTracked: for minutes nothing could be sent, or something was refused; says why.
         """
-        left = len(self._calls)
+        left = len(self._messages)
         trouble = self.drain(_PATIENCE_AT_THE_END)
-        while trouble is not None and len(self._calls) < left:
-            left = len(self._calls)
+        while trouble is not None and len(self._messages) < left:
+            left = len(self._messages)
             trouble = self.drain(_PATIENCE_AT_THE_END)
         if trouble is not None:
             raise NotTracked(
-                f"{self._what}: {len(self._calls)} messages to the tracker could not be sent: "
+                f"{self._what}: {len(self._messages)} messages to the tracker could not be sent: "
                 f"{trouble}"
             )
+        complaint = self._unsent.complaint()
+        if complaint is not None:
+            raise NotTracked(f"{self._what}: {complaint}")
 
     def drain(self, seconds: float) -> str | None:
         """Wait until everything was sent, but no longer than that.
@@ -131,11 +156,11 @@ class Outbox:
         with self._changed:
             self._hurry = True  # a pause between two tries ends now
             self._changed.notify_all()
-            while self._calls and time.monotonic() < deadline:
+            while self._messages and time.monotonic() < deadline:
                 self._changed.wait(max(0.0, deadline - time.monotonic()))
-            if not self._calls:
+            if not self._messages:
                 return None
-            return self._trouble or f"{len(self._calls)} calls are still being sent"
+            return self._trouble or f"{len(self._messages)} calls are still being sent"
 
     def close(self) -> None:
         """Send nothing more; what is left is left."""
@@ -143,9 +168,9 @@ class Outbox:
             self._closed = True
             self._changed.notify_all()
 
-    def _put(self, call: Callable[[], None]) -> None:
+    def _put(self, key: str | None, send: Callable[[], None]) -> None:
         with self._changed:
-            self._calls.append(call)
+            self._messages.append(_Message(key, send))
             self._changed.notify_all()
 
     def _send(self) -> None:
@@ -153,50 +178,92 @@ class Outbox:
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._calls or self._closed, next_look - time.monotonic()
+                    lambda: self._messages or self._closed, next_look - time.monotonic()
                 )
                 if self._closed:
                     return
-                call = self._calls[0] if self._calls else None
+                message = self._messages[0] if self._messages else None
             if time.monotonic() >= next_look:
-                self._look_for_stops()
+                self._look_at_open_runs()
                 next_look = time.monotonic() + _LOOKS_EVERY
-            if call is None:
+            if message is None:
                 continue
-            try:
-                call()
-            except Exception as error:  # noqa: BLE001 - none may end this thread unsaid
-                self._say(_in_words(error))
+            trouble = self._pass_on(message)
+            self._say(trouble)
+            if trouble is not None:
                 with self._changed:
                     self._changed.wait_for(lambda: self._closed or self._hurry, timeout=wait)
                     self._hurry = False
                 wait = min(2 * wait, _LONGEST_WAIT)
             else:
                 wait = _FIRST_WAIT
-                self._say(None)
                 with self._changed:
-                    self._calls.popleft()
+                    self._messages.popleft()
                     self._changed.notify_all()
 
-    def _look_for_stops(self) -> None:
-        for key in () if self._trouble else tuple(self._trials):
-            if self._tracker.where(key) is None:
+    def _pass_on(self, message: _Message) -> str | None:
+        """Send it, or leave it out for good; return why neither is to be done as yet."""
+        if message.key is not None and self._unsent.concerns_deleted(message.key):
+            return None
+        try:
+            message.send()
+        except RunDeleted as error:
+            self._let_go(error)
+        except Exception as error:  # noqa: BLE001 - none may end this thread unsaid
+            if may_pass(error):
+                return in_words(error)
+            self._unsent.refuse(message.key, in_words(error))
+        return None
+
+    def _start(self, run: RunStart) -> None:
+        if run.parent_key is None or not self._unsent.concerns_deleted(run.parent_key):
+            try:
+                return self._tracker.start(run)
+            except RunDeleted as error:
+                self._let_go(error)
+        self._unsent.delete(run.key)
+
+    def _end(self, key: str, status: RunStatus, *, at: float) -> None:
+        why = self._unsent.why_incomplete(key)
+        if why is None or status is not RunStatus.FINISHED:
+            self._tracker.end(key, status, at=at)
+        else:
+            self._tracker.cut_off(key, RunStatus.FAILED, f"not tracked whole: {why}", at=at)
+
+    def _then(self, call: Callable[[], None]) -> None:
+        if self._unsent.is_complete:
+            try:
+                self._tracker.then(call)
+            except Exception as error:  # whatever it is, it is not a tracker that is away
+                raise Refused(in_words(error)) from error
+
+    def _look_at_open_runs(self) -> None:
+        """Learn which trials are to be stopped, and which runs were deleted."""
+        for key in () if self._trouble else tuple(self._open):
+            if self.where(key) is None:
                 continue  # its start is yet to be sent
             try:
                 is_asked = self._tracker.is_stop_asked(key)
+            except RunDeleted as error:
+                self._let_go(error)
             except Exception as error:  # noqa: BLE001 - as above
-                self._say(_in_words(error))
+                self._say(in_words(error))
                 return
-            (self._to_stop.add if is_asked else self._to_stop.discard)(key)
+            else:
+                (self._to_stop.add if is_asked else self._to_stop.discard)(key)
+
+    def _let_go(self, error: RunDeleted) -> None:
+        if not self._unsent.concerns_deleted(error.key):
+            with suppress(Exception):  # as in `_say`
+                _log.warning("%s: nothing more is written of it", error)
+            complaint = f"{error}; what came after is not there"
+            self._unsent.delete(error.key, complaint if error.key in self._roots else "")
 
     def _say(self, trouble: str | None) -> None:
-        if (trouble is None) != (self._trouble is None):
-            self._on_trouble(trouble)
-        self._trouble = trouble
-
-
-def _in_words(error: Exception) -> str:
-    return str(error) if isinstance(error, FmnistSweepError) else f"{type(error).__name__}: {error}"
+        had_trouble, self._trouble = self._trouble is not None, trouble
+        if (trouble is not None) != had_trouble:
+            with suppress(Exception):  # whoever listened may be gone; the sending goes on
+                self._on_trouble(trouble)
 
 
 @contextmanager
