@@ -1,4 +1,4 @@
-"""What the benchmarks share: where one measures, in processes of their own, and a figure's line."""
+"""What the benchmarks share: sizes, where one measures, processes of their own, a figure's line."""
 
 from __future__ import annotations
 
@@ -11,11 +11,58 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from fmnist_sweep import environment
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.provenance import environment_of_run
+
+Sizes = TypeVar("Sizes", bound=NamedTuple)
+
+
+def read_sizes(arguments: Sequence[str], sizes: Sizes) -> Sizes:
+    """Return a benchmark's sizes, with what arguments such as `rounds=1` say in their place.
+
+    Raises:
+        SystemExit: an argument is none of them; the message names them.
+    """
+    read, others = read_sizes_and_overrides(arguments, sizes)
+    for other in others:
+        raise SystemExit(f"{other}: there is no such size here; there are {_as_written(sizes)}")
+    return read
+
+
+def read_sizes_and_overrides(
+    arguments: Sequence[str], sizes: Sizes
+) -> tuple[Sizes, tuple[str, ...]]:
+    """Return sizes as `read_sizes` does, and the other arguments: overrides of what is trained."""
+    given, others = {}, []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not equals:
+            raise SystemExit(f"{argument}: wanted is name=value, such as {_as_written(sizes)}")
+        if name in sizes._fields:
+            given[name] = _like(getattr(sizes, name), argument, value)
+        else:
+            others.append(argument)
+    return sizes._replace(**given), tuple(others)
+
+
+def _like(default: Any, argument: str, value: str) -> Any:
+    if isinstance(default, tuple):  # none of them is empty
+        return tuple(_like(default[0], argument, one) for one in value.split(","))
+    try:
+        return type(default)(value)
+    except ValueError:
+        raise SystemExit(f"{argument}: {value!r} is no number") from None
+
+
+def _as_written(sizes: NamedTuple) -> str:
+    values = sizes._asdict().items()
+    return " ".join(
+        f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for name, value in values
+    )
 
 
 def say(line: str) -> None:
@@ -35,11 +82,16 @@ def say_where() -> None:
 
 
 def say_figure(
-    name: str, values: Sequence[float], unit: str, *, peer: Sequence[float] | None = None
+    name: str,
+    values: Sequence[float],
+    unit: str,
+    *,
+    peer: Sequence[float] | None = None,
+    whose: str = "the peer's",
 ) -> None:
-    """Print median, range and n of a figure, and what share of its peer's median it is."""
+    """Print median, range and n of a figure, and how many times its peer's median it is."""
     median = statistics.median(values)
-    ratio = "" if peer is None else f", {median / statistics.median(peer):.2f} times the peer's"
+    ratio = "" if peer is None else f", {median / statistics.median(peer):.2f} times {whose}"
     say(
         f"{name:34} median {median:.4g} {unit}, {min(values):.4g} to {max(values):.4g}, "
         f"n={len(values)}{ratio}"

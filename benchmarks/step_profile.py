@@ -1,8 +1,19 @@
 """Where one training step's time goes, operation by operation, and what the processor could do.
 
-One thread, so that operations do not overlap. `floor` is how long the convolutions and matrix
-products would take at the speed of a large matrix product, measured in the same run: three times
-the forward operations, since a step calculates gradients by images and by weights too.
+One thread, so that operations do not overlap. The peer is the floor: how long the convolutions and
+matrix products would take at the speed of a large matrix product, measured in the same process
+before each profiled epoch; three times the forward operations, since a step calculates gradients by
+images and by weights too.
+
+Each figure is one of whole epochs that were profiled: the mean of their steps, by a clock around
+the step's function and, of the same steps, the operations in the profile. So what is outside of
+operations is what one of these steps took beside them: Keras's and TensorFlow's own work on a step,
+and the profiler's. How much the profiler adds tells the line of the epochs between, which it does
+not see. What the data's own threads do meanwhile is not of the step; its waiting for them is.
+
+`step_profile.py [steps=20] [epochs=5] [networks=default,small_cnn]
+[precisions=float32,mixed_bfloat16]`. `steps=3 epochs=2 networks=small_cnn precisions=float32` takes
+seconds.
 """
 
 from __future__ import annotations
@@ -12,87 +23,137 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from measuring import in_process, say, say_where, tell
+from measuring import in_process, read_sizes, say, say_figure, say_where, tell
 
 from fmnist_sweep import environment
 from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.space.overrides import with_train
 
-STEPS = 12
 SHOWN = 14
 NETWORKS = {"default": (), "small_cnn": ("model=small_cnn",)}
-KINDS = ("convolutions", "matrix products", "batch normalisation", "everything else")
+KINDS = ("convolutions", "matrix products", "batch normalisation", "other operations")
+STEP, UNSEEN, FLOOR, OUTSIDE = "a step", "a step, not profiled", "the floor", "outside of operations"
+
+
+class Sizes(NamedTuple):
+    """How much is measured: of each network so many epochs of so many steps."""
+
+    steps: int = 20
+    epochs: int = 5
+    networks: tuple[str, ...] = tuple(NETWORKS)
+    precisions: tuple[str, ...] = ("float32", "mixed_bfloat16")
 
 
 def main(arguments: list[str]) -> None:
     """Profile one network, or each."""
-    if arguments:
-        environment.load_tensorflow()
-        environment.use_threads(1)
-        tell(profile(*arguments))
-        return
-    say_where()
-    for network in NETWORKS:
-        for precision in ("float32", "mixed_bfloat16"):
-            told = in_process(__file__, network, precision)
-            step, floor = told["step_ms"], told["floor_ms"]
-            say(f"\n{network}, {precision}, {told['images']} images a step, 1 thread")
-            say(f"  a step {step:.1f} ms; the floor is {floor:.1f} ms, {floor / step:.0%} of it")
-            for kind in KINDS:
-                share = told["kinds"].get(kind, 0.0)
-                say(f"  {kind:22} {share:7.1f} ms {share / step:5.0%}")
-            for name, spent in told["operations"]:
-                say(f"    {name:38} {spent:6.2f} ms {spent / step:5.1%}")
+    match arguments:
+        case ["profile", network, precision, steps, epochs]:
+            environment.load_tensorflow()
+            environment.use_threads(1)
+            tell(profile(network, precision, int(steps), int(epochs)))
+        case _:
+            sizes = read_sizes(arguments, Sizes())
+            say_where()
+            for network in sizes.networks:
+                for precision in sizes.precisions:
+                    given = ("profile", network, precision, str(sizes.steps), str(sizes.epochs))
+                    say(f"\n{network}, {precision}, 1 thread; n epochs of {sizes.steps} steps")
+                    say_profile(in_process(__file__, *given))
 
 
-def profile(network: str, precision: str) -> dict[str, Any]:
-    """Return what a step of training consists of, in milliseconds."""
+def say_profile(told: dict[str, Any]) -> None:
+    """Print a step's parts, each beside the whole step, and the whole beside the floor."""
+    rows: dict[str, list[float]] = told["rows"]
+    say(f"{told['images']} images a step; the peer is the floor")
+    for name in (STEP, UNSEEN):
+        say_figure(name, rows[name], "ms", peer=rows[FLOOR], whose=FLOOR)
+    for name in (FLOOR, *KINDS, OUTSIDE):
+        say_figure(name, rows[name], "ms", peer=rows[STEP], whose=STEP)
+    both = [sum(each) for each in zip(rows[KINDS[0]], rows[KINDS[1]], strict=True)]
+    say_figure(f"{KINDS[0]} and products", both, "ms", peer=rows[FLOOR], whose=FLOOR)
+    step = statistics.median(rows[STEP])
+    for name, spent in told["operations"]:
+        say(f"    {name:38} {spent:6.2f} ms {spent / step:5.1%}")
+
+
+def profile(network: str, precision: str, steps: int, epochs: int) -> dict[str, Any]:
+    """Return what a step of training consists of, in milliseconds, in each of the epochs."""
+    config = with_train(compose_config(NETWORKS[network]).run, precision=precision)
+    epoch = trainer(config, steps)
+    epoch()  # traces
+    rows: dict[str, list[float]] = {}
+    operations: Counter[str] = Counter()
+    for _ in range(epochs):
+        unseen = epoch()
+        floor = floor_ms(config)
+        step, spent = profiled(epoch, steps)
+        kinds = Counter(dict.fromkeys(KINDS, 0.0))
+        for name, milliseconds in spent.items():
+            kinds[kind_of(name)] += milliseconds
+            operations[name] += milliseconds / epochs
+        outside = step - sum(spent.values())
+        found = {STEP: step, UNSEEN: unseen, FLOOR: floor, **kinds, OUTSIDE: outside}
+        for name, milliseconds in found.items():
+            rows.setdefault(name, []).append(milliseconds)
+    return {
+        "images": config.train.batch_size,
+        "rows": rows,
+        "operations": operations.most_common(SHOWN),
+    }
+
+
+def trainer(config: RunConfig, steps: int) -> Callable[[], float]:
+    """Return what trains an epoch and returns the milliseconds of a step of it, on average."""
     import numpy as np
-    import tensorflow as tf
 
-    from fmnist_sweep.model.plan import plan_cnn
     from fmnist_sweep.training.batches import ImageSet, TrainingData
     from fmnist_sweep.training.rung import default_builder
     from fmnist_sweep.training.train import StepPlan, _compiled_model
 
-    config = with_train(compose_config(NETWORKS[network]).run, precision=precision)
     size = config.train.batch_size
     draw = np.random.default_rng(1)
-    images = draw.integers(0, 256, (STEPS * size, 28, 28, 1)).astype(np.uint8)
-    train = ImageSet(images, draw.integers(0, 10, STEPS * size), 10)
+    images = draw.integers(0, 256, (steps * size, 28, 28, 1)).astype(np.uint8)
+    train = ImageSet(images, draw.integers(0, 10, steps * size), 10)
     plan = StepPlan.of(config.train, len(train))
     model = _compiled_model(config, TrainingData(train, None, train), plan, default_builder)
+    function, seconds = model.train_function, []
+
+    def timed(batches: Any) -> Any:
+        # On a CPU a step's function returns when its work is done.
+        began = time.perf_counter()
+        told = function(batches)
+        seconds.append(time.perf_counter() - began)
+        return told
+
+    model.train_function = timed
 
     def epoch() -> float:
-        batches = train.shuffled(np.arange(len(train)), size, STEPS, one_hot=False)
-        began = time.perf_counter()
+        seconds.clear()
+        batches = train.shuffled(np.arange(len(train)), size, steps, one_hot=False)
         model.fit(batches, epochs=1, verbose=0, shuffle=False)
-        return 1e3 * (time.perf_counter() - began) / STEPS
+        assert len(seconds) == steps, f"{len(seconds)} steps were seen of {steps}"
+        return 1e3 * statistics.mean(seconds)
 
-    epoch()
-    step_ms = statistics.median(epoch() for _ in range(5))
+    return epoch
+
+
+def profiled(epoch: Callable[[], float], steps: int) -> tuple[float, Counter[str]]:
+    """Return what `epoch` does, and the milliseconds a step of each kind of operation in it."""
+    import tensorflow as tf
+
     with tempfile.TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder)
-        epoch()
+        milliseconds = epoch()
         tf.profiler.experimental.stop()
-        spent = operations(Path(folder))
-    kinds: Counter[str] = Counter()
-    for name, milliseconds in spent.items():
-        kinds[kind_of(name)] += milliseconds
-    forward = plan_cnn(config.model, (28, 28, 1), 10).mflops * 1e6
-    return {
-        "images": size,
-        "step_ms": step_ms,
-        "floor_ms": 1e3 * 3 * forward * size / peak(precision),
-        "kinds": kinds,
-        "operations": spent.most_common(SHOWN),
-    }
+        return milliseconds, operations_of(Path(folder), steps)
 
 
-def operations(folder: Path) -> Counter[str]:
+def operations_of(folder: Path, steps: int) -> Counter[str]:
     """Return the milliseconds a step of each kind of operation, from a profile's files."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
@@ -102,13 +163,16 @@ def operations(folder: Path) -> Counter[str]:
         space.ParseFromString(path.read_bytes())
         for plane in space.planes:
             for line in plane.lines:
+                if line.name.startswith("tf_data"):
+                    continue  # the threads that prepare batches meanwhile
                 for event in line.events:
                     # An operation is called `name:kind`; what holds others is called otherwise.
                     name, colon, kind = plane.event_metadata[event.metadata_id].name.rpartition(":")
                     if colon and name and " " not in name + kind and not name.endswith(":"):
                         spent[kind.removeprefix("_MklNative").removeprefix("_Mkl")] += (
-                            event.duration_ps / 1e9 / STEPS
+                            event.duration_ps / 1e9 / steps
                         )
+    assert spent, "the profile names no operation"
     return spent
 
 
@@ -116,6 +180,14 @@ def kind_of(operation: str) -> str:
     """Return the group of an operation."""
     groups = (("Conv2D", KINDS[0]), ("MatMul", KINDS[1]), ("BatchNorm", KINDS[2]))
     return next((group for part, group in groups if part in operation), KINDS[3])
+
+
+def floor_ms(config: RunConfig) -> float:
+    """Return the milliseconds of a step's convolutions and products at the speed of a large one."""
+    from fmnist_sweep.model.plan import plan_cnn
+
+    forward = plan_cnn(config.model, (28, 28, 1), 10).mflops * 1e6
+    return 1e3 * 3 * forward * config.train.batch_size / peak(config.train.precision)
 
 
 def peak(precision: str) -> float:
