@@ -12,59 +12,73 @@ its arrays ready when it starts; ours reads its data while the clock runs.
 
 Overhead is what is left of that time without the calls of Keras's functions for a training or a
 validation step, and without tracing: the first call of each of these functions for a shape.
-Ours measures each trial on a test set too, which the peer does not: overhead. For a model's
-signature autolog predicts once a trial: tracing, to the peer's advantage. Ours trains by fused
-operations: its steps are quicker, which changes shares of the wall, and no overhead. On a CPU such
-a call returns when its work is done, so that a clock around it is enough.
+Ours measures each trial on a test set too, draws a report and registers its winner, which the peer
+does not: overhead, the steps in there included. Report and registry come once, after the last
+trial: they are in the whole sweep's figures, in no trial's. For a model's signature autolog
+predicts once a trial: tracing, to the peer's advantage. Ours trains by fused operations: its steps
+are quicker, which changes shares of the wall, and no overhead. On a CPU such a call returns when
+its work is done, so that a clock around it is enough.
 
-`python benchmarks/overhead.py [TRIALS] [IMAGES]`: 20 trials of 6 epochs on 32,000 of 40,000 images
-take about 30 s each on two busy cores. `overhead.py 2 2000` takes a minute.
+`overhead.py [trials=20] [images=40000] [epochs=6]`, and overrides of the config. A trial is of
+about 30 s then, on two cores that have nothing else to do (other work of low priority made it 42):
+epochs on 32,000 of the images. `trials=2 images=2000` takes a minute.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib.util
-import itertools
+import json
 import logging
 import sys
-import time
 import types
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from measuring import in_process, say, say_figure, say_where, tell
+from clock import REGISTERING, REPORT, STEPS, TEST, TRACING, Clock
+from measuring import in_process, read_sizes_and_overrides, say, say_figure, say_where, tell
 
 from fmnist_sweep import environment
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import Config
 
-TRIALS, IMAGES, EPOCHS = 20, 40_000, 6
 LEARNING_RATE = "train.optimizer.learning_rate"
 CONFIG = (
-    "model=small_cnn", f"train.epochs={EPOCHS}", "train.batch_size=128", "split.validation=0.1",
-    "split.test=0.1", "tuner=random", f"+space.{LEARNING_RATE}={{float: [3e-4, 3e-3], log: true}}",
+    "model=small_cnn", "train.batch_size=128", "split.validation=0.1", "split.test=0.1",
+    "tuner=random", f"+space.{LEARNING_RATE}={{float: [3e-4, 3e-3], log: true}}",
 )  # fmt: skip
-STEPS, TRACING, TEST = "training and validation", "tracing", "measuring on test sets"
+
+
+class Sizes(NamedTuple):
+    """How much is trained."""
+
+    trials: int = 20
+    images: int = 40_000
+    epochs: int = 6
 
 
 def main(arguments: list[str]) -> None:
     """Measure one way, or compare both."""
-    if arguments and arguments[0] in WAYS:
-        environment.load_tensorflow()  # quietly
-        environment.quiet_mlflow()
-        config = _config(int(arguments[1]), int(arguments[2]))
-        tell(WAYS[arguments[0]](config, [float(rate) for rate in arguments[3:]]))
-        return
-    trials, images = [*map(int, arguments), *(TRIALS, IMAGES)[len(arguments) :]]
+    match arguments:
+        case [("ours" | "peer") as way, overrides, rates]:
+            environment.load_tensorflow()  # quietly
+            environment.quiet_mlflow()
+            tell(WAYS[way](compose_config(json.loads(overrides)), json.loads(rates)))
+        case _:
+            compare(*read_sizes_and_overrides(arguments, Sizes()))
+
+
+def compare(sizes: Sizes, overrides: tuple[str, ...]) -> None:
+    """Print what each way's sweep took, in all and a trial."""
     say_where()
-    say(f"{trials} trials of {EPOCHS} epochs on {images} images, a tenth validation, a tenth test")
-    ours = in_process(__file__, "ours", str(trials), str(images))
-    rates = [repr(rate) for rate in ours["rates"]]
-    peer = in_process(__file__, "peer", str(trials), str(images), *rates)
+    say(f"{sizes.trials} trials of {sizes.epochs} epochs on {sizes.images} images, a tenth "
+        "validation, a tenth test; n=1 sweep each way")  # fmt: skip
+    given = json.dumps(
+        [*CONFIG, f"sweep.max_trials={sizes.trials}", f"train.epochs={sizes.epochs}",
+         f"data.limit={sizes.images}", *overrides]
+    )  # fmt: skip
+    ours = in_process(__file__, "ours", given, "[]")
+    peer = in_process(__file__, "peer", given, json.dumps(ours["rates"]))
     for name, way in (("ours", ours), ("peer", peer)):
         _say_seconds(name, way)
     say_figure("wall, a trial, ours", ours["walls"], "s", peer=peer["walls"])
@@ -72,104 +86,6 @@ def main(arguments: list[str]) -> None:
     say_figure("overhead, a trial, ours", ours["overheads"], "s", peer=peer["overheads"])
     say_figure("overhead, a trial, peer", peer["overheads"], "s")
     say(f"overhead, in all: {_overhead(ours) / _overhead(peer):.2f} times the peer's")
-
-
-def _config(trials: int, images: int) -> Config:
-    return compose_config((*CONFIG, f"sweep.max_trials={trials}", f"data.limit={images}"))
-
-
-class Clock:
-    """Adds up, in the main thread, the seconds that each part takes.
-
-    A part inside another counts for itself alone. Keras's step functions are parts from the start.
-    """
-
-    def __init__(self) -> None:
-        from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
-
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self._open: list[str] = []
-        self._nested: list[float] = []
-        self._laps: list[tuple[float, float]] = []
-        self._started = 0.0
-        for kind in ("train", "test", "predict"):
-            self._follow(TensorFlowTrainer, kind)
-
-    def start(self) -> None:
-        """Forget what was before."""
-        self.seconds.clear()
-        self._laps = [(0.0, 0.0)]
-        self._started = time.perf_counter()
-
-    def lap(self) -> None:
-        """Note that a trial has ended."""
-        wall = time.perf_counter() - self._started
-        self._laps.append((wall, wall - self.seconds[STEPS] - self.seconds[TRACING]))
-
-    def read(self) -> dict[str, Any]:
-        """Return all seconds, those of the parts, and each trial's, as JSON takes them."""
-        walls, overheads = zip(*self._laps, strict=True)
-        return {
-            "wall": time.perf_counter() - self._started,
-            "parts": dict(self.seconds),
-            "walls": _differences(walls),
-            "overheads": _differences(overheads),
-        }
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Count what is inside as a part of that name."""
-        started = time.perf_counter()
-        self._open.append(name)
-        self._nested.append(0.0)
-        try:
-            yield
-        finally:
-            elapsed = time.perf_counter() - started
-            self._open.pop()
-            self.seconds[name] += elapsed - self._nested.pop()
-            if self._nested:
-                self._nested[-1] += elapsed
-
-    def follow(self, owner: Any, attribute: str, name: str) -> None:
-        """Count each call of that function as a part of that name."""
-        function = getattr(owner, attribute)
-
-        @functools.wraps(function)
-        def timed(*arguments: Any, **named: Any) -> Any:
-            with self.part(name):
-                return function(*arguments, **named)
-
-        setattr(owner, attribute, timed)
-
-    def _follow(self, trainer: type, kind: str) -> None:
-        """Count the steps of each function of that kind that a model makes for itself."""
-        make, made = f"make_{kind}_function", f"{kind}_function"
-        original = getattr(trainer, make)
-
-        def made_and_timed(model: Any, force: bool = False) -> None:
-            before = getattr(model, made)
-            original(model, force)
-            if getattr(model, made) is not before:
-                setattr(model, made, self._timed_step(getattr(model, made)))
-
-        setattr(trainer, make, made_and_timed)
-
-    def _timed_step(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        import keras
-
-        seen: set[tuple[Any, ...]] = set()
-
-        def step(batches: Any) -> Any:
-            # Prediction gets its batches; the others an iterator, traced once for all its shapes.
-            given = keras.tree.flatten(batches) if isinstance(batches, list) else []
-            shapes = tuple(tuple(batch.shape) for batch in given)
-            name = TEST if TEST in self._open else STEPS
-            with self.part(name if shapes in seen else TRACING):
-                seen.add(shapes)
-                return function(batches)
-
-        return step
 
 
 def ours(config: Config, _: list[float]) -> dict[str, Any]:
@@ -190,6 +106,10 @@ def ours(config: Config, _: list[float]) -> dict[str, Any]:
     clock.follow(checkpoint.CheckpointFolder, "save", "checkpoints")
     clock.follow(rung, "_save_model", "best models")
     clock.follow(rung, "evaluate", TEST)
+    clock.follow(rung, "probabilities", TEST)  # the winner's answers, for the report
+    clock.follow(running, "gather", REPORT)
+    clock.follow(running, "up_to_date_report", REPORT)
+    clock.follow(running, "register_winner", REGISTERING)
     clock.follow(gc, "collect", "Python's collection")
 
     def observer(record: Any, state: Any) -> None:
@@ -302,10 +222,6 @@ def _stand_in_for_tensorboard() -> None:
     modules = [*map(types.ModuleType, (*packages, "tensorboard.summary")), hparams, scalars]
     sys.modules |= {module.__name__: module for module in modules}
     vars(sys.modules[packages[-1]])["api"] = hparams
-
-
-def _differences(sums: tuple[float, ...]) -> list[float]:
-    return [after - before for before, after in itertools.pairwise(sums)]
 
 
 def _overhead(way: dict[str, Any]) -> float:

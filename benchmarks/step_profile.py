@@ -37,7 +37,12 @@ from fmnist_sweep.space.overrides import with_train
 SHOWN = 14
 NETWORKS = {"default": (), "small_cnn": ("model=small_cnn",)}
 KINDS = ("convolutions", "matrix products", "batch normalisation", "other operations")
-STEP, UNSEEN, FLOOR, OUTSIDE = "a step", "a step, not profiled", "the floor", "outside of operations"
+STEP, UNSEEN, FLOOR, OUTSIDE = (
+    "a step",
+    "a step, not profiled",
+    "the floor",
+    "outside of operations",
+)
 
 
 class Sizes(NamedTuple):
