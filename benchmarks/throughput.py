@@ -13,11 +13,18 @@ Two rates: while the steps run, which is what the processor does; and over whole
 which is what one waits for. They differ where tf.data's tuner sleeps on at the end of an epoch.
 
 `throughput.py accuracy` trains both networks on all of the data for 5 epochs with 3 seeds, bare and
-ours, and compares what they are worth.
+ours, and compares what they are worth; an hour.
+
+`throughput.py [rounds=3] [epochs=4] [images=0] [networks=default,median]
+[precisions=float32,mixed_bfloat16] [processes=1,CORES]`, `throughput.py accuracy [epochs=5]
+[images=0] [networks=...] [precisions=...] [seeds=1,2,3]`, and overrides of the config; `images=0`:
+the network's own number, or all of the data. `rounds=1 epochs=2 images=256 networks=median
+precisions=float32` takes a minute.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import sys
@@ -26,19 +33,45 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from measuring import in_process, say, say_figure, say_where, started, tell
+from measuring import (
+    in_process,
+    read_sizes_and_overrides,
+    say,
+    say_figure,
+    say_where,
+    started,
+    tell,
+)
 
 from fmnist_sweep import environment
 from fmnist_sweep.config.compose import compose_config
-from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.config.schema import RunConfig, TrainConfig
 from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.space.overrides import apply_overrides, with_train
 
-ROUNDS = 3
-EPOCHS = 4  # the first one, which traces, does not count
-COMPARED_EPOCHS = 5
-SEEDS = (1, 2, 3)
 IMAGES = {"default": 2_560, "median": 10_240}
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+
+class SpeedSizes(NamedTuple):
+    """How much is trained to tell the speed."""
+
+    rounds: int = 3
+    epochs: int = 4  # the first one, which traces, does not count
+    images: int = 0
+    networks: tuple[str, ...] = tuple(IMAGES)
+    precisions: tuple[str, ...] = PRECISIONS
+    processes: tuple[int, ...] = (1, environment.cores())
+
+
+class AccuracySizes(NamedTuple):
+    """How much is trained to tell the accuracy."""
+
+    epochs: int = 5
+    images: int = 0
+    networks: tuple[str, ...] = tuple(IMAGES)
+    precisions: tuple[str, ...] = PRECISIONS
+    seeds: tuple[int, ...] = (1, 2, 3)
 
 
 class Way(NamedTuple):
@@ -65,58 +98,65 @@ def main(arguments: list[str]) -> None:
             time_steps()
             trained = bare if kind == "bare" else ours
             tell(trained(RunConfig.model_validate_json(config), int(images)))
-        case ["accuracy", *networks]:
+        case ["accuracy", *given]:
+            compared, overrides = read_sizes_and_overrides(given, AccuracySizes())
             say_where()
-            for network in networks or IMAGES:
-                compare_accuracy(network)
-        case networks:
+            for network in compared.networks:
+                compare_accuracy(config_of(network, overrides), compared)
+        case _:
+            sizes, overrides = read_sizes_and_overrides(arguments, SpeedSizes())
             say_where()
-            for network in networks or IMAGES:
-                compare_speed(network)
+            for network in sizes.networks:
+                number = sizes.images or IMAGES[network]
+                compare_speed(config_of(network, overrides), number, sizes)
 
 
-def compare_speed(network: str) -> None:
+def compare_speed(config: RunConfig, images: int, sizes: SpeedSizes) -> None:
     """Print the images a second of each way, beside the bare `fit` of the same rounds."""
-    config = with_train(config_of(network), epochs=EPOCHS)
-    both = ("float32", "mixed_bfloat16")
-    ways = [BARE, *(Way("ours", precision, n) for precision in both for n in (1, cores()))]
+    if sizes.epochs < 2:
+        raise SystemExit(
+            f"epochs={sizes.epochs}: the first epoch, which traces, does not count; 2 or more"
+        )
+    config = with_train(config, epochs=sizes.epochs)
+    each = itertools.product(sizes.precisions, sizes.processes)
+    ways = [BARE, *(Way("ours", *given) for given in each)]
     rates: dict[str, dict[Way, list[float]]] = {
         rate: {way: [] for way in ways} for rate in ("in_steps", "in_fit")
     }
-    for _ in range(ROUNDS):
+    for _ in range(sizes.rounds):
         for way in ways:
-            each = train(way, config, IMAGES[network])
+            told = train(way, config, images)
             for rate, measured in rates.items():
-                measured[way].append(sum(statistics.median(one[rate][1:]) for one in each))
+                measured[way].append(sum(statistics.median(one[rate][1:]) for one in told))
     for rate, speeds in rates.items():
         say(rate)
         for way, values in speeds.items():
             say_figure(str(way), values, "images/s", peer=speeds[BARE])
 
 
-def compare_accuracy(network: str) -> None:
-    """Print the accuracy of each way on the split's test set after 5 epochs, over the seeds."""
-    config = with_train(config_of(network), epochs=COMPARED_EPOCHS)
-    ways = (BARE, Way("ours", "float32"), Way("ours", "mixed_bfloat16"))
+def compare_accuracy(config: RunConfig, sizes: AccuracySizes) -> None:
+    """Print the accuracy of each way on the split's test set after these epochs, over the seeds."""
+    config = with_train(config, epochs=sizes.epochs)
+    ways = (BARE, *(Way("ours", precision) for precision in sizes.precisions))
     found: dict[Way, list[float]] = {way: [] for way in ways}
-    for seed in SEEDS:
+    for seed in sizes.seeds:
         for way, measured in found.items():
-            (told,) = train(way, with_train(config, seed=seed), None)
+            (told,) = train(way, with_train(config, seed=seed), sizes.images)
             measured.append(100 * told["test_accuracy"])
             say(f"  {way!s:28} seed {seed}: {measured[-1]:.2f} %")
     for way, measured in found.items():
-        mean, spread = statistics.mean(measured), statistics.stdev(measured)
+        say_figure(f"{way!s}, test_accuracy", measured, "%", peer=found[BARE])
+        mean = statistics.mean(measured)
+        spread = f" ± {statistics.stdev(measured):.2f}" if len(measured) > 1 else ""
         apart = mean - statistics.mean(found[BARE])
-        say(
-            f"{way!s:28} test_accuracy {mean:.2f} % ± {spread:.2f}, n={len(measured)}; {apart:+.2f}"
-        )
+        say(f"{'':34} mean {mean:.2f} %{spread}, {apart:+.2f} points beside the peer's")
 
 
-def train(way: Way, config: RunConfig, images: int | None) -> list[dict[str, Any]]:
+def train(way: Way, config: RunConfig, images: int) -> list[dict[str, Any]]:
     """Train in so many processes at the same time, which share the cores; return what they tell."""
     config = with_train(config, precision=way.precision)
-    threads = str(cores() // way.processes)
-    given = (way.kind, threads, str(images or 0), config.model_dump_json())
+    threads = str(environment.cores() // way.processes)
+    given = (way.kind, threads, str(images), config.model_dump_json())
     with ExitStack() as stack:
         others = [stack.enter_context(started(__file__, *given)) for _ in range(way.processes - 1)]
         told = [in_process(__file__, *given)]
@@ -131,6 +171,7 @@ def bare(config: RunConfig, images: int) -> dict[str, Any]:
     from fmnist_sweep.model.builder import build_cnn
     from fmnist_sweep.training.optimizers import make_loss, make_schedule
 
+    check_bare(config.train)
     data = sets(config, images)
     train = (data.train.images.astype("float32") / 255, data.train.labels)
     test = (data.test.images.astype("float32") / 255, data.test.labels)
@@ -142,8 +183,11 @@ def bare(config: RunConfig, images: int) -> dict[str, Any]:
     rate = make_schedule(
         config.train.schedule, optimizer.learning_rate, steps, steps * (config.train.epochs or 1)
     )
-    kind = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[optimizer.name]
-    model.compile(kind(rate), loss=make_loss(config.train), metrics=["accuracy"])
+    if optimizer.name == "adamw":
+        made = keras.optimizers.AdamW(rate, weight_decay=optimizer.weight_decay)
+    else:
+        made = keras.optimizers.Adam(rate)
+    model.compile(made, loss=make_loss(config.train), metrics=["accuracy"])
     seconds = []
     for _ in range(config.train.epochs or 1):
         began = time.perf_counter()
@@ -151,6 +195,19 @@ def bare(config: RunConfig, images: int) -> dict[str, Any]:
         seconds.append(time.perf_counter() - began)
     accuracy = model.evaluate(*test, batch_size=1000, verbose=0)[1]
     return {**rates_of(len(data.train), seconds), "test_accuracy": accuracy}
+
+
+def check_bare(train: TrainConfig) -> None:
+    """Raise AssertionError where `bare` would train something else than `ours`."""
+    from fmnist_sweep.training.optimizers import wants_one_hot
+
+    optimizer, said = train.optimizer, "a bare fit is written for"
+    assert optimizer.name in ("adam", "adamw"), f"{said} adam and adamw, not {optimizer.name}"
+    kept = optimizer.name == "adamw" or optimizer.weight_decay == 0
+    assert kept, f"{said} weight_decay=0 with adam, not {optimizer.weight_decay}"
+    assert optimizer.clip_norm is None, f"{said} clip_norm=null, not {optimizer.clip_norm}"
+    one_hot = f"{said} class numbers, no label_smoothing or loss=categorical_crossentropy"
+    assert not wants_one_hot(train), one_hot
 
 
 def ours(config: RunConfig, images: int) -> dict[str, Any]:
@@ -215,17 +272,17 @@ def sets(config: RunConfig, images: int) -> Any:
     return TrainingData(train, None, data.test)
 
 
-def config_of(network: str) -> RunConfig:
+def config_of(network: str, overrides: tuple[str, ...]) -> RunConfig:
     """Return a network's config, and say which it is."""
-    environment.load_tensorflow()
     if network == "default":
         say("\ndefault: the FashionMNISTCNN article's network")
-        return compose_config(()).run
+        return compose_config(overrides).run
+    environment.load_tensorflow()  # quietly
     from fmnist_sweep.model.plan import plan_cnn
     from fmnist_sweep.search.oracle import sample_points
     from fmnist_sweep.search.plan import plan_sweep
 
-    sweep = compose_config(["+sweep=cnn"])
+    sweep = compose_config(["+sweep=cnn", *overrides])
     plan = plan_sweep(sweep, None, None, label="cnn", pinned=(), root=Path.cwd())
     feasible = [
         apply_overrides(sweep.run, plan.space.overrides(point))
@@ -237,11 +294,6 @@ def config_of(network: str) -> RunConfig:
     blocks = [f"{block.channels} of {block.filter}" for block in median.model.conv_blocks]
     say(f"\nmedian: convolutions {blocks}, {median.train.batch_size} images a step")
     return median
-
-
-def cores() -> int:
-    """Return the number of cores."""
-    return environment.cores()
 
 
 if __name__ == "__main__":
