@@ -3,9 +3,13 @@
 It comes in through `run_sweep`'s own door, its `executor`. Measured are milliseconds a trial around
 the 100th and the last, without and with MLflow on SQLite, and seconds until a sweep of that many
 trials stands again in a fresh process, for each tuner. The peer is Keras Tuner's own random oracle,
-asked and told by hand, with the JSON files that it writes.
+asked and told by hand, with the JSON files that it writes; it slows down, and has at most 2,000.
 
-`flat.py [TRIALS]`, 10,000 by default; the peer, which slows down, has at most 2,000.
+The Bayesian tuner is asked for initial points only, which are drawn: its row is its bookkeeping,
+and its resume has no surrogate to fit. What one costs, `surrogate.py` tells.
+
+`flat.py [trials=10000] [tuners=random,grid,hyperband,bayesian] [tracking=off,mlflow]`; with MLflow
+there is random search alone. `trials=120 tuners=random` takes a minute; at least 100 are needed.
 """
 
 from __future__ import annotations
@@ -18,28 +22,35 @@ from collections.abc import Collection
 from concurrent.futures import Future
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from measuring import in_process, say, say_figure, say_where, tell
+from measuring import in_process, read_sizes, say, say_figure, say_where, tell
 
 from fmnist_sweep import environment
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.files import digest_of
 
-TRIALS = 10_000
 MOST_OF_THE_PEER = 2_000
 AROUND = 100  # trials of which one figure is
 TUNERS = {
     "random": (),
     "grid": (),
     "hyperband": ("train.epochs=9",),
-    "bayesian": ("tuner.initial_points=1000000",),  # its surrogate has a benchmark of its own
+    "bayesian": ("tuner.initial_points=1000000",),  # so that no surrogate is ever asked
 }
 SWEEP = (
     "+sweep=cnn", "sweep.max_mflops=null", "sweep.max_minutes=null", "sweep.max_epochs_total=null",
     "data=synthetic", "data.train_size=600", "data.test_size=100", "split=wrapper",
     "split.test=100", "train.epochs=1", "train.threads=1",
 )  # fmt: skip
+
+
+class Sizes(NamedTuple):
+    """How many trials, and whose."""
+
+    trials: int = 10_000
+    tuners: tuple[str, ...] = tuple(TUNERS)
+    tracking: tuple[str, ...] = ("off", "mlflow")
 
 
 def main(arguments: list[str]) -> None:
@@ -52,25 +63,31 @@ def main(arguments: list[str]) -> None:
             environment.load_tensorflow()
             tell(keras_tuner_alone(int(trials)))
         case _:
-            compare(int(arguments[0]) if arguments else TRIALS)
+            compare(read_sizes(arguments, Sizes()))
 
 
-def compare(trials: int) -> None:
+def compare(sizes: Sizes) -> None:
     """Print each way's cost a trial at the beginning and the end, and what a resume takes."""
+    trials = sizes.trials
+    if trials < AROUND:
+        raise SystemExit(f"trials={trials}: it takes at least {AROUND} to have two ends")
     say_where()
     say(f"\nmilliseconds a trial, {AROUND} trials each: around the {AROUND}th, and the last ones")
     peer = in_process(__file__, "keras_tuner", str(min(trials, MOST_OF_THE_PEER)))
     at_first = say_ends("keras tuner's oracle, JSON", peer["times"], None)
-    for tracking in ("off", "mlflow"):
-        for tuner in TUNERS if tracking == "off" else ("random",):
+    at_all = [1e3 * (peer["times"][-1] - peer["times"][0]) / (len(peer["times"]) - 1)]
+    say_figure("keras tuner's oracle, a trial in all", at_all, "ms")
+    for tracking in sizes.tracking:
+        for tuner in sizes.tuners if tracking == "off" else ("random",):
             with tempfile.TemporaryDirectory() as folder:
                 given = ("sweep", str(trials), tuner, tracking)
                 told = in_process(__file__, *given, cwd=Path(folder))
                 say_ends(f"{tuner}, tracking={tracking}", told["times"], at_first)
-                say(f"{'':34} {told['seconds'] / trials * 1e3:.2f} ms a trial in all")
+                each = [1e3 * told["seconds"] / trials]
+                say_figure(f"{tuner}, a trial in all", each, "ms", peer=at_all)
                 again = in_process(__file__, *given, cwd=Path(folder))
-                ready, whole = again["ready"], again["seconds"]
-                say(f"{'':34} resumed after {ready:.1f} s, all told after {whole:.1f} s")
+                say_figure(f"{tuner}, resumed after", [again["ready"]], "s")
+                say_figure(f"{tuner}, resumed, all told after", [again["seconds"]], "s")
 
 
 def say_ends(name: str, times: list[float], peer: list[float] | None) -> list[float]:
