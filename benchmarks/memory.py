@@ -1,13 +1,16 @@
 """How much a process grows from its 10th to its 60th small network: plain Keras, and a sweep.
 
-Each way runs in a process of its own, one after the other, as often as `REPEATS` says:
+Each way runs in a process of its own, one after the other, three times:
 
 - `plain`: build, compile, fit, evaluate, `del`; what a loop by hand does.
 - `cleared`: the same, with `keras.backend.clear_session()` after each network.
 - `sweep`: `run_sweep` with random search, its checkpoints, its journal and MLflow on SQLite.
 
 Measured is what the process holds in memory (Linux), after each network and Python's collection.
-`python benchmarks/memory.py sweep` measures one way once and prints megabytes after each network.
+
+`memory.py [networks=60] [grows_from=10] [repeats=3] [ways=plain,cleared,sweep]`. `networks=3
+grows_from=1 repeats=1` takes half a minute. `memory.py way sweep 60` measures one way once and
+prints megabytes after each network.
 """
 
 from __future__ import annotations
@@ -18,23 +21,19 @@ import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from measuring import in_process, say, say_figure, say_where, tell
+from measuring import in_process, read_sizes, say, say_figure, say_where, tell
 
 from fmnist_sweep import environment
 from fmnist_sweep.config.compose import compose_config
 
-NETWORKS = 60
-GROWS_FROM = 10
-REPEATS = 3
 ALLOWED_MB = 20
 PEER = "plain"
 SWEEP = (
     "data=synthetic", "data.train_size=600", "data.test_size=20", "data.image_size=12",
     "split.validation=100", "split.test=100",
     "train.threads=1", "train.epochs=1", "train.batch_size=50", "tuner=random",
-    f"sweep.max_trials={NETWORKS}",
     "train.optimizer.name=sgd", "train.optimizer.learning_rate=0.01",
     "model=small_cnn", "model.conv_blocks=[{channels: 4}]", "model.fc_layers=[{neurons: 8}]",
     "model.conv_defaults.batch_norm=false", "model.fc_defaults.batch_norm=false",
@@ -44,40 +43,56 @@ SWEEP = (
 )  # fmt: skip
 
 
+class Sizes(NamedTuple):
+    """How much is trained, and how often."""
+
+    networks: int = 60
+    grows_from: int = 10
+    repeats: int = 3
+    ways: tuple[str, ...] = ("plain", "cleared", "sweep")
+
+
 def main(arguments: list[str]) -> None:
     """Measure one way, or compare them all."""
-    if arguments:
-        environment.load_tensorflow()  # quietly
-        tell(WAYS[arguments[0]]())
-        return
+    match arguments:
+        case ["way", way, networks]:
+            environment.load_tensorflow()  # quietly
+            tell(WAYS[way](int(networks)))
+        case _:
+            compare(read_sizes(arguments, Sizes()))
+
+
+def compare(sizes: Sizes) -> None:
+    """Print by how much each way's process grew."""
+    first, last = sizes.grows_from, sizes.networks
+    if not 1 <= first < last:
+        raise SystemExit(
+            f"networks={last} grows_from={first}: wanted is 1 <= grows_from < networks"
+        )
     say_where()
-    say(f"growth from network {GROWS_FROM} to {NETWORKS}; allowed: {PEER}'s + {ALLOWED_MB} MB")
-    growths: dict[str, list[float]] = {way: [] for way in WAYS}
-    for _ in range(REPEATS):
+    say(f"growth from network {first} to {last}; allowed: {PEER}'s + {ALLOWED_MB} MB")
+    growths: dict[str, list[float]] = {way: [] for way in sizes.ways}
+    for _ in range(sizes.repeats):
         for way, measured in growths.items():
-            measured.append(growth(in_process(__file__, way)))
+            held = in_process(__file__, "way", way, str(last))
+            measured.append(held[-1] - held[first - 1])
     for way, measured in growths.items():
-        say_figure(way, measured, "MB", peer=growths[PEER])
+        say_figure(way, measured, "MB", peer=growths.get(PEER))
 
 
-def growth(sizes: list[float]) -> float:
-    """Return by how many MB the process grew from the 10th network to the last."""
-    return sizes[-1] - sizes[GROWS_FROM - 1]
-
-
-def plain() -> list[float]:
+def plain(networks: int) -> list[float]:
     """Train the networks in a loop."""
-    return _loop(lambda: None)
+    return _loop(networks, lambda: None)
 
 
-def cleared() -> list[float]:
+def cleared(networks: int) -> list[float]:
     """Train the networks in a loop that has Keras forget each."""
     import keras
 
-    return _loop(keras.backend.clear_session)
+    return _loop(networks, keras.backend.clear_session)
 
 
-def sweep() -> list[float]:
+def sweep(networks: int) -> list[float]:
     """Train the networks as a sweep's trials."""
     from fmnist_sweep import run_sweep
     from fmnist_sweep.search.records import Told
@@ -88,14 +103,14 @@ def sweep() -> list[float]:
         if isinstance(record, Told):
             sizes.append(_megabytes())
 
-    run_sweep(compose_config(SWEEP), observer=observer)
+    run_sweep(compose_config([*SWEEP, f"sweep.max_trials={networks}"]), observer=observer)
     return sizes
 
 
-WAYS: dict[str, Callable[[], list[float]]] = {"plain": plain, "cleared": cleared, "sweep": sweep}
+WAYS: dict[str, Callable[[int], list[float]]] = {"plain": plain, "cleared": cleared, "sweep": sweep}
 
 
-def _loop(after_each: Callable[[], None]) -> list[float]:
+def _loop(networks: int, after_each: Callable[[], None]) -> list[float]:
     from fmnist_sweep.training.preparation import prepare
 
     data = prepare(compose_config(SWEEP).run).data
@@ -106,7 +121,7 @@ def _loop(after_each: Callable[[], None]) -> list[float]:
     )
     sizes = []
     draw = random.Random(1)
-    for _ in range(NETWORKS):
+    for _ in range(networks):
         model = _network(draw, data.image_shape, data.train.classes)
         model.fit(*train, validation_data=validation, epochs=1, batch_size=50, verbose=0)
         model.evaluate(*test, verbose=0)

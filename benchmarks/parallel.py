@@ -1,7 +1,10 @@
 """Wall time of the `cnn` sweep: two workers with one thread each, or one process with both.
 
 Each round runs both from nothing, on the real data, with the same counted budget; the peer is the
-inline executor of the same rounds. `parallel.py [EPOCHS] [ROUNDS]`: 16 epochs in all, 3 rounds.
+inline executor of the same rounds.
+
+`parallel.py [epochs=16] [rounds=3] [executors=inline,processes]`, epochs in all, and overrides of
+the config. `epochs=1 rounds=1 data=synthetic data.train_size=600` takes a minute.
 """
 
 from __future__ import annotations
@@ -12,29 +15,40 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-from measuring import own_environment, say, say_figure, say_where
+from measuring import own_environment, read_sizes_and_overrides, say, say_figure, say_where
 
 from fmnist_sweep import environment
 
-EPOCHS, ROUNDS = 16, 3
+
+class Sizes(NamedTuple):
+    """How much is trained."""
+
+    epochs: int = 16
+    rounds: int = 3
+    executors: tuple[str, ...] = ("inline", "processes")
 
 
 def main(arguments: list[str]) -> None:
     """Measure both, in turn."""
-    epochs, rounds = (*map(int, arguments), *(EPOCHS, ROUNDS)[len(arguments) :])
+    sizes, overrides = read_sizes_and_overrides(arguments, Sizes())
     workers = environment.cores()
-    ways = {
-        f"inline, {workers} threads": (f"train.threads={workers}",),
-        f"{workers} processes, 1 thread": ("executor=processes", f"executor.workers={workers}"),
+    each = {
+        "inline": (f"inline, {workers} threads", (f"train.threads={workers}",)),
+        "processes": (
+            f"{workers} processes, 1 thread",
+            ("executor=processes", f"executor.workers={workers}"),
+        ),
     }
+    ways = dict(each[executor] for executor in sizes.executors)
     say_where()
-    say(f"+sweep=cnn, {epochs} epochs in all; wall seconds, and epochs trained an hour")
+    say(f"+sweep=cnn, {sizes.epochs} epochs in all; wall seconds, and epochs trained an hour")
     walls: dict[str, list[float]] = {way: [] for way in ways}
     rates: dict[str, list[float]] = {way: [] for way in ways}
-    for _ in range(rounds):
-        for way, overrides in ways.items():
-            wall, trained = run(f"sweep.max_epochs_total={epochs}", *overrides)
+    for _ in range(sizes.rounds):
+        for way, its_own in ways.items():
+            wall, trained = run(f"sweep.max_epochs_total={sizes.epochs}", *its_own, *overrides)
             walls[way].append(wall)
             rates[way].append(3600 * trained / wall)
     for name, measured in (("s", walls), ("epochs/h", rates)):

@@ -2,6 +2,9 @@
 
 The first step is that of a `cnn` sweep on the real data: with a store that exists, and without.
 The peer is what cannot be done without: `import tensorflow` and `import mlflow` in one process.
+
+`start.py [repeats=5]`, and overrides of the sweep's config. `repeats=1 data=synthetic` takes half a
+minute.
 """
 
 from __future__ import annotations
@@ -13,10 +16,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-from measuring import own_environment, say_figure, say_where
+from measuring import own_environment, read_sizes_and_overrides, say_figure, say_where
 
-REPEATS = 5
 IMPORTS = "import tensorflow, mlflow"
 LIGHT = """
 import sys, fmnist_sweep
@@ -39,21 +42,29 @@ def marking(step, batches):
 interrupts._looking = marking
 
 from fmnist_sweep.app import main
-sys.exit(main(["+sweep=cnn"]))
+sys.exit(main(["+sweep=cnn", *sys.argv[1:]]))
 """
 
 
-def main() -> None:
+class Sizes(NamedTuple):
+    """How often each is measured."""
+
+    repeats: int = 5
+
+
+def main(arguments: list[str]) -> None:
     """Measure each, in turn."""
+    sizes, overrides = read_sizes_and_overrides(arguments, Sizes())
     say_where()
     found: dict[str, list[float]] = {}
-    for _ in range(REPEATS):
+    for _ in range(sizes.repeats):
         found.setdefault("import tensorflow, mlflow", []).append(seconds_of("-c", IMPORTS))
         found.setdefault("import fmnist_sweep", []).append(seconds_of("-c", LIGHT))
         found.setdefault("--help", []).append(seconds_of("-m", "fmnist_sweep", "--help"))
         with tempfile.TemporaryDirectory() as folder:
             for store in ("without a store", "with a store"):
-                found.setdefault(f"first step, {store}", []).append(until_a_step(Path(folder)))
+                seconds = until_a_step(Path(folder), overrides)
+                found.setdefault(f"first step, {store}", []).append(seconds)
     peer = found["import tensorflow, mlflow"]
     for name, measured in found.items():
         say_figure(name, measured, "s", peer=peer)
@@ -68,12 +79,12 @@ def seconds_of(*arguments: str) -> float:
     return time.perf_counter() - began
 
 
-def until_a_step(folder: Path) -> float:
+def until_a_step(folder: Path, overrides: tuple[str, ...]) -> float:
     """Return the seconds until a sweep has made a step in that folder, and interrupt it there."""
     (folder / "stepped").unlink(missing_ok=True)
     began = time.perf_counter()
     with subprocess.Popen(
-        [sys.executable, "-c", FIRST_STEP],
+        [sys.executable, "-c", FIRST_STEP, *overrides],
         cwd=folder, env=own_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as process:  # fmt: skip
@@ -87,4 +98,4 @@ def until_a_step(folder: Path) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -7,8 +7,8 @@ search after as many trials, in the same process. The spaces are of independent 
 A size is given up once an ask took longer than `LONGEST` seconds; larger numbers of trials are not
 tried then. At the end: from how many trials on an ask costs more than a tenth of a 30 s trial.
 
-`python benchmarks/surrogate.py [DIMENSIONS] [TRIALS] [ASKS]`, the first two as lists such as
-`3,6 25,50`.
+`surrogate.py [dimensions=3,6,12,17] [trials=25,50,100,200,400] [asks=3]`. `dimensions=3 trials=5
+asks=1` takes seconds.
 """
 
 from __future__ import annotations
@@ -17,37 +17,40 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from measuring import say, say_figure, say_where
+from measuring import read_sizes, say, say_figure, say_where
 
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.search.oracle import SearchOracle, Suggestion
 from fmnist_sweep.space.domains import FloatRange
 from fmnist_sweep.space.space import Leaf, Space
 
-DIMENSIONS = "3,6,12,17"
-TRIALS = "25,50,100,200,400"
-ASKS = 3
 LONGEST = 30.0
 DEAR = 3.0
 PEER = "random"
 
 
-def main(dimensions: str = DIMENSIONS, trials: str = TRIALS, asks: str = str(ASKS)) -> None:
+class Sizes(NamedTuple):
+    """How many values are searched, after how many trials, and how many asks are measured."""
+
+    dimensions: tuple[int, ...] = (3, 6, 12, 17)
+    trials: tuple[int, ...] = (25, 50, 100, 200, 400)
+    asks: int = 3
+
+
+def main(arguments: list[str]) -> None:
     """Measure every size, the surrogate beside random search."""
+    sizes = read_sizes(arguments, Sizes())
     say_where()
     say(f"an ask is dear above {DEAR:g} s, a tenth of a 30 s trial")
-    dear_from = [
-        dear_number(searched, [int(number) for number in trials.split(",")], int(asks))
-        for searched in map(int, dimensions.split(","))
-    ]
+    dear_from = [dear_number(searched, sizes.trials, sizes.asks) for searched in sizes.dimensions]
     for line in dear_from:
         say(line)
 
 
-def dear_number(dimensions: int, trials: list[int], asks: int) -> str:
+def dear_number(dimensions: int, trials: Sequence[int], asks: int) -> str:
     """Measure a space's asks at growing numbers of trials; say from which on they are dear."""
     space = _space(dimensions)
     dear = f"{dimensions} values searched: never dear"
@@ -94,4 +97,4 @@ def _score(point: Mapping[str, Any]) -> float:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1:])
