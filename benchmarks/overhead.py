@@ -19,9 +19,10 @@ predicts once a trial: tracing, to the peer's advantage. Ours trains by fused op
 are quicker, which changes shares of the wall, and no overhead. On a CPU such a call returns when
 its work is done, so that a clock around it is enough.
 
-`overhead.py [trials=20] [images=40000] [epochs=6]`, and overrides of the config. A trial is of
-about 30 s then, on two cores that have nothing else to do (other work of low priority made it 42):
-epochs on 32,000 of the images. `trials=2 images=2000` takes a minute.
+`overhead.py [trials=20] [images=40000] [epochs=6] [ways=ours,peer]`, and overrides of the config. A
+trial is of about 30 s then, on two cores that have nothing else to do (other work of low priority
+made it 42): epochs on 32,000 of the images. `trials=2 images=2000` takes a minute; `ways=ours` does
+without the peer, and without ratios.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Sizes(NamedTuple):
     trials: int = 20
     images: int = 40_000
     epochs: int = 6
+    ways: tuple[str, ...] = ("ours", "peer")
 
 
 def main(arguments: list[str]) -> None:
@@ -78,9 +80,11 @@ def compare(sizes: Sizes, overrides: tuple[str, ...]) -> None:
          f"data.limit={sizes.images}", *overrides]
     )  # fmt: skip
     ours = in_process(__file__, "ours", given, "[]")
+    _say_seconds("ours", ours)
+    if "peer" not in sizes.ways:
+        return
     peer = in_process(__file__, "peer", given, json.dumps(ours["rates"]))
-    for name, way in (("ours", ours), ("peer", peer)):
-        _say_seconds(name, way)
+    _say_seconds("peer", peer)
     say_figure("wall, a trial, ours", ours["walls"], "s", peer=peer["walls"])
     say_figure("wall, a trial, peer", peer["walls"], "s")
     say_figure("overhead, a trial, ours", ours["overheads"], "s", peer=peer["overheads"])

@@ -22,7 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,12 +92,12 @@ def profile(network: str, precision: str, steps: int, epochs: int) -> dict[str, 
     epoch = trainer(config, steps)
     epoch()  # traces
     rows: dict[str, list[float]] = {}
-    operations: Counter[str] = Counter()
+    operations: defaultdict[str, float] = defaultdict(float)
     for _ in range(epochs):
         unseen = epoch()
         floor = floor_ms(config)
         step, spent = profiled(epoch, steps)
-        kinds = Counter(dict.fromkeys(KINDS, 0.0))
+        kinds = dict.fromkeys(KINDS, 0.0)
         for name, milliseconds in spent.items():
             kinds[kind_of(name)] += milliseconds
             operations[name] += milliseconds / epochs
@@ -108,7 +108,7 @@ def profile(network: str, precision: str, steps: int, epochs: int) -> dict[str, 
     return {
         "images": config.train.batch_size,
         "rows": rows,
-        "operations": operations.most_common(SHOWN),
+        "operations": sorted(operations.items(), key=lambda one: -one[1])[:SHOWN],
     }
 
 
@@ -147,7 +147,7 @@ def trainer(config: RunConfig, steps: int) -> Callable[[], float]:
     return epoch
 
 
-def profiled(epoch: Callable[[], float], steps: int) -> tuple[float, Counter[str]]:
+def profiled(epoch: Callable[[], float], steps: int) -> tuple[float, dict[str, float]]:
     """Return what `epoch` does, and the milliseconds a step of each kind of operation in it."""
     import tensorflow as tf
 
@@ -158,11 +158,11 @@ def profiled(epoch: Callable[[], float], steps: int) -> tuple[float, Counter[str
         return milliseconds, operations_of(Path(folder), steps)
 
 
-def operations_of(folder: Path, steps: int) -> Counter[str]:
+def operations_of(folder: Path, steps: int) -> dict[str, float]:
     """Return the milliseconds a step of each kind of operation, from a profile's files."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-    spent: Counter[str] = Counter()
+    spent: defaultdict[str, float] = defaultdict(float)
     for path in folder.rglob("*.xplane.pb"):
         space = xplane_pb2.XSpace()
         space.ParseFromString(path.read_bytes())
