@@ -10,6 +10,8 @@ LOCK_ARGS ?=
 # CUDA=1 installs TensorFlow's CUDA libraries as well (Linux, some 3 GB more).
 CUDA ?=
 
+# What the benchmarks share.
+SHARED := benchmarks/clock.py benchmarks/measuring.py
 LOCK := requirements$(if $(CUDA),-cuda).lock
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-from-$(LOCK)
@@ -67,10 +69,11 @@ ui: $(INSTALLED) ## browse the results in MLflow's UI, on this machine only (POR
 torture: ready ## kill small sweeps of every tuner at drawn moments (KILLS=100, SEED=...; 20 minutes)
 	$(BIN)/python tests/torture.py $(KILLS) $(SEED)
 
-bench: ready ## every benchmark, one after the other (two hours; each file is a command of its own)
-	@for file in $(sort $(filter-out benchmarks/measuring.py,$(wildcard benchmarks/*.py))); do \
-	  echo "$(BIN)/python $$file"; \
-	  $(BIN)/python "$$file" || exit 1; \
+bench: ready ## every benchmark, one after the other (three hours; each file is a command of its own)
+	@for words in $(sort $(filter-out $(SHARED),$(wildcard benchmarks/*.py))) \
+	    "benchmarks/throughput.py accuracy"; do \
+	  echo "$(BIN)/python $$words"; \
+	  $(BIN)/python $$words || exit 1; \
 	done
 
 pictures: ready ## the pictures of README and docs, from the latest cnn sweep (needs Chromium)
