@@ -1,46 +1,168 @@
-"""Benchmarks say what they measure, can be loaded, and are in the docs; `make bench` runs them."""
+"""Benchmarks say what they measure, run, and are in the docs; `make bench` runs them.
+
+The tiny runs show that each still finds what it follows in this package and in Keras: every figure
+is there. None looks at a time, and peers that need many seconds stay away: what they follow is
+other packages', pinned, and a clock ends with an error where a name is gone.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from program import REPOSITORY, environment
 
 FOLDER = REPOSITORY / "benchmarks"
-FILES = sorted(path for path in FOLDER.glob("*.py") if path.name != "measuring.py")
+SHARED = ("clock.py", "measuring.py")
+FILES = sorted(path for path in FOLDER.glob("*.py") if path.name not in SHARED)
+DRAWN = [
+    "data=synthetic", "data.train_size=600", "data.test_size=100", "split.validation=100",
+    "split.test=100",
+]  # fmt: skip
+TINY = {
+    "overhead": [
+        "trials=1", "images=200", "epochs=1", "ways=ours", "data=synthetic", "train.threads=1",
+    ],
+    "start": ["repeats=1", *DRAWN, "tracking=off", "report=false"],
+    "parallel": [
+        "epochs=1", "rounds=1", "executors=inline", *DRAWN, "tracking=off", "report=false",
+    ],
+    "flat": ["trials=100", "tuners=random", "tracking=off"],
+    "throughput": [
+        "rounds=1", "epochs=2", "images=128", "networks=default", "precisions=float32",
+        "processes=1", *DRAWN,
+    ],
+    "memory": ["networks=2", "grows_from=1", "repeats=1", "ways=plain"],
+    "step_profile": ["steps=2", "epochs=1", "networks=small_cnn", "precisions=float32"],
+    "surrogate": ["dimensions=3", "trials=5", "asks=1"],
+}  # fmt: skip
+FIGURES = {
+    "overhead": [
+        "training and validation", "tracing", "overhead", "opening the store", "checkpoints",
+        "best models", "building networks", "measuring on test sets", "report", "registering",
+        "official test, apart from its steps", "waiting for MLflow at the end",
+    ],
+    "start": [
+        "import tensorflow, mlflow", "import fmnist_sweep", "--help", "first step, without a store",
+        "first step, with a store",
+    ],
+    "parallel": ["inline, ", " s, ", " epochs/h, "],
+    "flat": [
+        "keras tuner's oracle, JSON, at first", "keras tuner's oracle, JSON, at last",
+        "random, tracking=off, at first", "random, tracking=off, at last",
+        "random, a trial in all", "random, resumed after",
+    ],
+    "throughput": ["in_steps", "in_fit", "bare float32", "ours float32"],
+    "memory": ["plain"],
+    "step_profile": [
+        "a step", "a step, not profiled", "the floor", "convolutions", "matrix products",
+        "batch normalisation", "other operations", "outside of operations",
+    ],
+    "surrogate": ["3 values, 5 trials"],
+}  # fmt: skip
 
 
-def test_there_are_some() -> None:
-    assert len(FILES) > 5
+def python(*arguments: str, folder: Path = FOLDER) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder, env=environment(), capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[subprocess.CompletedProcess[str]]]]:
+    """The runs that are asked for, two at a time: most of each is a start of TensorFlow."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    asked = [item.callspec.params["name"] for item in items if "tiny" in item.fixturenames]
+    folder = tmp_path_factory.mktemp("benchmarks")
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            name: pool.submit(python, str(FOLDER / f"{name}.py"), *TINY[name], folder=folder)
+            for name in asked
+        }
+        pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_each_says_what_it_measures_and_stands_in_the_docs(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text()))
     assert docstring
+    assert f"`{path.name} [" in docstring  # its sizes
     assert f"benchmarks/{path.name}" in (REPOSITORY / "docs" / "benchmarks.md").read_text()
 
 
-def test_each_can_be_loaded() -> None:
-    names = [path.stem for path in FILES]
-    code = f"import importlib\nfor name in {names}: assert importlib.import_module(name).main"
+def test_each_has_a_tiny_run() -> None:
+    assert sorted(TINY) == sorted(FIGURES) == [path.stem for path in FILES]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_tiny_run_prints_its_figures(
+    name: str, tiny: dict[str, Future[subprocess.CompletedProcess[str]]]
+) -> None:
+    done = tiny[name].result()
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout
+    assert [figure for figure in FIGURES[name] if figure not in printed] == []
+    for word in (" cores", "tensorflow ", "n=1"):
+        assert word in printed
+
+
+def test_make_bench_runs_each_and_nothing_that_they_share() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=FOLDER, env=environment(), capture_output=True, text=True, timeout=120,
+        ["make", "--dry-run", "bench"],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    for path in FILES:
+        assert f"benchmarks/{path.name}" in done.stdout
+    assert "benchmarks/throughput.py accuracy" in done.stdout
+    assert not any(f"benchmarks/{name}" in done.stdout for name in SHARED)
+
+
+def test_throughput_s_peer_trains_both_networks_alike_and_refuses_what_it_cannot() -> None:
+    done = python(
+        "-c",
+        """
+import throughput
+from fmnist_sweep.config.compose import compose_config
+
+for network in throughput.IMAGES:
+    throughput.check_bare(throughput.config_of(network, ()).train)
+for other in ("label_smoothing=0.1", "loss=categorical_crossentropy", "optimizer.name=sgd",
+              "optimizer.clip_norm=1", "optimizer.weight_decay=0.01"):
+    try:
+        throughput.check_bare(compose_config([f"train.{other}"]).run.train)
+    except AssertionError as error:
+        print(error)
+""",
+    )
+    assert done.stdout.count("a bare fit is written for") == 5, done.stderr
+
+
+def test_flat_finds_the_end_of_a_trial_in_mlflow() -> None:
+    from fmnist_sweep.tracking.mlflow_tracker import MlflowTracker
+
+    assert "MlflowTracker.end = ending" in (FOLDER / "flat.py").read_text()
+    assert callable(MlflowTracker.end)
 
 
 def test_a_benchmark_s_figure_has_median_range_n_and_ratio() -> None:
-    code = "import measuring; measuring.say_figure('a', [1, 3, 2], 's', peer=[4, 4])"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=FOLDER, env=environment(), capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    done = python("-c", "import measuring; measuring.say_figure('a', [1, 3, 2], 's', peer=[4, 4])")
     assert done.stdout.split() == (
         ["a", "median", "2", "s,", "1", "to", "3,", "n=3,", "0.50", "times", "the", "peer's"]
     ), done.stderr
+
+
+@pytest.mark.parametrize("argument", ["epoch=1", "epochs", "epochs=few"])
+def test_a_size_that_there_is_not_is_refused(argument: str) -> None:
+    done = python("step_profile.py", argument)
+    assert done.returncode == 1
+    assert argument in done.stderr
+    assert "Traceback" not in done.stderr
