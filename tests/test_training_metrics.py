@@ -189,8 +189,10 @@ def test_batches_are_the_images_in_their_order(one_hot: bool) -> None:
     expected = images.labels[order]
     assert np.array_equal(labels, np.eye(4)[expected] if one_hot else expected)
     assert labels.dtype == (np.float32 if one_hot else np.int64)
-    in_order = np.concatenate([batch.numpy() for batch in images.in_order(batch_size=4)])
-    np.testing.assert_allclose(in_order, pixels / 255, atol=1e-7)
+    for size in (4, 3, 4):  # as often as one likes
+        in_order = [batch.numpy() for batch in images.in_order(size)]
+        assert len(in_order[0]) == size
+        np.testing.assert_allclose(np.concatenate(in_order), pixels / 255, atol=1e-7)
 
 
 scores = st.lists(st.sampled_from([0.1, 0.2, 0.25, 0.3, 0.5]), min_size=1, max_size=12)
