@@ -9,6 +9,7 @@ import pytest
 from tiny_training import PLAIN, config_of, contents, through_disk, train_to
 
 from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.training import train as training
 from fmnist_sweep.training.checkpoint import Checkpoint
 from fmnist_sweep.training.rung import default_builder
 from fmnist_sweep.training.train import ModelBuilder
@@ -32,7 +33,7 @@ IN_STEPS = ("train.epochs=null", "train.steps=13")
 MIXED = ("train.precision=mixed_bfloat16",)
 
 
-@pytest.mark.parametrize(
+EACH_OPTIMIZER = pytest.mark.parametrize(
     "overrides",
     [
         pytest.param((*ADAM, *CONSTANT, *MIXED), id="adam-constant-mixed-bfloat16"),
@@ -42,8 +43,32 @@ MIXED = ("train.precision=mixed_bfloat16",)
         pytest.param((*RMSPROP, *EXPONENTIAL), id="rmsprop-exponential"),
     ],
 )
+
+
+@EACH_OPTIMIZER
 def test_straight_equals_continued_from_disk(overrides: tuple[str, ...], tmp_path: Path) -> None:
     assert_continues_exactly(config_of(*overrides), tmp_path, build_model=default_builder)
+
+
+@EACH_OPTIMIZER
+def test_steps_at_once_are_the_same_as_one_by_one(
+    overrides: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_same_at_once(config_of(*overrides), default_builder, monkeypatch)
+
+
+def test_whatever_is_drawn_in_steps_at_once_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_same_at_once(config_of(), augmenting_builder, monkeypatch)
+
+
+def assert_same_at_once(
+    config: RunConfig, build_model: ModelBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for steps in (1, 2, 4):  # of the 5 of an epoch
+        monkeypatch.setattr(training, "STEPS_AT_ONCE", steps)
+        found.append(contents(train_to(config, 2, build_model=build_model).checkpoint))
+    assert found[0] == found[1] == found[2]
 
 
 @keras.saving.register_keras_serializable("fmnist_sweep_tests")

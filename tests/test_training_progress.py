@@ -11,7 +11,9 @@ from tiny_training import STEPS, config_of, contents, data_of
 from fmnist_sweep.training import progress
 from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.rung import default_builder, run_rung
-from fmnist_sweep.training.train import Trained, train
+from fmnist_sweep.training.train import STEPS_AT_ONCE, Trained, train
+
+ENDS_OF_CALLS = [*range(STEPS_AT_ONCE, STEPS, STEPS_AT_ONCE), STEPS]
 
 
 def trained(on_step: progress.OnStep | None) -> Trained:
@@ -25,10 +27,12 @@ def test_a_watched_training_is_the_same_to_the_last_bit(monkeypatch: pytest.Monk
     watched, alone = trained(heard.append), trained(None)
     assert contents(watched.checkpoint) == contents(alone.checkpoint)
     assert [(told.epoch, told.step) for told in heard] == [
-        (epoch, step) for epoch in (1, 2, 3) for step in range(1, STEPS + 1)
+        (epoch, step) for epoch in (1, 2, 3) for step in ENDS_OF_CALLS
     ]
     assert {(told.last_epoch, told.steps) for told in heard} == {(3, STEPS)}
-    for told in heard[STEPS - 1 :: STEPS]:  # at an epoch's end it is the epoch's own
+    for told in heard[
+        len(ENDS_OF_CALLS) - 1 :: len(ENDS_OF_CALLS)
+    ]:  # at an epoch's end it is the epoch's own
         metrics = watched.checkpoint.history[told.epoch - 1].metrics
         assert (told.loss, told.accuracy) == (metrics["loss"], metrics["accuracy"])
 
@@ -38,9 +42,9 @@ def test_it_is_looked_at_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock) / 10)
     heard: list[StepProgress] = []
     trained(heard.append)
-    # A tenth of a second a step: every third is heard of, over the ends of epochs too.
-    steps = [STEPS * (told.epoch - 1) + told.step for told in heard]
-    assert steps == list(range(1, 3 * STEPS + 1, 3))
+    # A tenth of a second a call: every third is heard of, over the ends of epochs too.
+    calls = [(epoch, step) for epoch in (1, 2, 3) for step in ENDS_OF_CALLS]
+    assert [(told.epoch, told.step) for told in heard] == calls[::3]
 
 
 @pytest.mark.parametrize("watches", [True, False])

@@ -33,7 +33,8 @@ OnStep = Callable[[StepProgress], None]
 
 
 class StepWatch:
-    """Looks at the clock after each step of a training, and tells of some of them.
+    """Looks at the clock after each call of a training's step function, which may train several
+    steps, and tells of some of them.
 
     Args:
         on_step: hears of them.
@@ -56,7 +57,7 @@ class StepWatch:
         def watched(batches: Any) -> Any:
             nonlocal done
             logs = train(batches)
-            done += 1
+            done = min(done + model.steps_per_execution, steps)
             now = time.monotonic()
             if now >= self._next:
                 loss, accuracy = float(logs["loss"]), float(logs["accuracy"])
