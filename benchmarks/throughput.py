@@ -192,7 +192,7 @@ def bare(config: RunConfig, images: int) -> dict[str, Any]:
     seconds = []
     for epoch in range(config.train.epochs or 1):
         # Keras shuffles by the global seed, from its beginning in each epoch: left as it is, all
-        # epochs would have the same batches, which cost the default network two points of accuracy.
+        # epochs would have the same batches.
         tf.random.set_seed(1000 * config.train.seed + epoch)
         began = time.perf_counter()
         model.fit(*train, batch_size=config.train.batch_size, epochs=1, verbose=0)
