@@ -17,7 +17,7 @@ def grown(way: str, folder: Path) -> float:
     """By how many MB a process grows from its 10th network to its 60th."""
     folder.mkdir()
     done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "benchmarks" / "memory.py"), way],
+        [sys.executable, str(REPOSITORY / "benchmarks" / "memory.py"), "way", way, "60"],
         cwd=folder, env=environment(), capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
