@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would every
@@ -14,3 +17,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # No test asserts a time, and a deadline would be one.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session")
+def blank_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an MLflow store with nothing in it; to make one takes seconds."""
+    from fmnist_sweep.tracking.store import ensure_local_store  # few tests want MLflow
+
+    root = tmp_path_factory.mktemp("blank")
+    ensure_local_store(root)
+    return root / "mlruns" / "mlflow.db"
+
+
+@pytest.fixture
+def root(tmp_path: Path, blank_store: Path) -> Path:
+    """A folder with a store of its own."""
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(blank_store, tmp_path / "mlruns")
+    return tmp_path

@@ -18,26 +18,12 @@ import pytest
 from fmnist_sweep.config.schema import TrackingConfig
 from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.tracking import open_tracker
-from fmnist_sweep.tracking.store import ensure_local_store, local_store_uri
+from fmnist_sweep.tracking.store import local_store_uri
 from fmnist_sweep.tracking.tracker import DatasetInput, NoTracker, RunStart, RunStatus, Tracker
 from fmnist_sweep.training.results import EpochRecord
 
 BEGAN = 1_700_000_000.0
 Call = Callable[[Tracker], None]
-
-
-@pytest.fixture(scope="module")
-def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("blank")
-    ensure_local_store(root)
-    return root / "mlruns" / "mlflow.db"
-
-
-@pytest.fixture
-def root(tmp_path: Path, blank: Path) -> Path:
-    (tmp_path / "mlruns").mkdir()
-    shutil.copy(blank, tmp_path / "mlruns")
-    return tmp_path
 
 
 def tracking(**changed: Any) -> TrackingConfig:
@@ -295,10 +281,10 @@ def test_no_experiment_name_leads_out_of_the_artifact_root(name: str, root: Path
     assert written.parents[2].parent == root / "mlruns" / "artifacts"
 
 
-def test_folder_with_odd_characters_serves_as_root(tmp_path: Path, blank: Path) -> None:
+def test_folder_with_odd_characters_serves_as_root(tmp_path: Path, blank_store: Path) -> None:
     odd = tmp_path / "my sweeps 100%#ä"
     (odd / "mlruns").mkdir(parents=True)
-    shutil.copy(blank, odd / "mlruns")
+    shutil.copy(blank_store, odd / "mlruns")
     tell(odd, a_sweep())
     assert content(odd)["cnn-0a1b2c-0"]["artifacts"] == {"config.yaml": b"epochs: 4\n"}
 
@@ -347,12 +333,12 @@ def test_replay_changes_nothing_in_the_store(root: Path) -> None:
 
 
 def test_sweep_cut_off_anywhere_and_told_again_equals_one_told_once(
-    tmp_path: Path, blank: Path
+    tmp_path: Path, blank_store: Path
 ) -> None:
     def on_a_new_store(name: str, *tellings: list[Call]) -> dict[str, Any]:
         root = tmp_path / name
         (root / "mlruns").mkdir(parents=True)
-        shutil.copy(blank, root / "mlruns")
+        shutil.copy(blank_store, root / "mlruns")
         for calls in tellings:
             tell(root, calls)
         return content(root)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,23 +16,9 @@ from fmnist_sweep.errors import NotTracked, Refused, RunDeleted
 from fmnist_sweep.tracking import open_tracker
 from fmnist_sweep.tracking import outbox as module
 from fmnist_sweep.tracking.outbox import Outbox, keep_quiet
-from fmnist_sweep.tracking.store import ensure_local_store, local_store_uri
+from fmnist_sweep.tracking.store import local_store_uri
 from fmnist_sweep.tracking.tracker import RunStart, RunStatus, Tracker
 from fmnist_sweep.training.results import EpochRecord
-
-
-@pytest.fixture(scope="module")
-def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("blank")
-    ensure_local_store(root)
-    return root / "mlruns" / "mlflow.db"
-
-
-@pytest.fixture
-def root(tmp_path: Path, blank: Path) -> Path:
-    (tmp_path / "mlruns").mkdir()
-    shutil.copy(blank, tmp_path / "mlruns")
-    return tmp_path
 
 
 @pytest.fixture
