@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,22 @@ def test_where_the_package_cannot_be_had_either_the_four_ways_are_named(
     assert len(printed.err.splitlines()) == 1
     for way in ("FMNIST_DATA_DIR", setup.DEBIAN_PACKAGE, "Keras cache", "download"):
         assert way in printed.err
+
+
+def test_nothing_but_our_own_lines_is_printed_while_the_data_is_looked_for(
+    tmp_path: Path, bare_machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_tools(tmp_path / "bin", monkeypatch, apt_get="exit 100")
+    script = (
+        "import sys\nfrom pathlib import Path\n"
+        "from fmnist_sweep.data import fashion_mnist, setup\n"
+        f"fashion_mnist.SYSTEM_FOLDER = setup.SYSTEM_FOLDER = Path({str(bare_machine)!r})\n"
+        "sys.exit(setup.main([]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()  # a process of its own, where TensorFlow starts
+    assert line.startswith("data: Fashion-MNIST was not found")
 
 
 @pytest.fixture
