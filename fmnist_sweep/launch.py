@@ -120,12 +120,6 @@ def _announce(plan: SweepPlan, out: Console) -> None:
         f"{len(split.test):,} test, {counted(plan.config.train.threads or 0, 'thread')}",
         soft_wrap=True,
     )
-    for name in plan.of_other_data:
-        out.print(
-            f"sweep {name} has the same config, but other data: their content has changed since; "
-            "it is left as it is, and this one starts from the beginning",
-            soft_wrap=True,
-        )
     for path in plan.pinned:
         out.print(f"{path} is pinned on the command line: no longer searched", soft_wrap=True)
     if split.official_set(dataset) is None:

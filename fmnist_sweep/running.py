@@ -21,6 +21,7 @@ from fmnist_sweep.report.best_file import write_best_file
 from fmnist_sweep.report.gathering import gather
 from fmnist_sweep.report.reporting import report_files, up_to_date_report
 from fmnist_sweep.search import lock
+from fmnist_sweep.search.budget import finished_already
 from fmnist_sweep.search.executor import Executor, OnRungStep, Rung, run_now
 from fmnist_sweep.search.executors import check_executor, open_executor
 from fmnist_sweep.search.finish import confirm, look_at_official_test
@@ -92,6 +93,8 @@ def run_sweep(
         check_executor(config, build_model)
         if on_plan is not None:
             on_plan(plan)
+        for remark in plan.remarks:
+            _log.warning("%s", remark)
         own = _Own(build_model, data is not None, executor)
         watch = _Watch(on_state, observer, on_step)
         return _tracked(plan, own, overrides, watch, on_trouble)
@@ -173,6 +176,7 @@ def _run(
     with log.ends_what_is_open():
         journal = Journal(plan.folder / JOURNAL_FILE)
         log.replay(journal, state)
+        ended_before = state.ended
         if watch.on_state is not None:
             watch.on_state(state)
 
@@ -232,6 +236,8 @@ def _run(
         # Before what is to be sent is waited for: it does not need a tracker.
         report = up_to_date_report(plan.folder, plan.name)
         log.files(report_files(plan.folder, report))
+    if ended_before is not None and state.ended is ended_before:
+        _log.warning("%s", finished_already(plan.name, ended_before))
     outbox.finish()
     registration = register_winner(config, state, prepared, plan.folder, log.run_id)
     return Sweep(plan.name, plan.folder, config, state, best_file, log.run_id, report, registration)

@@ -110,7 +110,7 @@ def test_data_that_changed_make_another_sweep_which_says_so(tmp_path: Path) -> N
     before = {path: path.read_bytes() for path in tmp_path.glob("mlruns/sweeps/*/journal.jsonl")}
     other, refused = calls(tmp_path, sweep, named)
     assert other.exit_code == 0, other
-    assert f"sweep {name} has the same config, but other data" in other.out
+    assert f"sweep {name} has the same config, but other data" in other.err
     assert len(list(tmp_path.glob("mlruns/sweeps/*"))) == 3
     assert refused.exit_code == 2
     assert "sweep.name=mine belongs to another sweep: data was " in refused.err

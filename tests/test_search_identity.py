@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 from functools import cache
 from pathlib import Path
@@ -15,7 +17,7 @@ from fmnist_sweep.config.compose import compose
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.errors import ConfigError, JournalError
-from fmnist_sweep.files import canonical_json, check_writable
+from fmnist_sweep.files import canonical_json, check_writable, digest_of
 from fmnist_sweep.search.identity import check_same_sweep, sweep_identity, sweep_name
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
 from fmnist_sweep.search.plan import SweepPlan, plan_sweep
@@ -72,8 +74,8 @@ def identity(*overrides: str) -> str:
     return canonical_json(sweep_identity(config, space, dataset.sha256, split.sha256, None))
 
 
-def begin(made: SweepPlan) -> None:
-    begun = Begun(SCHEMA, made.name, made.identity, "python", 1.0)
+def begin(made: SweepPlan, at: float = 1.0) -> None:
+    begun = Begun(SCHEMA, made.name, made.identity, "python", at)
     Journal(made.folder / JOURNAL_FILE).append(begun)
 
 
@@ -151,6 +153,100 @@ def test_a_builder_of_one_s_own_is_known_by_its_code() -> None:
     names = [plan(build_model=builder).name for builder in (None, builder_a, builder_b, builder_a)]
     assert names[1] == names[3]
     assert len(set(names)) == 3
+
+
+WIDTH = 4
+
+
+def width() -> int:
+    return WIDTH
+
+
+def builder_c(config: Config, shape: Any, classes: int) -> int:
+    """A third."""
+    return width()
+
+
+def test_an_edit_of_what_a_builder_uses_makes_another_sweep_which_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, named = plan(build_model=builder_c), plan("sweep.name=own", build_model=builder_c)
+    begin(first)
+    begin(named)
+    assert first.remarks == []
+    monkeypatch.setitem(globals(), "WIDTH", 5)
+    edited = plan(build_model=builder_c)
+    assert edited.name != first.name
+    (remark, _) = edited.remarks
+    assert f"has the same config, but another build_model: {__name__}.WIDTH changed" in remark
+    with pytest.raises(ConfigError, match=rf"build_model\.reaches\.{__name__}\.WIDTH was "):
+        plan("sweep.name=own", build_model=builder_c)
+
+
+def test_an_edit_made_many_times_tells_of_the_latest_sweeps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(6):
+        monkeypatch.setitem(globals(), "WIDTH", number)
+        made = plan(build_model=builder_c)
+        begin(made, at=float(number))
+    monkeypatch.setitem(globals(), "WIDTH", 6)
+    *latest, rest = plan(build_model=builder_c).remarks
+    assert f"sweep {made.name} has the same config" in latest[0]
+    assert len(latest) == 3
+    assert rest == "3 older sweeps have it too"
+
+
+@pytest.mark.parametrize("named", [[], ["sweep.name=own"]])
+def test_a_sweep_of_before_builders_were_known_by_what_they_reach_goes_on(
+    named: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plan(*named, build_model=builder_c)
+    source = digest_of(inspect.getsource(builder_c))
+    recorded = {"name": f"{__name__}.builder_c", "sha256": source}
+    identity = {**made.identity, "build_model": recorded}
+    name = named[0].partition("=")[2] if named else f"synthetic-mine-{digest_of(identity)[:6]}"
+    begin(dataclasses.replace(
+        made, name=name, folder=made.folder.with_name(name), identity=identity
+    ))  # fmt: skip
+    (remark,) = (again := plan(*named, build_model=builder_c)).remarks
+    assert again.name == name
+    assert remark.startswith(f"sweep {name} was begun by a version that recorded build_model's own")
+
+    monkeypatch.setitem(globals(), "builder_c", builder_b)  # its own source was edited
+    monkeypatch.setattr(builder_b, "__qualname__", "builder_c")
+    if named:
+        with pytest.raises(ConfigError, match=r"build_model\.sha256 was "):
+            plan(*named, build_model=builder_b)
+    else:
+        other = plan(build_model=builder_b)
+        assert other.name != name
+        assert "another build_model" in other.remarks[0]
+
+
+def test_other_threads_are_another_sweep_which_says_what_to_add() -> None:
+    first = plan("train.threads=3")
+    begin(first)
+    here = plan("train.threads=2")
+    assert here.name != first.name
+    (remark,) = here.remarks
+    assert (
+        f"sweep {first.name} has the same config, but train.threads=3, here 2 (add train.threads=3 "
+        "to go on with it)"
+    ) in remark
+    assert plan("train.threads=3").remarks == []
+    assert plan("train.threads=2", "train.seed=3").remarks == []  # another config
+
+
+def test_threads_that_are_given_are_the_same_as_those_that_were_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(environment, "cores", lambda: 6)
+    assert plan().name == plan("train.threads=6").name
+    halves = ["executor=processes", "executor.workers=2"]
+    assert (
+        plan(*halves).name == plan(*halves, "train.threads=3").name == plan("train.threads=3").name
+    )
 
 
 def test_a_name_of_one_s_own_is_taken_as_it_is() -> None:

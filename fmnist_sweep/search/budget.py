@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import shlex
+import time
 
 from fmnist_sweep.config.schema import Config, SweepConfig
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.provenance import command
-from fmnist_sweep.search.records import Asked
+from fmnist_sweep.search.records import Asked, Ended
 from fmnist_sweep.search.state import SweepState
 
 
@@ -98,6 +99,14 @@ def check_failures(config: Config, state: SweepState) -> str | None:
             f"{config.sweep.max_failure_rate:g} allows; trial {last.number}: {last.reason}"
         )
     return None
+
+
+def finished_already(name: str, ended: Ended) -> str:
+    """Say of a sweep that is handed back as it was since when it is so, and what lets it go on."""
+    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(ended.at))
+    key = ended.reason.partition("=")[0]  # a budget's reason begins with its key
+    advice = f"; raise {key} to go on" if key.startswith("sweep.") else ""
+    return f"sweep {name} is finished since {since}: nothing was trained{advice}"
 
 
 def continued(typed: str, sweep: SweepConfig, reason: str) -> str | None:

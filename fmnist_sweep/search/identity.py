@@ -2,12 +2,14 @@
 
 Budgets, tracking, executor and display are no part of it: they may change between a start and a
 resume. Everything that decides which points are tried and what they score is, `train.threads` too,
-which is a worker's share of the cores where it is left to the executor.
+which is a worker's share of the cores where it is left to the executor, and what a builder of the
+user's own reaches.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, get_args
@@ -15,6 +17,8 @@ from typing import Any, get_args
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import canonical_json, digest_of
+from fmnist_sweep.search.reached import reached_by
+from fmnist_sweep.search.reached_code import full_name
 from fmnist_sweep.space.domains import Domain
 from fmnist_sweep.space.space import Condition, Leaf, Space
 
@@ -74,10 +78,61 @@ def check_same_sweep(name: str, recorded: Mapping[str, Any], identity: Mapping[s
         )
 
 
-def differs_by_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two identities differ, and by nothing but the content of the data and its split."""
-    rest = [{k: v for k, v in each.items() if k not in ("data", "split")} for each in (one, other)]
-    return canonical_json(rest[0]) == canonical_json(rest[1]) and one["data"] != other["data"]
+def before_reached(
+    identity: Mapping[str, Any], build_model: Callable[..., Any] | None
+) -> dict[str, Any]:
+    """Return an identity in the form that it had before it held what a builder reaches: a digest of
+    the builder's own source."""
+    if build_model is None:
+        return dict(identity)
+    code = build_model if hasattr(build_model, "__qualname__") else type(build_model)
+    try:
+        sha256 = digest_of(inspect.getsource(code))
+    except (OSError, TypeError):  # typed at a prompt, or compiled
+        sha256 = ""
+    return {**identity, "build_model": {"name": full_name(code), "sha256": sha256}}
+
+
+def is_of_form(recorded: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
+    """Whether two identities hold the same about a builder, whatever that is."""
+    builders = recorded["build_model"] or {}, identity["build_model"] or {}
+    return builders[0].keys() == builders[1].keys()
+
+
+def how_it_differs(recorded: Mapping[str, Any], identity: Mapping[str, Any]) -> str | None:
+    """Say what a recorded sweep of the same config has that differs: the data's content, the
+    threads, the builder's code. None where it is another config's, or differs in nothing."""
+    if canonical_json(_config_of(recorded)) != canonical_json(_config_of(identity)):
+        return None
+    threads = recorded["train"]["threads"], identity["train"]["threads"]
+    of_data = recorded["data"] != identity["data"]
+    if recorded["split"] != identity["split"] and not of_data:
+        return None
+    differ = ["other data: their content has changed since"] if of_data else []
+    if recorded["build_model"] != identity["build_model"]:
+        differ.append(_how_code_differs(recorded["build_model"], identity["build_model"]))
+    if threads[0] != threads[1]:
+        advice = "" if differ else f" (add train.threads={threads[0]} to go on with it)"
+        differ.append(f"train.threads={threads[0]}, here {threads[1]}{advice}")
+    return " and ".join(differ) or None
+
+
+def _config_of(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an identity without what may change while config and builder are called the same."""
+    found = {key: value for key, value in identity.items() if key not in ("data", "split")}
+    found["train"] = {**found["train"], "threads": None}
+    found["build_model"] = (found["build_model"] or {}).get("name")
+    return found
+
+
+def _how_code_differs(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    if recorded.get("python") != now.get("python"):
+        return f"a build_model compiled by Python {recorded.get('python')}, here {now['python']}"
+    was, reached = recorded.get("reaches", {}), now.get("reaches", {})
+    changed = [name for name, _ in sorted(was.items() ^ reached.items())]
+    names = list(dict.fromkeys(changed)) or [now["name"]]
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"another build_model: {', '.join(names[:4])}{more} changed since"
 
 
 def _plain(leaf: Leaf) -> dict[str, Any]:
@@ -113,12 +168,10 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _code_of(build_model: Callable[..., Any]) -> dict[str, str]:
-    """Return a builder's name and a digest of its source. What a closure, a partial or an object
-    carries besides is not seen: two of those with one source want two `sweep.name`s."""
-    code = build_model if hasattr(build_model, "__qualname__") else type(build_model)
-    name = f"{code.__module__}.{code.__qualname__}"
-    try:
-        return {"name": name, "sha256": digest_of(inspect.getsource(code))}
-    except (OSError, TypeError):  # typed at a prompt, or compiled: the name has to do
-        return {"name": name, "sha256": ""}
+def _code_of(build_model: Callable[..., Any]) -> dict[str, Any]:
+    named = build_model if hasattr(build_model, "__qualname__") else type(build_model)
+    return {
+        "name": full_name(named),
+        "python": ".".join(map(str, sys.version_info[:2])),  # bytecode is a version's own
+        "reaches": reached_by(build_model),
+    }

@@ -16,8 +16,10 @@ from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.search.budget import check_budget
 from fmnist_sweep.search.feasibility import WhyInfeasible, feasibility
 from fmnist_sweep.search.identity import (
+    before_reached,
     check_same_sweep,
-    differs_by_data,
+    how_it_differs,
+    is_of_form,
     sweep_identity,
     sweep_name,
 )
@@ -31,13 +33,14 @@ from fmnist_sweep.space.space import Space
 from fmnist_sweep.training.preparation import Prepared, epochs_of, prepare, with_threads
 
 _SAMPLES = 200
+_MOST_REMARKS = 3
 
 
 @dataclass(frozen=True)
 class SweepPlan:
     """A sweep that may begin, or go on. `epochs` are those of a full training; `pinned` the
-    paths that the command line took out of the search; `of_other_data` the sweeps that differ from
-    one that begins by nothing but the content of its data."""
+    paths that the command line took out of the search; `remarks` sentences for the user: which
+    sweeps have the same config as one that begins, and how they differ."""
 
     name: str
     folder: Path
@@ -48,7 +51,7 @@ class SweepPlan:
     prepared: Prepared
     why_infeasible: WhyInfeasible
     identity: dict[str, Any]
-    of_other_data: list[str]
+    remarks: list[str]
 
 
 def plan_sweep(
@@ -79,11 +82,13 @@ def plan_sweep(
         _check_start(number, config, overrides, prepared, on_paper=build_model is None)
     _check_any_feasible(space, why_infeasible)
     identity = sweep_identity(config, space, dataset.sha256, prepared.split.sha256, build_model)
-    name = sweep_name(config, run_name(label, dataset), identity)
+    forms = [identity, before_reached(identity, build_model)]
+    name, begun = _sweep_of(config, run_name(label, dataset), forms, root)
     folder = folder_in(root / "mlruns" / "sweeps", name)
-    begun = _begun(folder / JOURNAL_FILE)
-    if begun is not None:
-        check_same_sweep(name, begun.identity, identity)
+    if begun is None:
+        remarks = _of_the_same_config(folder, forms)
+    else:
+        remarks = [] if is_of_form(begun.identity, identity) else [_NOT_RECORDED.format(name)]
     return SweepPlan(
         name,
         folder,
@@ -94,7 +99,7 @@ def plan_sweep(
         prepared,
         why_infeasible,
         identity,
-        [] if begun is not None else _of_other_data(folder, identity),
+        remarks,
     )
 
 
@@ -128,16 +133,56 @@ def _begun(journal: Path) -> Begun | None:
     return records[0] if records and isinstance(records[0], Begun) else None
 
 
-def _of_other_data(folder: Path, identity: Mapping[str, Any]) -> list[str]:
+_NOT_RECORDED = (
+    "sweep {} was begun by a version that recorded build_model's own source only: whether what it "
+    "uses was edited since is not known"
+)
+
+
+def _sweep_of(
+    config: Config, label: str, forms: list[dict[str, Any]], root: Path
+) -> tuple[str, Begun | None]:
+    """Return the sweep's name, and how it began, None where it has not.
+
+    `forms` are those that its identity may be recorded in, today's first.
+
+    Raises:
+        ConfigError: the name is another sweep's.
+    """
+    sweeps = root / "mlruns" / "sweeps"
+    names = [sweep_name(config, label, form) for form in forms]
+    begun = [_begun(folder_in(sweeps, name) / JOURNAL_FILE) for name in names]
+    for name, beginning, form in zip(names, begun, forms, strict=True):
+        if beginning is not None and is_of_form(beginning.identity, form):
+            check_same_sweep(name, beginning.identity, form)
+            return name, beginning
+    if begun[0] is not None:
+        check_same_sweep(names[0], begun[0].identity, forms[0])
+    return names[0], begun[0]
+
+
+def _of_the_same_config(folder: Path, forms: list[dict[str, Any]]) -> list[str]:
+    """Say of each sweep with the same config how it differs; of the latest where there are many."""
     found = []
-    for journal in sorted(folder.parent.glob(f"*/{JOURNAL_FILE}")):
+    for journal in folder.parent.glob(f"*/{JOURNAL_FILE}"):
         try:
             begun = first_record(journal)
         except JournalError:
             continue  # that sweep's own trouble
-        if isinstance(begun, Begun) and differs_by_data(begun.identity, identity):
-            found.append(begun.name)
-    return found
+        if not isinstance(begun, Begun):
+            continue
+        form = next((form for form in forms if is_of_form(begun.identity, form)), forms[0])
+        differs = how_it_differs(begun.identity, form)
+        if differs is not None:
+            found.append((begun.at, begun.name, differs))
+    lines = [
+        f"sweep {name} has the same config, but {differs}: it is left as it is, and this one "
+        "starts from the beginning"
+        for _, name, differs in sorted(found, reverse=True)
+    ]
+    if len(lines) > _MOST_REMARKS:
+        lines[_MOST_REMARKS:] = [f"{len(lines) - _MOST_REMARKS} older sweeps have it too"]
+    return lines
 
 
 def _check_any_feasible(space: Space, why_infeasible: WhyInfeasible) -> None:
