@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from fmnist_sweep import environment, interrupts
+from fmnist_sweep import environment, interrupts, streams
 from fmnist_sweep.config.compose import Task, run_main
 from fmnist_sweep.config.composition import Composition
 from fmnist_sweep.config.messages import did_you_mean
@@ -17,17 +17,30 @@ from fmnist_sweep.errors import ConfigError, FmnistSweepError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; return its exit code: 0, 1 (trouble), 2 (a user's mistake), 130
-    (Ctrl-C), 143 (SIGTERM).
+    """Run the program; return its exit code: 0, 1 (trouble), 2 (a user's mistake), 128 and a
+    signal's number (129 SIGHUP, 130 Ctrl-C, 131 SIGQUIT, 143 SIGTERM).
 
     `argv`: what follows the program's name; by default that of this process.
+
+    Raises:
+        SystemExit: a flag of Hydra's that ends the program, such as `--help`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return _exit_code(lambda: run_main(*_task_and_overrides(arguments)))
+    with streams.steady_streams() as out:
+        try:
+            code = _exit_code(lambda: run_main(*_task_and_overrides(arguments)))
+        except SystemExit:
+            if _is_missed(out):
+                return _report(f"standard output: {out.why_lost()}", 1)
+            raise
+        if code == 0 and _is_missed(out):
+            return _report(f"standard output: {out.why_lost()}", 1)
+        return code
 
 
 def run(config: Config, composition: Composition) -> None:
     """Search where the config has a space, else train once."""
+    streams.outlive_standard_output()
     environment.load_tensorflow()
     if config.is_sweep:
         from fmnist_sweep.launch import launch_sweep
@@ -126,7 +139,7 @@ def _exit_code(program: Callable[[], None]) -> int:
         with interrupts.terminable(at_once_the_second_time=True):
             program()
     except interrupts.Terminated as terminated:
-        return _report("terminated", terminated.exit_code)
+        return _report(terminated.word, terminated.exit_code)
     except KeyboardInterrupt:
         return _report("interrupted", 130)
     except FmnistSweepError as error:
@@ -135,6 +148,13 @@ def _exit_code(program: Callable[[], None]) -> int:
         hint = "for the traceback, set HYDRA_FULL_ERROR=1"
         return _report(f"unexpected {type(error).__name__}: {error} ({hint})", 1)
     return 0
+
+
+def _is_missed(out: streams.SteadyStream) -> bool:
+    """Whether what was printed is the program's result, and did not get to where it was to go. A
+    reader that has gone, as `head` does, has had enough of it."""
+    out.flush()
+    return not (out.lost is None or out.is_outlived or isinstance(out.lost, BrokenPipeError))
 
 
 def _report(message: str, exit_code: int) -> int:

@@ -50,6 +50,25 @@ def hydra_raises() -> Iterator[None]:
             os.environ["HYDRA_FULL_ERROR"] = before
 
 
+def show_warnings_only() -> None:
+    """Have no warning be an error in this process and in those that it starts.
+
+    `-W error` and PYTHONWARNINGS=error are for one's own code; in the program they would turn what
+    some dependency deprecates into a failed trial, and other dependencies' warnings into others.
+    """
+    warnings.filters = [each for each in warnings.filters if each[0] != "error"]
+    sys.warnoptions[:] = [each for each in sys.warnoptions if not _makes_an_error(each)]
+    if "PYTHONWARNINGS" in os.environ:
+        given = os.environ["PYTHONWARNINGS"].split(",")
+        os.environ["PYTHONWARNINGS"] = ",".join(x for x in given if not _makes_an_error(x))
+
+
+def _makes_an_error(option: str) -> bool:
+    # An action may be shortened, as in `-W e`.
+    action = option.partition(":")[0].strip()
+    return action != "" and "error".startswith(action)
+
+
 def quiet_mlflow() -> None:
     """Have MLflow send no usage statistics, print no links and draw no bars; call before it is
     imported.
@@ -86,9 +105,31 @@ def load_tensorflow() -> None:
     tf.get_logger().setLevel("ERROR")
 
 
+def load_matplotlib() -> None:
+    """Import Matplotlib: without the user's settings where they keep it from being imported, as
+    a file that cannot be read does, and MPLBACKEND where it names no backend."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever it makes of what somebody has written there
+        before = {name: os.environ.get(name) for name in ("MATPLOTLIBRC", "MPLBACKEND")}
+        os.environ.update(MATPLOTLIBRC=os.devnull, MPLBACKEND="agg")
+        try:
+            import matplotlib  # noqa: F401
+        finally:
+            for name, value in before.items():
+                del os.environ[name]
+                if value is not None:
+                    os.environ[name] = value
+
+
 @contextmanager
 def _stderr_aside() -> Iterator[None]:
     """Keep what is written to the process's standard error, and write it only after an error."""
+    if sys.stderr is None:  # closed, as a service's may be
+        yield
+        return
     sys.stderr.flush()
     with tempfile.TemporaryFile() as aside:
         before = os.dup(2)

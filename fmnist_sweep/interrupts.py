@@ -13,8 +13,13 @@ from typing import NoReturn
 
 @contextmanager
 def terminable(*, at_once_the_second_time: bool = False) -> Iterator[None]:
-    """Have SIGTERM interrupt the block as Ctrl-C does, but as `Terminated`. A second signal does so
-    again, or ends the process at once. Inside another such block it changes nothing.
+    """Have SIGTERM, SIGHUP (the terminal was closed) and SIGQUIT (Ctrl-\\) interrupt the block as
+    Ctrl-C does, but as `Terminated`. A second signal does so again, or ends the process at once;
+    a second SIGHUP does nothing: a shell that ends sends its own after the terminal's. Inside
+    another such block it changes nothing.
+
+    What is ignored at the start stays so: SIGHUP under nohup, Ctrl-C for a job in the background.
+    A caller's own handler of SIGHUP or SIGQUIT stays too.
 
     Python drops an exception that a signal raises while an object is being destroyed, and freeing
     a network's graph destroys many; libraries turn it into errors of their own. So the request is
@@ -25,9 +30,11 @@ def terminable(*, at_once_the_second_time: bool = False) -> Iterator[None]:
         if _insisting:
             _insisting.clear()
             raise _asked_to_stop[0]
+        if _asked_to_stop and number == signal.SIGHUP:
+            return
         if _asked_to_stop and at_once_the_second_time:
             os._exit(128 + number)  # what is on disk is whole
-        _asked_to_stop.append(Terminated if number == signal.SIGTERM else KeyboardInterrupt)
+        _asked_to_stop.append(_RAISED[number])
         if not _deferring:
             raise _asked_to_stop[-1]
         insist = threading.Timer(_LONGEST_DEFERRAL, _insist, [number])
@@ -39,8 +46,11 @@ def terminable(*, at_once_the_second_time: bool = False) -> Iterator[None]:
         yield
         return
     numbers = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as for a job in the background
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         numbers.append(signal.SIGINT)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            numbers.append(number)
     try:
         before = {number: signal.signal(number, stop) for number in numbers}
     except ValueError:  # not the main thread: its owner deals with signals
@@ -93,7 +103,7 @@ def stop_if_asked() -> None:
     deferred.
 
     Raises:
-        KeyboardInterrupt: `Terminated` after SIGTERM.
+        KeyboardInterrupt: `Terminated` after another signal than Ctrl-C's.
     """
     if _asked_to_stop:
         raise _asked_to_stop[0]
@@ -114,6 +124,34 @@ _is_terminable = False
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end by SIGTERM."""
+    """The process was asked to end by SIGTERM.
+
+    Attributes:
+        exit_code: the program's, 128 and the signal's number.
+        word: what the program says of it.
+    """
 
     exit_code = 143
+    word = "terminated"
+
+
+class HungUp(Terminated):
+    """The process was asked to end by SIGHUP: its terminal was closed."""
+
+    exit_code = 129
+    word = "the terminal was closed"
+
+
+class Quit(Terminated):
+    """The process was asked to end by SIGQUIT."""
+
+    exit_code = 131
+    word = "quit"
+
+
+_RAISED: dict[int, type[KeyboardInterrupt]] = {
+    signal.SIGINT: KeyboardInterrupt,
+    signal.SIGTERM: Terminated,
+    signal.SIGHUP: HungUp,
+    signal.SIGQUIT: Quit,
+}

@@ -140,7 +140,8 @@ def _cpu_features() -> list[str]:
 
 def _cpuinfo(key: str) -> str | None:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        for line in text.splitlines():
             name, _, value = line.partition(":")
             if name.strip() == key:
                 return value.strip()

@@ -14,12 +14,13 @@ from fmnist_sweep import environment, interrupts
 from fmnist_sweep.best_models import best_model_files
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset
+from fmnist_sweep.errors import FmnistSweepError
 from fmnist_sweep.files import canonical_json, check_writable, write_text_whole
+from fmnist_sweep.final_report import final_report
 from fmnist_sweep.provenance import environment_of_run, recorded_command, recorded_config
 from fmnist_sweep.registration import register_winner
 from fmnist_sweep.report.best_file import write_best_file
-from fmnist_sweep.report.gathering import gather
-from fmnist_sweep.report.reporting import report_files, up_to_date_report
+from fmnist_sweep.report.reporting import report_files
 from fmnist_sweep.search import lock
 from fmnist_sweep.search.budget import finished_already
 from fmnist_sweep.search.executor import Executor, OnRungStep, Rung, run_now
@@ -214,32 +215,24 @@ def _run(
         )
         custom = own.build_model is not None or own.data
         best_file = None if custom else _export(plan, state)
-        if config.report:
-            assert state.begun is not None  # `loop.record(_begun(...))`
-            begun = state.begun
-            gather(
-                plan.folder,
-                prepared,
-                state.best,
-                None if best_file is None else best_file.stem,
-                # Where there is one: a report is not worth training the winner again.
-                lambda number: best_model_files(
-                    config, begun, plan.folder, number, folders.of(number)
-                ),
-            )
         if state.ended is None:
             loop.record(Ended(reason, at=time.time()))
         folders.clear(but=lambda: _untracked_winner(state, log))
         shutil.rmtree(plan.folder / "stop", ignore_errors=True)  # asked too late
-    report = None
-    if config.report:
-        # Before what is to be sent is waited for: it does not need a tracker.
-        report = up_to_date_report(plan.folder, plan.name)
-        log.files(report_files(plan.folder, report))
     if ended_before is not None and state.ended is ended_before:
         _log.warning("%s", finished_already(plan.name, ended_before))
-    outbox.finish()
-    registration = register_winner(config, state, prepared, plan.folder, log.run_id)
+    registration, trouble = None, None
+    try:
+        outbox.finish()
+        registration = register_winner(config, state, prepared, plan.folder, log.run_id)
+    except FmnistSweepError as error:  # the report needs no tracker
+        trouble = error
+    report = final_report(plan, state, best_file) if config.report else None
+    if trouble is not None:
+        raise trouble
+    if report is not None:
+        log.files(report_files(plan.folder, report))
+        outbox.finish()
     return Sweep(plan.name, plan.folder, config, state, best_file, log.run_id, report, registration)
 
 
@@ -287,7 +280,7 @@ def _export(plan: SweepPlan, state: SweepState) -> Path | None:
         return None
     folder = Path.cwd() / "experiments" / "best"
     path = write_best_file(folder, plan.name, plan.config, state, best, plan.prepared.split)
-    write_text_whole(plan.folder / "best.yaml", path.read_text())
+    write_text_whole(plan.folder / "best.yaml", path.read_text(encoding="utf-8"))
     return path
 
 

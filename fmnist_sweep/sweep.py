@@ -109,7 +109,7 @@ def load_sweep(name: str) -> Sweep:
         raise ConfigError(f"sweep {name}: not found; there are: {', '.join(there) or 'none'}")
     folder = sweeps / name
     try:
-        given = json.loads((folder / CONFIG_FILE).read_text())
+        given = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         config = Config.model_validate(given)
     except ValidationError as error:
         raise ConfigError(

@@ -33,6 +33,7 @@ from fmnist_sweep.config.datafiles import (
     read_data_file,
 )
 from fmnist_sweep.config.load import load_config
+from fmnist_sweep.config.override_grammar import keep_assertions
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.config.shipped import shipped_conf_dir
 from fmnist_sweep.errors import ConfigError
@@ -43,6 +44,7 @@ _TRAINED = ("data", "split", "model", "train", "expected")
 # Not what is trained on, which a digest tells, but where it is found here.
 _WHERE_DATA_LIES = ("data.dir", "data.file", "data.train_file", "data.val_file")
 
+keep_assertions()
 
 Task = Callable[[Config, Composition], None]
 

@@ -1,19 +1,25 @@
 """The look that all pictures share, and how a picture becomes a file.
 
-Figures are made as objects: no pyplot, no rcParams, so that pictures may be made on any thread and
-change nothing for whoever else draws with Matplotlib. Series differ in lightness, marker and line
+Figures are made as objects, without pyplot and its backend, and under settings of our own
+(`own_settings`), so that a picture is the same whatever the user's Matplotlib is set to, and may be
+made on any thread. Series differ in lightness, marker and line
 as well as in hue, so that they are told apart in black and white and by the colour-blind.
 """
 
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fmnist_sweep import environment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,6 +59,25 @@ LOOKS = (
     Look("#66A5D9", (0, (8, 2)), "v", "\\\\\\"),
     Look("#117733", (0, (3, 1, 1, 1, 1, 1)), "P", "++"),
 )
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Have a figure that is made and turned into a file inside the block be free of the user's
+    settings (a `matplotlibrc`, a notebook's `rcParams` and styles), which are back behind it.
+
+    They are the process's: what another thread draws meanwhile has ours too. One block at a time.
+    """
+    environment.load_matplotlib()
+    import matplotlib as mpl
+
+    with _setting, mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams["font.family"] = FONT
+        yield
+
+
+_setting = threading.RLock()
 
 
 def new_figure(width: float, height: float, title: str, foot: str = "") -> Figure:

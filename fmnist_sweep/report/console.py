@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.report.words import overrides_in_words, plain, short_path
@@ -22,6 +24,7 @@ from fmnist_sweep.search.records import (
     TrialStatus,
 )
 from fmnist_sweep.search.state import SweepState, Trial
+from fmnist_sweep.streams import showable
 from fmnist_sweep.training.results import EpochRecord
 
 _WIDEST = 200
@@ -38,7 +41,15 @@ def console(*, as_terminal: bool = False) -> Console:
     """
     width = None if as_terminal or sys.stdout.isatty() else _WIDEST
     forced = True if as_terminal else None
-    return Console(highlight=False, markup=False, width=width, force_terminal=forced)
+    return _Console(highlight=False, markup=False, width=width, force_terminal=forced)
+
+
+class _Console(Console):
+    """A console that measures a text as its stream will write it: `+-` is wider than `±`."""
+
+    def render_str(self, text: str, **named: Any) -> Text:
+        """Make a text to be printed of a string."""
+        return super().render_str(showable(text, self.encoding), **named)
 
 
 def say_tracking_trouble(trouble: str | None) -> None:

@@ -30,6 +30,7 @@ from fmnist_sweep.search.records import (
 )
 from fmnist_sweep.search.spending import RunningEpoch, Spending, spending
 from fmnist_sweep.search.state import SweepState, Trial
+from fmnist_sweep.streams import showable
 from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord
 
@@ -38,12 +39,15 @@ class Screen:
     """What is drawn: the latest view, with the time that is left by the clock."""
 
     def __init__(self, out: Console) -> None:
+        self._encoding = out.encoding
         self._unicode = out.encoding.startswith("utf")
         self._view: View | None = None
         self._at = 0.0
 
     def show(self, view: View | None) -> None:
         """Have this view drawn from now on; None: nothing."""
+        if view is not None:
+            view = _as_shown(view, self._encoding)
         self._view, self._at = view, time.monotonic()
 
     def lines(self, width: int) -> Iterable[Text]:
@@ -55,7 +59,18 @@ class Screen:
         if view.seconds_left is not None and any(r.progress for r in view.running):
             passed = time.monotonic() - self._at
             view = replace(view, seconds_left=max(0.0, view.seconds_left - passed))
-        return lines_of(view, width, unicode=self._unicode)
+        # Where a line is cut there is an ellipsis, which may become three points.
+        return lines_of(view, width if self._unicode else width - 2, unicode=self._unicode)
+
+
+def _as_shown(view: View, encoding: str) -> View:
+    """Return a view whose texts have only what that encoding can show."""
+    running = (
+        replace(one, name=showable(one.name, encoding), values=showable(one.values, encoding))
+        for one in view.running
+    )
+    best = None if view.best is None else showable(view.best, encoding)
+    return replace(view, best=best, running=tuple(running))
 
 
 class LiveSweep:

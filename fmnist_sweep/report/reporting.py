@@ -28,7 +28,7 @@ def up_to_date_report(sweep: Path, name: str) -> Path:
     """
     report, made_from = _report_of(name), _digest(sweep)
     mark = report.with_name(_MADE_FROM)
-    if not (report.exists() and mark.exists() and mark.read_text() == made_from):
+    if not (report.exists() and mark.exists() and mark.read_text(encoding="utf-8") == made_from):
         source = source_in(sweep)
         assert source is not None  # it has begun
         write_report(source)

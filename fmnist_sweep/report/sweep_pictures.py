@@ -10,7 +10,7 @@ from fmnist_sweep.pictures.calibration import calibration
 from fmnist_sweep.pictures.data import class_distribution, samples
 from fmnist_sweep.pictures.parallel_coordinates import parallel_coordinates
 from fmnist_sweep.pictures.rungs import rung_survival
-from fmnist_sweep.pictures.style import NothingToShow, to_png
+from fmnist_sweep.pictures.style import NothingToShow, own_settings, to_png
 from fmnist_sweep.pictures.trade_offs import accuracy_against_parameters, accuracy_against_time
 from fmnist_sweep.pictures.what_mattered import importances as picture_of_importances
 from fmnist_sweep.pictures.winner import (
@@ -93,13 +93,13 @@ def comparison_pictures(sources: Sequence[ReportSource]) -> list[Picture]:
 def _drawn(section: str, drawing: _Drawing) -> Picture | None:
     name, title, caption, draw = drawing
     try:
-        figure = draw()
+        with own_settings():
+            figure = draw()
+            png = to_png(figure)
     except NothingToShow:
         return None
     width = round(figure.get_figwidth() * _PIXELS_AN_INCH)
-    return Picture(
-        name, section, title, caption, to_png(figure), width, is_wide=width > _WIDEST_OF_A_PAIR
-    )
+    return Picture(name, section, title, caption, png, width, is_wide=width > _WIDEST_OF_A_PAIR)
 
 
 def _of_the_search(source: ReportSource) -> Iterator[_Drawing]:

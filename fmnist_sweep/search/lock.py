@@ -20,7 +20,7 @@ def held(path: Path) -> Iterator[None]:
         SweepStopped: another process holds it; the message names its host and pid.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    with path.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -281,11 +281,13 @@ def _raising(told: worker.CannotStart) -> Callable[[], None]:
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Have a process that is started here not hear of Ctrl-C before it can ignore it; a terminal
-    sends it to all of them."""
-    resource_tracker.ensure_running()  # to start it later would let the signal through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    """Have a process that is started here not receive what a terminal sends to all of them before
+    it can ignore it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, worker.OWNERS_SIGNALS)
     try:
+        # It lets SIGINT through again once it has started.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, worker.OWNERS_SIGNALS)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -13,7 +13,7 @@ from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
 
-from fmnist_sweep import environment
+from fmnist_sweep import environment, streams
 from fmnist_sweep.interrupts import terminable
 from fmnist_sweep.search.executor import Rung, RungOutcome, outcome_of
 from fmnist_sweep.training.progress import StepProgress
@@ -47,6 +47,8 @@ class Address:
 
 READY = "ready"
 BEGUN = "begun"  # with a rung's ticket
+OWNERS_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""What a terminal sends to all processes in it; the owner ends its workers."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ class CannotStart:
 def start(job: Job, address: Address) -> None:
     """Make this process a worker; runs in it once, before its first rung."""
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the owner
+    for number in OWNERS_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    streams.make_steady()  # a builder may print, and the owner's terminal be gone
     connection: Connection = Client(address.listener, authkey=address.key)
     connection.send((address.worker, os.getpid()))
     try:

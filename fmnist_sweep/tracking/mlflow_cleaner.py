@@ -59,7 +59,7 @@ class MlflowCleaner:
         done = subprocess.run(
             [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", self._uri,
              "--tracking-uri", self._uri, "--run-ids", ids],
-            capture_output=True, text=True, check=False,
+            capture_output=True, text=True, encoding="utf-8", errors="replace", check=False,
         )  # fmt: skip
         if done.returncode != 0:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -125,7 +125,7 @@ class MlflowReader:
         """Return a text artifact of a run, None where it has none of that name."""
         with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as folder:
             fetched = self.file(run, path, Path(folder))
-            return None if fetched is None else fetched.read_text()
+            return None if fetched is None else fetched.read_text(encoding="utf-8")
 
     def file(self, run: SeenRun, path: str, folder: Path) -> Path | None:
         """Fetch an artifact of a run into a folder; None where it has none of that path."""

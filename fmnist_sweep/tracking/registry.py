@@ -184,7 +184,7 @@ class MlflowRegistry:
 def _save(folder: Path, beside: Path, winner: Winner) -> None:
     network, classes = beside / _NETWORK, beside / "classes.json"
     network.write_bytes(winner.network.read_bytes())
-    classes.write_text(json.dumps(winner.class_names))
+    classes.write_text(json.dumps(winner.class_names), encoding="utf-8")
     height, width, channels = winner.image_shape
     shape = (height, width) if channels == 1 else winner.image_shape
     signature = ModelSignature(

@@ -26,7 +26,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defi
         self._network = keras.saving.load_model(
             context.artifacts["network"], compile=False, safe_mode=True
         )
-        self._classes = json.loads(Path(context.artifacts["classes"]).read_text())
+        self._classes = json.loads(Path(context.artifacts["classes"]).read_text(encoding="utf-8"))
 
     # Without type hints: MLflow would read a signature out of them, and warn that it cannot.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
