@@ -103,8 +103,16 @@ def check_writable(root: Path, *folders: str) -> None:
         ConfigError: names the folder.
     """
     for folder in (root / name for name in folders):
-        existing = folder
+        if not can_be_written(folder):
+            raise ConfigError(f"{folder}: cannot be written; allowed: a folder that is yours")
+
+
+def can_be_written(folder: str | Path) -> bool:
+    """Whether files can be written to a folder, which may have to be made first."""
+    existing = Path(folder).absolute()
+    try:
         while not existing.exists():
             existing = existing.parent
-        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-            raise ConfigError(f"{folder}: cannot be written; allowed: a folder that is yours")
+    except PermissionError:  # a folder above it is closed to this user
+        return False
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)

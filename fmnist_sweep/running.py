@@ -25,6 +25,7 @@ from fmnist_sweep.search import lock
 from fmnist_sweep.search.budget import finished_already
 from fmnist_sweep.search.executor import Executor, OnRungStep, Rung, run_now
 from fmnist_sweep.search.executors import check_executor, open_executor
+from fmnist_sweep.search.failed_attempt import set_aside, why_failed
 from fmnist_sweep.search.finish import confirm, look_at_official_test
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
 from fmnist_sweep.search.leaders import Leaders
@@ -48,6 +49,7 @@ from fmnist_sweep.training.train import ModelBuilder
 _log = logging.getLogger(__name__)
 
 
+@environment.autologging_off()
 def run_sweep(
     config: Config,
     build_model: ModelBuilder | None = None,
@@ -154,6 +156,22 @@ def _run(
     config, prepared = plan.config, plan.prepared
     kept = recorded_config(config)
     place = environment_of_run(config, overrides)
+
+    def log_of(folder: Path, best_model: Callable[[int], Path]) -> SweepLog:
+        return SweepLog(
+            outbox,
+            kept,
+            plan.name,
+            folder,
+            best_model,
+            prepared.dataset,
+            prepared.split,
+            plan.space,
+            custom_builder=own.build_model is not None,
+            custom_data=own.data,
+        )
+
+    journal = _journal(plan, lambda folder: log_of(folder, lambda number: folder / str(number)))
     state = SweepState(config.sweep.objective)
     folders = TrialFolders(
         plan.folder,
@@ -161,21 +179,9 @@ def _run(
         lambda number: bool(state.trials[number].confirmations),
         outbox.then,
     )
-    log = SweepLog(
-        outbox,
-        kept,
-        plan.name,
-        plan.folder,
-        folders.best_model,
-        prepared.dataset,
-        prepared.split,
-        plan.space,
-        custom_builder=own.build_model is not None,
-        custom_data=own.data,
-    )
+    log = log_of(plan.folder, folders.best_model)
     write_text_whole(plan.folder / CONFIG_FILE, canonical_json(_as_given(kept)))
     with log.ends_what_is_open():
-        journal = Journal(plan.folder / JOURNAL_FILE)
         log.replay(journal, state)
         ended_before = state.ended
         if watch.on_state is not None:
@@ -234,6 +240,27 @@ def _run(
         log.files(report_files(plan.folder, report))
         outbox.finish()
     return Sweep(plan.name, plan.folder, config, state, best_file, log.run_id, report, registration)
+
+
+def _journal(plan: SweepPlan, log_of: Callable[[Path], SweepLog]) -> Journal:
+    """Return the sweep's journal; a new one where no trial of the old one completed and none would.
+
+    The old one is kept in a folder, which `log_of` is called with: its runs get the ends that it
+    has for them.
+    """
+    journal = Journal(plan.folder / JOURNAL_FILE)
+    objective = plan.config.sweep.objective
+    why = why_failed(plan.config, SweepState.after(journal, objective))
+    if why is None:
+        return journal
+    aside = set_aside(plan.folder)
+    _log.warning(
+        "sweep %s: %s; it starts over, and the journal so far is kept in %s", plan.name, why, aside
+    )
+    log = log_of(aside)
+    log.replay(Journal(aside / JOURNAL_FILE), SweepState(objective))
+    log.cut_off(why)
+    return Journal(plan.folder / JOURNAL_FILE)
 
 
 def _model_files(

@@ -17,6 +17,7 @@ from fmnist_sweep.provenance import command
 from fmnist_sweep.report.baselines import Baseline, markdown, write_baseline_file
 from fmnist_sweep.report.console import console, print_commands
 from fmnist_sweep.report.source import ReportSource, source_in, source_of_run
+from fmnist_sweep.search.failed_attempt import attempts
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, first_record
 from fmnist_sweep.search.lock import held
 from fmnist_sweep.search.records import Begun, TrialStatus
@@ -133,10 +134,11 @@ def _runs_of_sweep(config: Config, folder: Path) -> tuple[MlflowCleaner | None, 
         raise
     of_that_name = f"tags.`sweep.name` = {quoted(folder.name)}"
     runs = _reader(config).runs(_experiments(config), of_that_name, deleted=True)
-    begun = first_record(journal) if journal.exists() else None
-    if isinstance(begun, Begun):
-        key = sweep_key(begun.name, begun.at)
-        runs = [run for run in runs if f"{run.tags.get(KEY_TAG)}/".startswith(f"{key}/")]
+    there = [journal, *attempts(folder)] if journal.exists() else []
+    begun = [record for one in there if isinstance(record := first_record(one), Begun)]
+    if begun:
+        keys = tuple(f"{sweep_key(record.name, record.at)}/" for record in begun)
+        runs = [run for run in runs if f"{run.tags.get(KEY_TAG)}/".startswith(keys)]
     return cleaner, runs
 
 

@@ -70,6 +70,7 @@ class TrackedRun:
     not_tracked: NotTracked | None
 
 
+@environment.autologging_off()
 def run_single(
     config: Config,
     label: str,
@@ -223,6 +224,6 @@ def _ended(outbox: Outbox, key: str) -> Iterator[None]:
         outbox.cut_off(key, RunStatus.KILLED, None, at=time.time())
         raise
     except BaseException as error:
-        cut_off_failed(outbox, key, error, at=time.time())
+        cut_off_failed(outbox, key, str(error), at=time.time())
         raise
     outbox.end(key, RunStatus.FINISHED, at=time.time())

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from program import SMALL, environment
+
+from fmnist_sweep.tracking.store import local_store_uri
 
 BAD = {
     "space.train.bach_size": ["+space.train.bach_size={choice: [1]}"],
@@ -36,6 +40,12 @@ BAD = {
     "pixel1": ["data=csv", "data.train_file={folder}/pixel.csv"],
     "train-images": ["data=fashion_mnist", "data.limit=null", "data.dir={folder}"],
     "cannot be written": ["model=small_cnn"],
+    "a tracking server keeps them": ["model=small_cnn", "tracking.experiment=served"],
+    "its artifacts cannot be written to mlflow-artifacts:/7": [
+        "+space.train.batch_size={choice: [32]}",
+        "sweep.max_trials=1",
+        "tracking.experiment=served",
+    ],
 }
 CSV = {
     "column.csv": "label,pixel1,pixel2,pixel4\n0,1,2,4\n",
@@ -56,23 +66,23 @@ def bad_files(folder: Path) -> None:
 
 
 ALL_CASES = """
-import contextlib, io, json, os, sys
+import contextlib, glob, io, json, os, sys
 from fmnist_sweep.app import main
 told = {}
 for named, (folder, arguments) in json.load(sys.stdin).items():
     os.chdir(folder)
-    before = sorted(os.listdir())
+    before = sorted(glob.glob("**", recursive=True))
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
         code = main(arguments)
-    told[named] = [code, said.getvalue(), before == sorted(os.listdir())]
+    told[named] = [code, said.getvalue(), before == sorted(glob.glob("**", recursive=True))]
 print(json.dumps(told))
 """
 """One process for all cases: TensorFlow takes seconds to import."""
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def told(tmp_path_factory: pytest.TempPathFactory, blank_store: Path) -> Any:
     data = tmp_path_factory.mktemp("data")
     bad_files(data)
     cases = {}
@@ -80,6 +90,11 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Any:
         folder = tmp_path_factory.mktemp("case")
         if named == "cannot be written":
             (folder / "mlruns").write_text("a file, where a folder is to be")
+        if "tracking.experiment=served" in overrides:
+            (folder / "mlruns").mkdir()
+            shutil.copy(blank_store, folder / "mlruns")
+            client = MlflowClient(local_store_uri(folder))
+            client.create_experiment("served", "mlflow-artifacts:/7")  # as its UI does
         typed = [o.replace("{folder}", str(data)) for o in overrides]
         small = [] if typed[0] in ("data=fashion_mnist", "+sweep=smoke") else SMALL
         if typed[0] == "data=csv":

@@ -574,6 +574,35 @@ def test_deleted_experiment_says_how_to_get_it_back(root: Path) -> None:
     tell(root, a_sweep())
 
 
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("mlflow-artifacts:/7", r"a tracking server keeps them; set tracking\.uri to that server"),
+        ("s3://bucket/7", "No module named 'boto3'"),  # as whoever lacks it reads it
+        ("ftp://me:secret@127.0.0.1:1/7", r"refused; choose another tracking\.experiment"),
+        ("nonsense://x/7", "Could not find a registered artifact repository for"),
+        ("{root}/file/artifacts", "not a folder that you may write to; choose another"),
+    ],
+)
+def test_an_experiment_whose_artifacts_cannot_be_written_is_refused(
+    location: str, reason: str, root: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    (root / "file").write_text("where a folder is to be: a disk that is not mounted")
+    location = location.format(root=root)
+    MlflowClient(local_store_uri(root)).create_experiment("fmnist-sweep", location)
+    before = sorted(root.rglob("*"))
+    away = "ftp" in location
+    with pytest.raises(RunError if away else ConfigError, match=reason) as refused:
+        tracker_on(root)
+    message = str(refused.value)
+    assert message.startswith("experiment 'fmnist-sweep': its artifacts cannot be written to ")
+    assert "\n" not in message
+    assert "secret" not in message
+    assert sorted(root.rglob("*")) == before
+
+
 def test_run_deleted_in_the_ui_is_made_anew(root: Path) -> None:
     from mlflow import MlflowClient
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fmnist_sweep.errors import ConfigError, NotTracked, RunError
+from fmnist_sweep.tracking import messages
 from fmnist_sweep.tracking import outbox as module
 from fmnist_sweep.tracking.outbox import Outbox, sending
 from fmnist_sweep.tracking.tracker import RunStart, RunStatus
@@ -37,8 +38,8 @@ class Away:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_FIRST_WAIT", 0.001)
-    monkeypatch.setattr(module, "_LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(messages, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(messages, "LONGEST_WAIT", 0.01)
 
 
 def put(box: Outbox, count: int) -> None:
@@ -141,7 +142,7 @@ def test_a_callback_that_raises_holds_nothing_up_and_is_told_at_the_end() -> Non
 
 
 def test_asked_to_drain_it_waits_for_no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_FIRST_WAIT", 600.0)
+    monkeypatch.setattr(messages, "FIRST_WAIT", 600.0)
     tracker = Away(lambda n: n > 1)
     box = Outbox(tracker, lambda trouble: None, "a sweep")  # type: ignore[arg-type]
     put(box, 3)

@@ -12,9 +12,10 @@ from mlflow import MlflowClient
 from program import QUICK_SPACE, SMALL, Store, calls
 
 from fmnist_sweep.config.schema import TrackingConfig
-from fmnist_sweep.errors import NotTracked, Refused, RunDeleted
+from fmnist_sweep.errors import NotTracked, Refused, RunDeleted, RunError
 from fmnist_sweep.tracking import open_tracker
 from fmnist_sweep.tracking import outbox as module
+from fmnist_sweep.tracking.mlflow_tracker import MlflowTracker
 from fmnist_sweep.tracking.outbox import Outbox, keep_quiet
 from fmnist_sweep.tracking.store import local_store_uri
 from fmnist_sweep.tracking.tracker import RunStart, RunStatus, Tracker
@@ -241,6 +242,117 @@ def test_the_tracker_tells_what_it_will_never_take(root: Path, client: MlflowCli
     with pytest.raises(RunDeleted) as deleted:
         end(tracker, "p/1")
     assert deleted.value.key == "p/1"
+
+
+class Obstacle:
+    """A file where the folder of an experiment's artifacts has to be: none can be written."""
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / "mlruns" / "artifacts" / "e"
+
+    def put(self) -> None:
+        self._path.parent.mkdir(exist_ok=True)
+        self._path.write_text("")
+
+    def remove(self) -> None:
+        self._path.unlink()
+
+
+def tell_two_trials(box: Outbox, root: Path) -> None:
+    (root / "best.keras").write_bytes(b"weights")
+    start(box, "p")
+    box.content("p", lambda: "a: 1", "config.yaml")
+    for key in ("p/1", "p/2"):
+        start(box, key, "p")
+        epochs(box, key, 1, 2)
+        if key == "p/1":
+            box.file(key, root / "best.keras", "checkpoints")
+        epochs(box, key, 3, 3)
+        end(box, key)
+    end(box, "p")
+
+
+def statuses(client: MlflowClient) -> dict[str, str]:
+    return {name: status for name, (status, _) in seen(client).items()}
+
+
+def test_artifacts_that_cannot_be_written_hold_nothing_else_up(
+    root: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_AT_THE_END", 1.0)
+    said: list[str | None] = []
+    box = Outbox(tracker_on(root), said.append, "sweep x")
+    (obstacle := Obstacle(root)).put()
+    tell_two_trials(box, root)
+    for _attempt in range(1000):  # what is not a file arrives while files wait
+        if box.where("p/2") and statuses(client) == {
+            "p": "FAILED", "p/1": "FAILED", "p/2": "FINISHED",
+        }:  # fmt: skip
+            break
+        time.sleep(0.05)
+    assert seen(client) == {
+        "p": ("FAILED", []), "p/1": ("FAILED", [1, 2, 3]), "p/2": ("FINISHED", [1, 2, 3]),
+    }  # fmt: skip
+    waiting = client.get_run(run_id(box, "p/1")).data.tags["status_reason"]
+    assert waiting.startswith("not tracked whole: MLflow could not store ")
+    with pytest.raises(NotTracked, match=r"^sweep x: 2 messages .* store config\.yaml of run 'p'"):
+        box.finish()
+    assert len(said) == 1
+    obstacle.remove()
+    box.finish()
+    assert set(statuses(client).values()) == {"FINISHED"}
+    assert "status_reason" not in client.get_run(run_id(box, "p/1")).data.tags
+    assert said[1:] == [None]
+    box.close()
+
+
+def test_artifacts_that_were_not_written_are_sent_by_the_next_start(
+    root: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_AT_THE_END", 1.0)
+    box = outbox_on(root)
+    (obstacle := Obstacle(root)).put()
+    tell_two_trials(box, root)
+    with pytest.raises(NotTracked):
+        box.finish()
+    box.close()
+    obstacle.remove()
+    again = outbox_on(root)
+    tell_two_trials(again, root)
+    again.finish()
+    assert set(statuses(client).values()) == {"FINISHED"}
+    files = client.list_artifacts(run_id(again, "p/1"), "checkpoints")
+    assert [file.path for file in files] == ["checkpoints/best.keras"]
+    again.close()
+
+
+def test_metrics_that_one_run_cannot_have_hold_up_no_other(
+    root: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a proxy takes one request for too large, and no error says that it always will."""
+    monkeypatch.setattr(module, "_PATIENCE_AT_THE_END", 1.0)
+    told = MlflowTracker.epoch
+
+    def fails(self: MlflowTracker, key: str, record: EpochRecord) -> None:
+        if key == "p/1" and record.epoch == 2:
+            raise RunError("413")
+        told(self, key, record)
+
+    monkeypatch.setattr(MlflowTracker, "epoch", fails)
+    box = outbox_on(root)
+    tell_two_trials(box, root)
+    with pytest.raises(NotTracked, match=r"^sweep x: 2 messages .* could not be sent: 413$"):
+        box.finish()
+    assert seen(client) == {
+        "p": ("FINISHED", []), "p/1": ("FAILED", [1]), "p/2": ("FINISHED", [1, 2, 3]),
+    }  # fmt: skip
+    box.close()
+    monkeypatch.setattr(MlflowTracker, "epoch", told)
+    again = outbox_on(root)
+    tell_two_trials(again, root)
+    again.finish()
+    assert seen(client)["p/1"] == ("FINISHED", [1, 2, 3])
+    again.close()
 
 
 SWEEP = [

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.environment import autologging_off
 from fmnist_sweep.report.searched import SearchedValue, searched_values
 from fmnist_sweep.search.state import SweepState, Trial
 from fmnist_sweep.space.space import Space
@@ -47,6 +48,7 @@ class Unknown:
     reason: str
 
 
+@autologging_off()
 def importances(state: SweepState, space: Space, seed: int = 0) -> Importances | Unknown:
     """Return what mattered, the same for the same trials and seed.
 

@@ -11,7 +11,8 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from fmnist_sweep.environment import without_secrets
-from fmnist_sweep.errors import Refused, RunError
+from fmnist_sweep.errors import FmnistSweepError, Refused, RunError
+from fmnist_sweep.tracking.unsent import MISTAKES
 
 _MAX_REASON = 300
 # What MLflow says of a request that it has understood. Other codes come from servers and proxies
@@ -21,19 +22,23 @@ _FINAL = ("INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_N
 
 @contextmanager
 def one_line_errors(doing: str, uri: str) -> Iterator[None]:
-    """Turn what MLflow, its database or the network raise into a RunError of one line: Refused,
-    where asking again would not help.
+    """Turn what MLflow, its database, a storage's library or the network raise into a RunError of
+    one line: Refused, where asking again would not help.
 
-    `doing` completes "MLflow could not ...".
+    `doing` completes "MLflow could not ...". What a mistake in code raises stays as it is.
     """
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError, JSONDecodeError) as error:
+    except Exception as error:
+        known = isinstance(error, (MlflowException, SQLAlchemyError, OSError, JSONDecodeError))
+        if not known and isinstance(error, (FmnistSweepError, *MISTAKES)):
+            raise
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         if len(reason) > _MAX_REASON:
             reason = f"{reason[:_MAX_REASON]}…"
         message = f"MLflow could not {doing} at {uri}: {reason}"
-        kind = Refused if getattr(error, "error_code", None) in _FINAL else RunError
+        is_final = isinstance(error, ImportError) or getattr(error, "error_code", None) in _FINAL
+        kind = Refused if is_final else RunError
         raise kind(without_secrets(message)) from error
 
 

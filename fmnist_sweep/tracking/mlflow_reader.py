@@ -70,6 +70,8 @@ class MlflowReader:
         found = self.runs(experiments, f"attributes.run_name = {quoted(id_or_name)}")
         # A rerun has the name of what it runs again, which is what is meant.
         found = [run for run in found if not {"rerun_of", "derived_from"} & {*run.tags}] or found
+        # One that failed is not what is meant, where it was run once more and finished.
+        found = [run for run in found if run.status is RunStatus.FINISHED] or found
         if not found:
             raise ConfigError(self._unknown(id_or_name, experiments))
         if len(found) > 1:

@@ -128,9 +128,9 @@ def end_failed(tracker: Tracker, key: str, reason: str, *, at: float) -> None:
     tracker.end(key, RunStatus.FAILED, at=at)
 
 
-def cut_off_failed(tracker: Tracker, key: str, error: BaseException, *, at: float) -> None:
+def cut_off_failed(tracker: Tracker, key: str, reason: str, *, at: float) -> None:
     """End a run that an error cut off, where it is open still."""
-    tracker.cut_off(key, RunStatus.FAILED, without_secrets(str(error)), at=at)
+    tracker.cut_off(key, RunStatus.FAILED, without_secrets(reason), at=at)
 
 
 def provenance_tags(dataset: Dataset, split: Split, config: RunConfig) -> dict[str, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.errors import RunError
+from fmnist_sweep.search.failed_attempt import no_trial_completed
 from fmnist_sweep.search.journal import Journal
 from fmnist_sweep.search.records import (
     Asked,
@@ -166,16 +167,23 @@ class SweepLog:
             yield
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt)
-            # An error here must not hide the first one.
-            with suppress(RunError):
-                for key in sorted(self._open_runs):
-                    self._tracker.cut_off(key, RunStatus.KILLED, None, at=time.time())
-            with suppress(RunError):
-                if self._is_open and interrupted:
-                    self._tracker.cut_off(self._sweep_key, RunStatus.KILLED, None, at=time.time())
-                elif self._is_open:
-                    cut_off_failed(self._tracker, self._sweep_key, error, at=time.time())
+            self.cut_off(None if interrupted else str(error))
             raise
+
+    def cut_off(self, failure: str | None) -> None:
+        """Leave no run open: what was cut off was KILLED; the sweep itself has FAILED where there
+        is a `failure`, else it was KILLED too."""
+        # An error here must not hide the first one.
+        with suppress(RunError):
+            for key in sorted(self._open_runs):
+                self._tracker.cut_off(key, RunStatus.KILLED, None, at=time.time())
+        with suppress(RunError):
+            if not self._is_open:
+                return
+            if failure is None:
+                self._tracker.cut_off(self._sweep_key, RunStatus.KILLED, None, at=time.time())
+            else:
+                cut_off_failed(self._tracker, self._sweep_key, failure, at=time.time())
 
     def is_stop_asked(self, trial: int) -> bool:
         """Whether somebody has tagged a trial's run to have it stopped."""
@@ -308,4 +316,7 @@ class SweepLog:
         log_summary(self._tracker, self._sweep_key, self._folder, state)
         ended = {"sweep.ended": record.reason, NOTE_TAG: sweep_note(self._about, state)}
         self._tracker.tags(self._sweep_key, ended)
-        self._tracker.end(self._sweep_key, RunStatus.FINISHED, at=record.at)
+        if best is None:
+            end_failed(self._tracker, self._sweep_key, no_trial_completed(state), at=record.at)
+        else:
+            self._tracker.end(self._sweep_key, RunStatus.FINISHED, at=record.at)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from fmnist_sweep.errors import FmnistSweepError, Refused
 
-# What code raises about what it was given: the same again, however often it is tried.
-_MISTAKES = (
+MISTAKES = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -14,11 +13,12 @@ _MISTAKES = (
     TypeError,
     ValueError,
 )
+"""What code raises about what it was given: the same again, however often it is tried."""
 
 
 def may_pass(error: Exception) -> bool:
     """Whether a call that raised that may work later; yes, where nobody can know."""
-    return not isinstance(error, (Refused, *_MISTAKES))
+    return not isinstance(error, (Refused, *MISTAKES))
 
 
 def in_words(error: Exception) -> str:
@@ -41,7 +41,11 @@ class Unsent:
         self._refused += 1
         self._first_reason = self._first_reason or reason
         if key is not None:
-            self._incomplete.setdefault(key, reason)
+            self.lack(key, reason)
+
+    def lack(self, key: str, reason: str) -> None:
+        """Note that the tracker lacks something of a run."""
+        self._incomplete.setdefault(key, reason)
 
     def delete(self, key: str, complaint: str = "") -> None:
         """Note that a run is no more, so that what concerns it is left out; `complaint`: what is

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.environment import autologging_off
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.files import put_in_place
 from fmnist_sweep.interrupts import interrupts_deferred
@@ -36,6 +37,7 @@ from fmnist_sweep.training.train import (
 _log = logging.getLogger(__name__)
 
 
+@autologging_off()
 @interrupts_deferred()
 @graphs_freed()
 def run_rung(

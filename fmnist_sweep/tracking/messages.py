@@ -1,0 +1,266 @@
+"""Which message to a tracker is sent next: in order, but none waits for one that it does not need.
+
+Two lanes, since they fail apart: records (runs, metrics, tags, statuses) go to the store, files to
+wherever artifacts are kept. A message that could not be sent is put aside and tried again later,
+and only what depends on it waits:
+
+- whatever concerns a run waits for the start of that run and of those above it;
+- records of a run wait for the records of that run before them, files for earlier ones of their
+  path;
+- the end of a run waits for the records of that run and of those below it, which would reopen it;
+- a callback waits for everything before it.
+
+After a failure the whole lane pauses, longer each time, and then something else is tried: where
+nothing gets through, that costs one call a pause; where the rest does, it is sent at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from bisect import insort
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
+"""Seconds between two tries."""
+
+
+class Kind(Enum):
+    """What a message does, as far as the order needs it."""
+
+    START = "start"
+    RECORD = "record"
+    FILE = "file"
+    END = "end"
+    THEN = "then"
+
+
+@dataclass(eq=False)
+class Message:
+    """A call, and the run that it concerns; `path` is that of a file among the run's artifacts.
+
+    `reason`: why it could not be sent when it was last tried, None where it was not tried yet.
+    """
+
+    kind: Kind
+    key: str | None
+    send: Callable[[], None]
+    path: str = ""
+    number: int = -1
+    reason: str | None = None
+    wait: float = 0.0
+    next_try: float = 0.0
+
+
+@dataclass
+class _Lane:
+    """How a lane does: whether its latest call failed, and until when it pauses."""
+
+    failed: bool = False
+    wait: float = 0.0
+    until: float = 0.0
+
+
+@dataclass
+class Messages:
+    """The messages that were not sent yet. For one thread at a time, as under a lock."""
+
+    _fresh: deque[Message] = field(default_factory=deque)
+    _aside: list[Message] = field(default_factory=list)
+    _tried: Message | None = None
+    _hurried: bool = False
+    _parents: dict[str, str | None] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _records: _Lane = field(default_factory=_Lane)
+    _files: _Lane = field(default_factory=_Lane)
+    # What is aside, counted: the starts and records of a run, and its files by their paths.
+    _starts_of: Counter[str] = field(default_factory=Counter)
+    _records_of: Counter[str] = field(default_factory=Counter)
+    _files_of: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(self._fresh) + len(self._aside) + (self._tried is not None)
+
+    def put(self, message: Message) -> None:
+        """Add a message behind all others."""
+        message.number = next(self._numbers)
+        self._fresh.append(message)
+
+    def put_first(self, message: Message) -> None:
+        """Add a message before all others."""
+        self._fresh.appendleft(message)
+
+    def below(self, key: str, parent: str | None) -> None:
+        """Note which run a run is below."""
+        self._parents[key] = parent
+
+    def next(self) -> Message | None:
+        """Return what to try now, None where nothing may be; see `seconds_to_wait`.
+
+        `sent` or `failed` is called next, which says how that went.
+        """
+        self._tried = self._next(time.monotonic())
+        return self._tried
+
+    def _next(self, now: float) -> Message | None:
+        for lane in (self._records, self._files):
+            if lane.until and lane.until <= now:
+                lane.until = 0.0
+                self._look_again()
+        again = self._due(now)
+        if again is None or self._lane(again).failed:
+            while self._fresh:
+                message = self._fresh.popleft()
+                if not self._aside or not self._must_wait(message):
+                    return message
+                self._put_aside(message)
+        if again is not None:
+            self._aside.remove(again)
+        return again
+
+    def seconds_to_wait(self) -> float | None:
+        """Return how long nothing has to be tried, None: until there is a new message."""
+        times = [
+            max(message.next_try, self._lane(message).until)
+            for message in self._aside
+            if message.reason is not None
+        ]
+        times += [lane.until for lane in (self._records, self._files) if lane.until]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def sent(self) -> None:
+        """Take out the message that was tried: it was sent, or never will be."""
+        assert self._tried is not None  # `next` gave it
+        lane, was_aside = self._lane(self._tried), self._tried.reason is not None
+        if was_aside or lane.failed:
+            lane.failed, lane.wait, lane.until = False, 0.0, 0.0
+            self._look_again()
+        self._tried = None
+
+    def failed(self, reason: str, seconds: float) -> None:
+        """Have the message that was tried be tried again later. `seconds`: what the vain try took;
+        its lane pauses as long at least, so that slow failures leave the other one half the time.
+        """
+        message, now = self._tried, time.monotonic()
+        assert message is not None  # `next` gave it
+        lane = self._lane(message)
+        message.reason, message.wait = reason, _longer(message.wait)
+        lane.failed, lane.wait = True, _longer(lane.wait)
+        if not self._hurried:
+            message.next_try, lane.until = now + message.wait, now + max(lane.wait, seconds)
+        self._hurried = False
+        self._put_aside(message)
+        self._tried = None
+
+    def hurry(self) -> None:
+        """End the pauses, and leave out the next one: a message may just be tried in vain."""
+        self._hurried = True
+        for lane in (self._records, self._files):
+            lane.until = 0.0
+        for message in self._aside:
+            message.next_try = 0.0
+        self._look_again()
+
+    def give_up(self) -> list[Message]:
+        """Take out the records that could not be sent, and those of the same runs behind them; of
+        a run that was not started all there is, and the runs below it. Return them.
+
+        A run's end stays: with less than all of its records it can still be given a status.
+        """
+        self._look_again()
+        failed = [one for one in self._aside if one.kind is not Kind.FILE]
+        no_runs = {one.key for one in failed if one.kind is Kind.START}
+        no_records = {one.key for one in failed if one.kind is Kind.RECORD}
+        dropped = {
+            one
+            for one in (*self._aside, *self._fresh)
+            if one.key is not None
+            and (
+                not no_runs.isdisjoint(self._line(one.key))
+                or (one.key in no_records and one.kind is Kind.RECORD)
+            )
+        }
+        self._fresh = deque(one for one in self._fresh if one not in dropped)
+        self._aside = [one for one in self._aside if one not in dropped]
+        self._look_again()
+        return sorted(dropped, key=lambda one: one.number)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the oldest of the messages that could not be sent was not; None: there is none."""
+        return next((one.reason for one in self._aside if one.reason is not None), None)
+
+    @property
+    def records_fail(self) -> bool:
+        """Whether the store did not take what it was given last."""
+        return self._records.failed
+
+    def why_files_wait(self, key: str) -> str | None:
+        """Return why files of a run, that were to be sent by now, were not; None where all were."""
+        if not any(of == key for of, _ in self._files_of):
+            return None
+        failed = [one for one in self._aside if one.kind is Kind.FILE and one.reason is not None]
+        own = next((one.reason for one in failed if one.key == key), None)
+        return own or (failed[0].reason if failed else None)
+
+    def _due(self, now: float) -> Message | None:
+        """Return the message that was tried least recently, of those whose time has come."""
+        due = [
+            one
+            for one in self._aside
+            if one.reason is not None and max(one.next_try, self._lane(one).until) <= now
+        ]
+        return min(due, key=lambda one: one.next_try, default=None)
+
+    def _must_wait(self, message: Message) -> bool:
+        key = message.key
+        if key is None:
+            return self._aside[0].number < message.number
+        if self._lane(message).until or any(one in self._starts_of for one in self._line(key)):
+            return True
+        if message.kind is Kind.FILE:
+            return (key, message.path) in self._files_of
+        if message.kind is Kind.END:
+            return any(key in self._line(other) for other in self._records_of)
+        return key in self._records_of
+
+    def _put_aside(self, message: Message) -> None:
+        insort(self._aside, message, key=lambda one: one.number)
+        self._count(message)
+
+    def _count(self, message: Message) -> None:
+        if message.key is None:
+            return
+        if message.kind is Kind.FILE:
+            self._files_of[message.key, message.path] += 1
+        else:
+            self._records_of[message.key] += 1
+        if message.kind is Kind.START:
+            self._starts_of[message.key] += 1
+
+    def _look_again(self) -> None:
+        """Put back what only waits."""
+        waiting = [one for one in self._aside if one.reason is None]
+        self._aside = [one for one in self._aside if one.reason is not None]
+        for counter in (self._starts_of, self._records_of, self._files_of):
+            counter.clear()
+        for message in self._aside:
+            self._count(message)
+        self._fresh.extendleft(reversed(waiting))
+
+    def _lane(self, message: Message) -> _Lane:
+        return self._files if message.kind is Kind.FILE else self._records
+
+    def _line(self, key: str) -> Iterator[str]:
+        """Yield a run's key, and those of the runs above it."""
+        one: str | None = key
+        while one is not None:
+            yield one
+            one = self._parents.get(one)
+
+
+def _longer(wait: float) -> float:
+    return min(2 * wait, LONGEST_WAIT) if wait else FIRST_WAIT
