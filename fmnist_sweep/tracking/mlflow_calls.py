@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from json import JSONDecodeError
 
 from mlflow.exceptions import MlflowException
+from mlflow.tracking._tracking_service import utils as tracking_service
 from sqlalchemy.exc import SQLAlchemyError
 
 from fmnist_sweep.environment import without_secrets
@@ -35,6 +36,16 @@ def one_line_errors(doing: str, uri: str) -> Iterator[None]:
         message = f"MLflow could not {doing} at {uri}: {reason}"
         kind = Refused if getattr(error, "error_code", None) in _FINAL else RunError
         raise kind(without_secrets(message)) from error
+
+
+def forget_artifact_folders() -> None:
+    """Have MLflow look up again where the artifacts of each run are.
+
+    It keeps that for the whole process by the run's id alone, which a run and its copy in another
+    workspace share.
+    """
+    # There is no public way.
+    getattr(tracking_service, "_artifact_repos_cache", {}).clear()
 
 
 def quoted(text: str) -> str:
