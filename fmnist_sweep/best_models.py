@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fmnist_sweep import environment
-from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.schema import Config, TrackingConfig
 from fmnist_sweep.environment import MASK
-from fmnist_sweep.errors import FmnistSweepError
+from fmnist_sweep.errors import FmnistSweepError, NoStore, StoreVersion
 from fmnist_sweep.search.records import Begun
 from fmnist_sweep.search.trial_folders import trial_folder
 from fmnist_sweep.tracking import open_reader
 from fmnist_sweep.tracking.keys import sweep_key, trial_key
 from fmnist_sweep.tracking.run_log import BEST_MODEL_ARTIFACT
 from fmnist_sweep.training.results import BEST_MODEL_FILE
+
+if TYPE_CHECKING:
+    from fmnist_sweep.tracking.mlflow_reader import MlflowReader
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +35,8 @@ def best_model_files(
     try:
         yield from _fetched(config, begun, number, fetch_into)
     except (FmnistSweepError, OSError) as error:
+        if isinstance(error, StoreVersion) and config.tracking.enabled:
+            raise  # what the user can mend, and has to, before anything is fetched
         _log.warning("trial %d: its best model cannot be fetched: %s", number, error)
 
 
@@ -38,11 +44,13 @@ def _fetched(config: Config, begun: Begun, number: int, folder: Path) -> Iterato
     tracking = config.tracking
     if MASK in (tracking.uri or ""):  # what is kept of an address has no password
         tracking = tracking.model_copy(update={"uri": None})
-    reader = open_reader(
-        tracking,
-        root=Path.cwd(),
-        environment_uri=environment.tracking_uri_from_environment(),
-    )
+    try:
+        reader = _reader(tracking)
+    except NoStore:
+        if tracking.uri is None:
+            raise
+        # The config keeps the address that it was given, which a workspace that moved left behind.
+        reader = _reader(tracking.model_copy(update={"uri": None}))
     # In whichever experiment: the config may have named another one since.
     key = trial_key(sweep_key(begun.name, begun.at), number)
     for run in reader.runs_of_key(reader.experiments(), key):
@@ -50,3 +58,11 @@ def _fetched(config: Config, begun: Begun, number: int, folder: Path) -> Iterato
         if fetched is not None:
             _log.info("trial %d: its best model was fetched from MLflow", number)
             yield fetched
+
+
+def _reader(tracking: TrackingConfig) -> MlflowReader:
+    return open_reader(
+        tracking,
+        root=Path.cwd(),
+        environment_uri=environment.tracking_uri_from_environment(),
+    )

@@ -3,6 +3,8 @@
     FmnistSweepError
     ├── UserError            the user's mistake; the program exits with code 2
     │   ├── ConfigError      a config, an override or a space
+    │   │   ├── NoStore      a tracking store that is not there (yet)
+    │   │   └── StoreVersion a tracking store of another version of MLflow
     │   ├── DataError        a data file: missing, altered, malformed
     │   └── InfeasibleModel  a network that cannot be built, or is over a sweep's bounds
     └── RunError             trouble while running; the program exits with code 1
@@ -34,6 +36,14 @@ class UserError(FmnistSweepError):
 
 class ConfigError(UserError):
     """A config, an override or a search space that cannot be used."""
+
+
+class NoStore(ConfigError):
+    """A tracking store that does not exist (yet), so that nothing can be tracked in it."""
+
+
+class StoreVersion(ConfigError):
+    """A tracking store of an older or a newer version than the installed MLflow's."""
 
 
 class DataError(UserError):

@@ -10,7 +10,7 @@ from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.datafiles import check_file_name, data_file_names
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
-from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.errors import ConfigError, NoStore
 from fmnist_sweep.export import export_run
 from fmnist_sweep.files import check_writable, folder_in, size_of, write_text_whole
 from fmnist_sweep.provenance import command
@@ -73,7 +73,7 @@ def _report_source(config: Config, name: str) -> ReportSource:
         raise ConfigError(missing)
     try:
         reader = _reader(config)
-    except ConfigError as error:  # there is no store
+    except NoStore as error:
         raise ConfigError(missing) from error
     condition = f"tags.`sweep.name` = {quoted(name)} and tags.`fmnist.role` = 'sweep'"
     runs = reader.runs(_experiments(config), condition)
@@ -96,7 +96,15 @@ def clean(config: Config, name: str, sure: str | None = None) -> None:
     if cleaner is not None:
         artifacts = cleaner.artifact_bytes(runs)
         shown = "on the server" if artifacts is None else _megabytes(artifacts)
-        out.print(f"{counted(len(runs), 'run')} in MLflow, their artifacts: {shown}")
+        kept = cleaner.elsewhere(runs)
+        gone = len(runs) - len(kept)
+        out.print(f"{counted(gone, 'run')} in MLflow, their artifacts: {shown}", soft_wrap=True)
+        if kept:
+            out.print(
+                f"{counted(len(kept), 'run')} left as they are: their artifacts are outside of "
+                f"this workspace, such as {next(iter(kept))}",
+                soft_wrap=True,
+            )
     report = folder_in(Path.cwd() / "mlruns" / "reports", name)
     for place in (folder, *([report] if report.is_dir() else [])):
         out.print(f"{place.relative_to(Path.cwd())}: {_megabytes(size_of(place))}")
@@ -128,7 +136,7 @@ def _runs_of_sweep(config: Config, folder: Path) -> tuple[MlflowCleaner | None, 
             root=Path.cwd(),
             environment_uri=environment.tracking_uri_from_environment(),
         )
-    except ConfigError:
+    except NoStore:
         if journal.exists():  # it was made without tracking
             return None, []
         raise

@@ -35,6 +35,9 @@ class Away:
     def where(self, key: str) -> str | None:
         return "an id"
 
+    def close(self) -> None:
+        pass
+
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:

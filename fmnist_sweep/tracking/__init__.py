@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 from fmnist_sweep.environment import quiet_mlflow, without_secrets
 from fmnist_sweep.provenance import command
+from fmnist_sweep.tracking.moved_store import StoreInUse, open_at_home
 from fmnist_sweep.tracking.store import (
+    database_of,
     is_server,
     local_store_uri,
     prepare_store,
     require_store,
     resolve_tracking_uri,
 )
+from fmnist_sweep.tracking.store_version import is_database, require_installed_version
 from fmnist_sweep.tracking.tracker import NoTracker, Tracker
 
 if TYPE_CHECKING:
@@ -33,27 +36,27 @@ def open_tracker(
     """Return the tracker that the config asks for, its store and its experiment ready.
 
     `root`: the folder of `mlruns/`. `experiment`: the name where the config has none.
-    Raises ConfigError for a URI that cannot be used, RunError for a store out of reach.
+    Raises ConfigError for a URI that cannot be used, or a store of another version of MLflow,
+    RunError for a store out of reach.
     """
     if not config.enabled:
         return NoTracker()
     uri = resolve_tracking_uri(config.uri, environment_uri, root)
     artifact_root = prepare_store(uri, root)
+    held = _checked(uri, root, may_be_new=True)
     quiet_mlflow()
     from fmnist_sweep.tracking.mlflow_tracker import MlflowTracker
 
     name = experiment if config.experiment is None else config.experiment
-    return MlflowTracker(uri, name, artifact_root)
+    return MlflowTracker(uri, name, artifact_root, held)
 
 
 def open_reader(config: TrackingConfig, *, root: Path, environment_uri: str | None) -> MlflowReader:
     """Return what reads the store that the config names; nothing is created.
 
-    Raises ConfigError where there is no such store, RunError for one out of reach.
+    Raises as `_existing` does.
     """
-    uri = resolve_tracking_uri(config.uri, environment_uri, root)
-    require_store(uri)
-    quiet_mlflow()
+    uri = _existing(config, root, environment_uri)
     from fmnist_sweep.tracking.mlflow_reader import MlflowReader
 
     return MlflowReader(uri)
@@ -64,14 +67,16 @@ def open_cleaner(
 ) -> MlflowCleaner:
     """Return what deletes runs from the store that the config names.
 
-    Raises ConfigError where there is no such store, RunError for one out of reach.
+    Raises as `_existing` does.
     """
-    uri = resolve_tracking_uri(config.uri, environment_uri, root)
-    require_store(uri)
-    quiet_mlflow()
+    uri = _existing(config, root, environment_uri)
     from fmnist_sweep.tracking.mlflow_cleaner import MlflowCleaner
 
-    return MlflowCleaner(uri)
+    # A database elsewhere may be another workspace's, with its artifacts beside it.
+    database = database_of(uri)
+    beside = database is not None and database.parent.name == "mlruns"
+    folders = (root, root / "mlruns", *([database.parent] if database and beside else []))
+    return MlflowCleaner(uri, folders)
 
 
 def open_registry(
@@ -79,14 +84,43 @@ def open_registry(
 ) -> MlflowRegistry:
     """Return the model registry of the store that the config names.
 
-    Raises ConfigError where there is no such store, RunError for one out of reach.
+    Raises as `_existing` does.
     """
-    uri = resolve_tracking_uri(config.uri, environment_uri, root)
-    require_store(uri)
-    quiet_mlflow()
+    uri = _existing(config, root, environment_uri)
     from fmnist_sweep.tracking.registry import MlflowRegistry
 
     return MlflowRegistry(uri)
+
+
+def _existing(config: TrackingConfig, root: Path, environment_uri: str | None) -> str:
+    """Return the URI of the store that the config names, ready to be opened by MLflow.
+
+    Raises NoStore where there is no such store, ConfigError for one of another version of MLflow,
+    RunError for one out of reach.
+    """
+    uri = resolve_tracking_uri(config.uri, environment_uri, root)
+    require_store(uri)
+    held = _checked(uri, root, may_be_new=False)
+    if held is not None:
+        held.close()
+    quiet_mlflow()
+    return uri
+
+
+def _checked(uri: str, root: Path, *, may_be_new: bool) -> StoreInUse | None:
+    """Check that MLflow can open a store as it is, and that it names this workspace's folders."""
+    if not is_database(uri):
+        return None
+    database = database_of(uri)
+    require_installed_version(uri, database, may_be_new=may_be_new)
+    if database is None:
+        return None
+    held = open_at_home(database, root)
+    quiet_mlflow()
+    from fmnist_sweep.tracking.mlflow_calls import forget_artifact_folders
+
+    forget_artifact_folders()
+    return held
 
 
 def served_model_file() -> Path:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from json import JSONDecodeError
 
 from mlflow.exceptions import MlflowException
+from mlflow.tracking._tracking_service import utils as tracking_service
 from sqlalchemy.exc import SQLAlchemyError
 
 from fmnist_sweep.environment import without_secrets
@@ -40,6 +41,16 @@ def one_line_errors(doing: str, uri: str) -> Iterator[None]:
         is_final = isinstance(error, ImportError) or getattr(error, "error_code", None) in _FINAL
         kind = Refused if is_final else RunError
         raise kind(without_secrets(message)) from error
+
+
+def forget_artifact_folders() -> None:
+    """Have MLflow look up again where the artifacts of each run are.
+
+    It keeps that for the whole process by the run's id alone, which a run and its copy in another
+    workspace share.
+    """
+    # There is no public way.
+    getattr(tracking_service, "_artifact_repos_cache", {}).clear()
 
 
 def quoted(text: str) -> str:

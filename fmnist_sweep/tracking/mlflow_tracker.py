@@ -25,6 +25,7 @@ from fmnist_sweep.tracking.mlflow_entities import (
 )
 from fmnist_sweep.tracking.mlflow_experiment import open_experiment
 from fmnist_sweep.tracking.mlflow_run import GAP_TAG, KnownRun, Standing, telling
+from fmnist_sweep.tracking.moved_store import StoreInUse
 from fmnist_sweep.tracking.tracker import REASON_TAG, STOP_TAG, RunStart, RunStatus
 from fmnist_sweep.training.results import EpochRecord
 
@@ -52,14 +53,18 @@ class MlflowTracker:
     raises RunDeleted; started by another tracker, that run is made anew. `where` raises nothing.
     """
 
-    def __init__(self, uri: str, experiment: str, artifact_root: Path | None) -> None:
+    def __init__(
+        self, uri: str, experiment: str, artifact_root: Path | None, held: StoreInUse | None = None
+    ) -> None:
         """Connect to the store and open the experiment, creating it where it is missing.
 
         `artifact_root`: where a new experiment gets its folder; None: the server decides.
+        `held`: the hold on the store's folder, which `close` ends.
         Raises ConfigError for an experiment that was deleted.
         """
         quiet_logging()
         self._uri = uri
+        self._held = held
         self._runs: dict[str, KnownRun] = {}
         with self._calling(f"open experiment {experiment!r}"):
             self._client = MlflowClient(tracking_uri=uri)
@@ -186,6 +191,11 @@ class MlflowTracker:
         """Return MLflow's id of a run that was started here, or None."""
         run = self._runs.get(key)
         return None if run is None else run.id
+
+    def close(self) -> None:
+        """End the hold on the store's folder."""
+        if self._held is not None:
+            self._held.close()
 
     def _run(self, key: str) -> KnownRun:
         run = self._runs.get(key)

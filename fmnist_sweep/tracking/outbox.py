@@ -303,6 +303,7 @@ def sending(tracker: Tracker, on_trouble: OnTrouble, what: str) -> Iterator[Outb
         raise
     finally:
         outbox.close()
+        tracker.close()
 
 
 def keep_quiet(trouble: str | None) -> None:

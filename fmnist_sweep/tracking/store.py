@@ -13,10 +13,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from fmnist_sweep.environment import quiet_mlflow, without_secrets
-from fmnist_sweep.errors import ConfigError, RunError
+from fmnist_sweep.errors import ConfigError, NoStore, RunError
 
 _SQLITE = "sqlite:///"
 _SERVERS = ("http", "https", "databricks")
@@ -46,6 +46,11 @@ def resolve_tracking_uri(config_uri: str | None, environment_uri: str | None, ro
                 f"{given} is relative to wherever the program starts; "
                 f"write the path in full: {_SQLITE}{(root / path).absolute()}"
             )
+        if _is_escaped(path):
+            raise ConfigError(
+                f"{given} has `%` and two hexadecimal digits in its path, which MLflow reads as "
+                f"another character; allowed: {_ALLOWED}"
+            )
     elif uri != "databricks" and scheme in ("", "file"):
         raise ConfigError(f"{given} is a folder, which MLflow 3 refuses; allowed: {_ALLOWED}")
     return uri
@@ -59,7 +64,16 @@ def local_store_uri(root: Path) -> str:
     path = _local_database(root)
     if "?" in str(path):
         raise ConfigError(f"{path.parent}: a folder with `?` in its name cannot hold the store")
+    if _is_escaped(str(path)):
+        raise ConfigError(
+            f"{path.parent}: a folder with `%` and two hexadecimal digits in its name cannot hold "
+            "the store: MLflow reads them as another character"
+        )
     return f"{_SQLITE}{path}"
+
+
+def _is_escaped(path: str) -> bool:
+    return unquote(path) != path
 
 
 def ensure_local_store(root: Path) -> None:
@@ -79,8 +93,9 @@ def prepare_store(uri: str, root: Path) -> Path | None:
     full disk.
     """
     artifact_root = _local_database(root).parent / "artifacts"
-    if uri.startswith(_SQLITE):
-        _ensure_sqlite_store(_database_of(uri), artifact_root)
+    database = database_of(uri)
+    if database is not None:
+        _ensure_sqlite_store(database, artifact_root)
     else:
         require_store(uri)
     return None if is_server(uri) else artifact_root
@@ -94,12 +109,13 @@ def is_server(uri: str) -> bool:
 def require_store(uri: str) -> None:
     """Make sure that a store can be read at `uri`; nothing is created.
 
-    Raises ConfigError where there is none, RunError for a server out of reach.
+    Raises NoStore where there is none, ConfigError for a file that is no MLflow store, RunError for
+    a server out of reach.
     """
-    if uri.startswith(_SQLITE):
-        database = _database_of(uri)
+    database = database_of(uri)
+    if database is not None:
         if not database.exists():
-            raise ConfigError(f"{database}: not there yet, so no run is tracked in it")
+            raise NoStore(f"{database}: not there yet, so no run is tracked in it")
         _require_whole(database)
     elif urlsplit(uri).scheme in ("http", "https"):
         from fmnist_sweep.tracking.server import require_answer
@@ -107,8 +123,9 @@ def require_store(uri: str) -> None:
         require_answer(uri)
 
 
-def _database_of(uri: str) -> Path:
-    return Path(uri.removeprefix(_SQLITE).split("?")[0])
+def database_of(uri: str) -> Path | None:
+    """Return the file of a SQLite store, None for another kind of store."""
+    return Path(uri.removeprefix(_SQLITE).split("?")[0]) if uri.startswith(_SQLITE) else None
 
 
 def _local_database(root: Path) -> Path:
@@ -204,6 +221,11 @@ def _require_whole(database: Path) -> None:
             return  # a store at work
         if kind in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL):
             raise RunError(f"{database} cannot be read: {error}; is the disk full?") from error
+        if kind == sqlite3.SQLITE_READONLY:
+            raise ConfigError(
+                f"{database} cannot be opened as an MLflow store: {error}; "
+                "allowed: a file in a folder, both of which you may write to"
+            ) from error
         raise ConfigError(
             f"{database} cannot be opened as an MLflow store: {error}; "
             "move it away to have a new one made"

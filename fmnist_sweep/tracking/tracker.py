@@ -124,6 +124,9 @@ class Tracker(Protocol):
     def where(self, key: str) -> str | None:
         """Return the tracker's own id of the run, or None where there is none."""
 
+    def close(self) -> None:
+        """Let go of what was opened; nothing more is written."""
+
 
 class NoTracker:
     """Tracking switched off: takes everything, keeps nothing."""
@@ -168,3 +171,6 @@ class NoTracker:
     def where(self, key: str) -> str | None:
         """Return None: there is no run."""
         return None
+
+    def close(self) -> None:
+        """Do nothing: nothing was opened."""
