@@ -38,6 +38,8 @@ BAD = {
     "pixel3": ["data=csv", "data.train_file={folder}/column.csv"],
     "label": ["data=csv", "data.train_file={folder}/label.csv"],
     "pixel1": ["data=csv", "data.train_file={folder}/pixel.csv"],
+    "data.train_file": ["data=csv", "data.train_file={folder}/page.zip"],
+    "data.file": ["data=npz", "data.file={folder}/page.npz"],
     "train-images": ["data=fashion_mnist", "data.limit=null", "data.dir={folder}"],
     "cannot be written": ["model=small_cnn"],
     "a tracking server keeps them": ["model=small_cnn", "tracking.experiment=served"],
@@ -51,6 +53,8 @@ CSV = {
     "column.csv": "label,pixel1,pixel2,pixel4\n0,1,2,4\n",
     "label.csv": "label,pixel1,pixel2,pixel3,pixel4\n-1,1,2,3,4\n",
     "pixel.csv": "label,pixel1,pixel2,pixel3,pixel4\n0,256,2,3,4\n",
+    "page.zip": "<html>Sign in to download</html>",
+    "page.npz": "<html>Sign in to download</html>",
 }
 
 
@@ -97,8 +101,10 @@ def told(tmp_path_factory: pytest.TempPathFactory, blank_store: Path) -> Any:
             client.create_experiment("served", "mlflow-artifacts:/7")  # as its UI does
         typed = [o.replace("{folder}", str(data)) for o in overrides]
         small = [] if typed[0] in ("data=fashion_mnist", "+sweep=smoke") else SMALL
+        if typed[0] in ("data=csv", "data=npz"):
+            small = ["train.threads=1"]
         if typed[0] == "data=csv":
-            small = ["data.image_size=[2, 2]", "train.threads=1"]
+            small.append("data.image_size=[2, 2]")
         cases[named] = (str(folder), [*small, *typed])
     done = subprocess.run(
         [sys.executable, "-c", ALL_CASES], input=json.dumps(cases),

@@ -108,6 +108,32 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     assert SHA256[name] in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"<html>Sign in</html>", "is damaged (Not a gzipped file (b'<h'); found a web page)"),
+        (b"", "has content of SHA-256 e3b0c442"),
+        (
+            gzip.compress(b"0" * 1000)[:-12],
+            "is damaged (Compressed file ended before the end-of-stream marker was reached; ",
+        ),
+    ],
+)
+def test_a_file_that_is_none_is_named(folder: Path, content: bytes, found: str) -> None:
+    name = "t10k-labels-idx1-ubyte"
+    (folder / name).unlink()
+    (folder / f"{name}.gz").write_bytes(content)
+    with pytest.raises(DataError) as refusal:
+        load_dataset(config(folder))
+    assert str(refusal.value).startswith(f"{folder / name}.gz {found}")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "~nobody-has-this-name/data"])
+def test_a_folder_that_cannot_be_found_is_named(name: str) -> None:
+    with pytest.raises(DataError, match=rf"{name[:200]} ?\(data.dir or FMNIST_DATA_DIR\)|{name}"):
+        load_dataset(config(Path(name)))
+
+
 @pytest.mark.parametrize("name", SHA256)
 def test_one_altered_byte_is_caught(folder: Path, name: str) -> None:
     content = bytearray((folder / name).read_bytes())

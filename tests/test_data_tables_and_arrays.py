@@ -1,6 +1,14 @@
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import math
+import os
+import pickle
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -204,6 +212,115 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         load_dataset(csv(tmp_path))
 
 
+WEB_PAGE = b"<!DOCTYPE html>\n<html><body>Sign in to download</body></html>"
+TABLE = b"label,pixel1\n0,1\n1,2\n"
+
+
+def zipped(*names: str, content: bytes = TABLE) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def tarred(content: bytes = TABLE) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        entry = tarfile.TarInfo("own.csv")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return file.getvalue()
+
+
+def in_each_header(archive: bytes, offset: int, value: int) -> bytes:
+    """Set a byte in a zip archive's one local header, and in its entry in the directory."""
+    changed = bytearray(archive)
+    changed[archive.index(b"PK\x03\x04") + offset] = value
+    changed[archive.index(b"PK\x01\x02") + offset + 2] = value
+    return bytes(changed)
+
+
+def with_password(archive: bytes) -> bytes:
+    return in_each_header(archive, 6, 1)
+
+
+def of_unknown_compression(archive: bytes) -> bytes:
+    return in_each_header(archive, 8, 97)
+
+
+@pytest.mark.parametrize("name", ["own.csv", "own.csv.gz", "own.zip"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        TABLE, b"\xef\xbb\xbf" + TABLE, gzip.compress(TABLE), bz2.compress(TABLE),
+        lzma.compress(TABLE), zipped("own.csv"), tarred(), gzip.compress(tarred()),
+    ],
+)  # fmt: skip
+def test_what_a_file_holds_decides_how_it_is_unpacked(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert load_dataset(csv(tmp_path / name, size=[1, 1])).images.ravel().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (WEB_PAGE, "a web page"),
+        (gzip.compress(WEB_PAGE), "a web page"),
+        (b"", "an empty file"),
+        (gzip.compress(b""), "an empty file"),
+        (zipped("own.csv")[:60], "a zip archive; File is not a zip file"),
+        (with_password(zipped("own.csv")), "a zip archive; File 'own.csv' is encrypted"),
+        (of_unknown_compression(zipped("own.csv")), "a zip archive; That compression method"),
+        (zipped(), "a zip archive; 0 files in it"),
+        (zipped("a.csv", "b.csv"), "a zip archive; 2 files in it: a.csv, b.csv"),
+        (gzip.compress(TABLE)[:-9], "gzip data; Compressed file ended"),
+        (gzip.compress(TABLE)[:-6] + b"123456", "gzip data; CRC check failed"),
+        (bz2.compress(TABLE)[:-9], "bzip2 data"),
+        (lzma.compress(TABLE)[:20], "xz data"),
+        (tarred()[:700], "a tar archive"),
+        (b"\x28\xb5\x2f\xfd....", "Zstandard data"),
+        (TABLE.decode().encode("utf-16"), "text in UTF-16"),
+        ("läbel,pixel1\n0,1\n".encode("latin-1"), "text; 'utf-8' codec"),
+        (b"1," * 5_000_000, "a first line, its header, of 4,194,304 bytes or more"),
+        (b"1," * 100_000, "a header of 100,001 columns, many of one name"),
+    ],
+)  # fmt: skip
+def test_what_is_found_in_place_of_a_table_is_named(
+    tmp_path: Path, content: bytes, found: str
+) -> None:
+    train = written(table(2, [1, 1], classes=2), tmp_path / "train.csv")
+    for name in ("own.csv", "own.zip"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError) as refusal:
+            load_dataset(csv(train, tmp_path / name, size=[1, 1]))
+        said = str(refusal.value)
+        assert said.startswith(
+            f"data.val_file: {tmp_path / name} is no readable CSV: found {found}"
+        )
+        assert said.endswith("; allowed: CSV in UTF-8, plain or packed as gzip, bzip2, xz, zip or "
+                             "tar with one file in it")  # fmt: skip
+        assert "\n" not in said
+
+
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "circle").symlink_to("circle")
+    for name, message in [
+        (str(tmp_path / "pipe"), "neither a file nor a folder"),
+        (str(tmp_path), "it is a folder; allowed: a file"),
+        (str(tmp_path / "circle"), "circle does not exist"),
+        ("~nobody-has-this-name/own", "~nobody-has-this-name/own cannot be found"),
+        ("x" * 300, "x cannot be found: File name too long"),
+    ]:
+        with pytest.raises(DataError, match=f"data.train_file: .*{message}"):
+            load_dataset(csv(name))
+        with pytest.raises(DataError, match=f"data.file: .*{message}"):
+            load_dataset(npz(Path(name)))
+
+
 # --- arrays -----------------------------------------------------------------------------------
 
 
@@ -308,10 +425,34 @@ def test_files_that_are_no_archive_are_refused(tmp_path: Path) -> None:
         load_dataset(npz(tmp_path / "bare.npy"))
 
     whole = saved(tmp_path).read_bytes()
-    for content in (b"", b"hello", whole[: len(whole) // 2]):
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays(x_test=None, y_train=None, y_test=None))
+    one = packed.getvalue()  # an array
+    for content, found in [
+        (b"", "found an empty file"),
+        (b"hello", "found text"),
+        (WEB_PAGE, "found a web page"),
+        (pickle.dumps({"x_train": 1}), "found a pickle"),
+        (whole[: len(whole) // 2], "found a zip archive; File is not a zip file"),
+        (with_password(one), "found a zip archive; File 'x_train.npy' is encrypted"),
+        (of_unknown_compression(one), "found a zip archive; That compression method"),
+        (zipped("x_train.npy", content=b"x"), "x_train in it is no array"),
+        (zipped("x_train"), "x_train in it is no array"),
+        (zipped("x_train.npy", content=HUGE), "found a zip archive; Unable to allocate"),
+    ]:
         (tmp_path / "cut.npz").write_bytes(content)
-        with pytest.raises(DataError, match=r"cut\.npz is no readable \.npz file"):
+        with pytest.raises(DataError) as refusal:
             load_dataset(npz(tmp_path / "cut.npz"))
+        assert str(refusal.value).startswith(
+            f"data.file: {tmp_path}/cut.npz is no readable .npz file of plain arrays: {found}"
+        )
+        assert "\n" not in str(refusal.value)
+
+
+HUGE = b"\x93NUMPY\x01\x00\x76\x00" + (
+    b"{'descr': '|u1', 'fortran_order': False, 'shape': (10000000000000, 28, 28), }".ljust(117)
+    + b"\n"
+)
 
 
 # --- the digest -------------------------------------------------------------------------------

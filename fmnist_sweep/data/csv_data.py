@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from fmnist_sweep.config.data_schema import CsvData
 from fmnist_sweep.data.arrays import BRIGHTEST, LabelledImages, make_dataset
 from fmnist_sweep.data.dataset import FASHION_MNIST_CLASSES, Dataset
+from fmnist_sweep.data.packed import PACKED, regular_file, unpacked
 from fmnist_sweep.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LABEL = "label"
 ROWS_AT_A_TIME = 4096
+_LONGEST_HEADER, _MOST_REPEATED = 1 << 22, 1000  # bytes, names of columns
 
 
 def load_csv(config: CsvData) -> Dataset:
@@ -36,8 +37,8 @@ def load_csv(config: CsvData) -> Dataset:
     """
     height, width, channels = (*config.image_size, 1)[:3]
     shape = (height, width, channels)
-    train = _read(config.train_file, shape)
-    official = None if config.val_file is None else _read(config.val_file, shape)
+    train = _read(config.train_file, "data.train_file", shape)
+    official = None if config.val_file is None else _read(config.val_file, "data.val_file", shape)
     return make_dataset(
         name=Path(config.train_file).stem,
         source=config.train_file,
@@ -59,11 +60,11 @@ def _class_names(
     return FASHION_MNIST_CLASSES if largest < len(FASHION_MNIST_CLASSES) else None
 
 
-def _read(file: str, shape: tuple[int, int, int]) -> LabelledImages:
-    path = Path(file).expanduser()
+def _read(given: str, key: str, shape: tuple[int, int, int]) -> LabelledImages:
+    path = regular_file(given, key, "CSV")
     labels, pixels = [], []
     row = 1
-    for frame in _frames(path):
+    for frame in _frames(path, key, shape):
         columns = _pixel_columns(path, frame, shape)
         labels.append(_integers(frame[[LABEL]], path, row, np.iinfo(np.int64).max)[:, 0])
         pixels.append(_integers(frame[columns], path, row, BRIGHTEST).astype(np.uint8))
@@ -78,28 +79,40 @@ def _read(file: str, shape: tuple[int, int, int]) -> LabelledImages:
     )
 
 
-def _frames(path: Path) -> Iterator[pd.DataFrame]:
+def _frames(path: Path, key: str, shape: tuple[int, int, int]) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
-    try:
+    def is_wrong(reason: str) -> DataError:
+        return DataError(
+            f"{key}: {path} is no readable CSV: {reason}; allowed: CSV in UTF-8, {PACKED}"
+        )
+
+    with unpacked(path, is_wrong) as stream:
+        # pandas would take minutes over such a header.
+        header = stream.read(_LONGEST_HEADER).splitlines()[0]
+        if len(header) == _LONGEST_HEADER:
+            raise is_wrong(f"found a first line, its header, of {len(header):,} bytes or more")
+        names = header.split(b",")
+        if len(names) - len({*names}) > _MOST_REPEATED:
+            raise is_wrong(f"found a header of {len(names):,} columns, many of one name")
+        stream.seek(0)
         # Without index_col=False pandas takes a field too many for an index, and shifts the rest;
         # without low_memory=False it guesses a column's type anew every few rows.
         with pd.read_csv(
-            path, chunksize=ROWS_AT_A_TIME, index_col=False, low_memory=False
+            stream, chunksize=ROWS_AT_A_TIME, index_col=False, low_memory=False
         ) as frames:
             while True:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error", pd.errors.ParserWarning)
-                    frame = next(frames, None)
+                    try:
+                        frame = next(frames, None)
+                    except pd.errors.ParserWarning as error:
+                        raise DataError(
+                            f"{path}: the rows have more fields than the header"
+                        ) from error
                 if frame is None:
                     return
                 yield frame
-    except pd.errors.ParserWarning as error:
-        raise DataError(f"{path}: the rows have more fields than the header") from error
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist (data.train_file, data.val_file)") from error
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise DataError(f"{path} is no readable CSV: {' '.join(str(error).split())}") from error
 
 
 def _pixel_columns(path: Path, frame: pd.DataFrame, shape: tuple[int, int, int]) -> list[str]:
@@ -139,7 +152,7 @@ def _column(series: pd.Series[Any], path: Path, first_row: int, largest: int) ->
         number = _integer(value)
         if number is None or not 0 <= number <= largest:
             bound = "" if largest > BRIGHTEST else f" in 0..{largest}"
-            shown = "blank" if value != value else repr(value)
+            shown = "blank" if value != value else repr(value)[:60]
             raise DataError(
                 f"{path}: row {row}, column {series.name} is {shown}; "
                 f"allowed: an integer{bound or ' from 0'}"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.data.dataset import FASHION_MNIST_CLASSES, Dataset
+from fmnist_sweep.data.packed import kind_of
 from fmnist_sweep.environment import keras_home, load_tensorflow
 from fmnist_sweep.errors import DataError
 
@@ -29,6 +30,7 @@ SHA256 = {
 }
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 SIDE = 28
+_LARGEST = 16 + 60000 * SIDE * SIDE  # bytes, header included
 
 
 def load_fashion_mnist(directory: Path | None) -> Dataset:
@@ -40,7 +42,10 @@ def load_fashion_mnist(directory: Path | None) -> Dataset:
     Raises DataError where a file is missing, truncated or altered, or no source is at hand.
     """
     if directory is not None:
-        return _from_folder(directory.expanduser())
+        try:
+            return _from_folder(directory.expanduser())
+        except RuntimeError as error:  # ~ of a user that there is not
+            raise DataError(f"{directory} (data.dir or FMNIST_DATA_DIR): {error}") from error
     keras_cache = Path(keras_home()).expanduser() / "datasets" / "fashion-mnist"
     for folder in (SYSTEM_FOLDER, keras_cache):
         if all(_find(folder, name) for name in SHA256):
@@ -54,7 +59,13 @@ def _from_folder(folder: Path) -> Dataset:
 
 def _find(folder: Path, name: str) -> Path | None:
     candidates = (folder / f"{name}.gz", folder / name)
-    return next((path for path in candidates if path.is_file()), None)
+    try:
+        return next((path for path in candidates if path.is_file()), None)
+    except OSError as error:  # a name that is too long, a folder of somebody else's
+        raise DataError(
+            f"{str(folder)[:200]} (data.dir or FMNIST_DATA_DIR) cannot be searched: "
+            f"{error.strerror}"
+        ) from error
 
 
 def _read(folder: Path, name: str) -> bytes:
@@ -65,22 +76,22 @@ def _read(folder: Path, name: str) -> bytes:
             f"{', '.join(SHA256)}, gzipped or not; "
             f"SHA-256 expected of its content: {SHA256[name]}"
         )
-    chunks = []
+    content = bytearray()
     damage = ""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                chunks.append(chunk)
+            # No further than the largest of the four goes, whatever the file unpacks to.
+            while len(content) <= _LARGEST and (chunk := file.read(1 << 20)):
+                content += chunk
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        damage = f" is damaged ({error}):"
+        damage = f" is damaged ({error}; found {kind_of(path)}):"
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    content = b"".join(chunks)
     _verify(content, name, described=f"{path}{damage}", damaged=bool(damage))
-    return content
+    return bytes(content)
 
 
-def _verify(content: bytes, name: str, described: str, damaged: bool = False) -> None:
+def _verify(content: bytes | bytearray, name: str, described: str, damaged: bool = False) -> None:
     found = hashlib.sha256(content).hexdigest()
     if damaged or found != SHA256[name]:
         raise DataError(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from fmnist_sweep.config.data_schema import NpzData
 from fmnist_sweep.data.arrays import LabelledImages, make_dataset
 from fmnist_sweep.data.dataset import Dataset
+from fmnist_sweep.data.packed import ZIP, kind_of, regular_file
 from fmnist_sweep.errors import DataError
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -24,7 +23,7 @@ def load_npz(config: NpzData) -> Dataset:
 
     Raises DataError where the file or an array of it is missing or malformed.
     """
-    path = Path(config.file).expanduser()
+    path = regular_file(config.file, "data.file", ".npz file")
     return dataset_from_arrays(
         _read(path), config.class_names, name=path.stem, source=str(config.file)
     )
@@ -69,9 +68,26 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
                 f"{path} is one bare array; allowed: an .npz file with x_train, y_train"
             )
         with loaded as archive:
-            return {name: archive[name] for name in NAMES if name in archive}
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist (data.file)") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} is no readable .npz file of plain arrays: {reason}") from error
+            arrays = {name: archive[name] for name in NAMES if name in archive}
+    except DataError:
+        raise
+    except Exception as error:  # whatever a damaged archive makes NumPy and zipfile raise
+        raise _unreadable(path, _why(path, error)) from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise _unreadable(path, f"{name} in it is no array")
+    return arrays
+
+
+def _unreadable(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"data.file: {path} is no readable .npz file of plain arrays: {reason}; allowed: an "
+        "archive that numpy.savez has written, without objects or a password"
+    )
+
+
+def _why(path: Path, error: Exception) -> str:
+    kind, reason = kind_of(path), " ".join(str(error).split()) or type(error).__name__
+    if "pickle" in reason:  # NumPy's advice is to load it all the same
+        reason = "it holds Python objects, which are not loaded" if kind == ZIP else ""
+    return f"found {kind}" + (f"; {reason[:200]}" if reason else "")
