@@ -26,7 +26,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup ready smoke sweep baselines test lint ui torture bench pictures lock clean-venv
+.PHONY: help setup ready smoke sweep baselines test test-drawn lint ui torture bench pictures lock clean-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,11 @@ baselines: ready ## train the published systems with three seeds, and write thei
 test: ready ## the whole test suite (PYTEST_ARGS='-k split' for a part)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 	@echo "Next: make lint"
+
+# The suite's own examples are the same in each run.
+test-drawn: ready ## the tests with drawn examples, on new ones in each run (ten minutes)
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=drawn $(PYTEST_ARGS)
+	@echo "Next: make torture"
 
 lint: $(INSTALLED) ## formatter check, linter, type checker
 	$(BIN)/ruff format --check .

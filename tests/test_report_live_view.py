@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fmnist_sweep.report.live_view import Running, View, lines_of
@@ -38,7 +38,13 @@ views = st.builds(
 )
 
 
-@given(views, st.integers(20, 300), st.booleans())
+# More than are shown, one of them with a long name: "and 1 more" stands to the right of it.
+@example(
+    view=View("sweep", "", None, None, None, (Running("trial 100", "1-1"),) * 13),
+    width=20,
+    unicode=True,
+)
+@given(view=views, width=st.integers(20, 300), unicode=st.booleans())
 def test_no_line_is_wider_than_the_terminal_and_all_fit_one(
     view: View, width: int, unicode: bool
 ) -> None:

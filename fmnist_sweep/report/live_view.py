@@ -46,20 +46,26 @@ class View:
 
 def lines_of(view: View, width: int, *, unicode: bool) -> Iterator[Text]:
     """Yield the display's lines, none longer than `width` columns."""
+    for line in _whole_lines(view, width, unicode=unicode):
+        line.truncate(width, overflow="ellipsis")
+        line.no_wrap = True
+        yield line
+
+
+def _whole_lines(view: View, width: int, *, unicode: bool) -> Iterator[Text]:
     label = max(map(len, (view.name, "best", *(running.name for running in view.running))))
     gauge = _Gauge(max(10, min(40, width // 6)), unicode=unicode)
-    yield _cut(_budget_line(view, label, gauge), width)
+    yield _budget_line(view, label, gauge)
     if view.best is not None:
-        yield _cut(Text.assemble((f"{'best':<{label}}  ", "bold"), view.best), width)
+        yield Text.assemble((f"{'best':<{label}}  ", "bold"), view.best)
     for running in view.running[:_MOST_RUNNING]:
         line = _running_line(running, label, gauge)
         if width >= _WIDE:
-            line.append(f"  {running.values}", "dim")
-            yield _cut(line, width)
+            yield line.append(f"  {running.values}", "dim")
         else:
-            yield _cut(line, width)
+            yield line
             if running.values:
-                yield _cut(Text(f"{'':<{label}}  {running.values}", "dim"), width)
+                yield Text(f"{'':<{label}}  {running.values}", "dim")
     if len(view.running) > _MOST_RUNNING:
         yield Text(f"{'':<{label}}  and {len(view.running) - _MOST_RUNNING} more", "dim")
 
@@ -97,9 +103,3 @@ class _Gauge:
         done = round(self._width * min(1.0, max(0.0, share)))
         rest = self._width - done
         return Text.assemble((self._done * done, colour), (self._rest * rest, "dim"))
-
-
-def _cut(line: Text, width: int) -> Text:
-    line.truncate(width, overflow="ellipsis")
-    line.no_wrap = True
-    return line
