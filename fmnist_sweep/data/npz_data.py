@@ -62,14 +62,15 @@ def dataset_from_arrays(
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        # Pickles run code on loading: arrays of objects are refused.
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise DataError(
-                f"{path} is one bare array; allowed: an .npz file with x_train, y_train"
-            )
-        with loaded as archive:
-            return {name: archive[name] for name in NAMES if name in archive}
+        with path.open("rb") as file:  # NumPy leaves open what it cannot read
+            # Pickles run code on loading: arrays of objects are refused.
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                raise DataError(
+                    f"{path} is one bare array; allowed: an .npz file with x_train, y_train"
+                )
+            with loaded as archive:
+                return {name: archive[name] for name in NAMES if name in archive}
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist (data.file)") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
