@@ -17,6 +17,7 @@ from program import (
     Store,
     artifact,
     assert_same_outcome,
+    calls,
     calls_in,
     leaderboard,
     program,
@@ -91,10 +92,16 @@ def test_smoke_in_another_folder_gives_the_same_digits(smoke: Path, tmp_path: Pa
     assert_same_outcome(smoke, tmp_path)
 
 
-def test_the_winner_reproduces_from_its_saved_config(smoke: Path) -> None:
+@pytest.fixture(scope="module")
+def later(smoke: Path) -> list[Called]:
+    """The winner's saved config, and the same sweep once more; the journal as it was before."""
     (best,) = (smoke / "experiments" / "best").glob("*.yaml")
-    done = program(smoke, f"+best={best.stem}")
-    assert done.returncode == 0, done.stderr
+    (smoke / "before").write_bytes((sweep_folder(smoke) / "journal.jsonl").read_bytes())
+    return calls(smoke, [f"+best={best.stem}"], ["+sweep=smoke"])
+
+
+def test_the_winner_reproduces_from_its_saved_config(smoke: Path, later: list[Called]) -> None:
+    assert later[0].exit_code == 0, later[0]
     (run,) = Store(smoke, "fmnist-train").runs
     assert run.info.status == "FINISHED"
     winner = leaderboard(smoke).iloc[0]
@@ -102,11 +109,10 @@ def test_the_winner_reproduces_from_its_saved_config(smoke: Path) -> None:
     assert run.data.metrics["test_accuracy"] == winner["test_accuracy"]
 
 
-def test_running_a_finished_sweep_again_changes_nothing(smoke: Path) -> None:
-    before = (sweep_folder(smoke) / "journal.jsonl").read_bytes()
-    done = program(smoke, "+sweep=smoke")
-    assert done.returncode == 0, done.stderr
-    assert "go on" in done.stdout
+def test_running_a_finished_sweep_again_changes_nothing(smoke: Path, later: list[Called]) -> None:
+    assert later[1].exit_code == 0, later[1]
+    assert "go on" in later[1].out
+    before = (smoke / "before").read_bytes()
     assert (sweep_folder(smoke) / "journal.jsonl").read_bytes() == before
     assert {run.info.status for run in Store(smoke).runs} == {"FINISHED"}
 

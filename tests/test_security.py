@@ -208,7 +208,7 @@ def everything(place: Path) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("where", NAMED)
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=ODD)
 def test_an_odd_name_is_refused_and_nothing_appears(
     where: str, name: str, place: Path, monkeypatch: pytest.MonkeyPatch
