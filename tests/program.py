@@ -54,10 +54,11 @@ class Called:
 
 
 _DRIVER = """
-import contextlib, io, json, sys
+import contextlib, io, json, os, sys
 from fmnist_sweep.app import main
 
-for arguments in json.load(sys.stdin):
+for folder, arguments in json.load(sys.stdin):
+    os.chdir(folder)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(arguments)
@@ -68,9 +69,15 @@ for arguments in json.load(sys.stdin):
 def calls(folder: Path, *each: Sequence[str], before: str = "") -> list[Called]:
     """Call the program several times in one process of its own, which spares starting TensorFlow
     for each; `before` is Python to run first."""
+    return calls_in(*((folder, one) for one in each), before=before)
+
+
+def calls_in(*each: tuple[Path, Sequence[str]], before: str = "") -> list[Called]:
+    """Call the program several times in one process, each time in a folder of its own."""
     done = subprocess.run(
         [sys.executable, "-c", before + _DRIVER],
-        cwd=folder, env=environment(), input=json.dumps([list(one) for one in each]),
+        cwd=each[0][0], env=environment(),
+        input=json.dumps([(str(folder), list(arguments)) for folder, arguments in each]),
         capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Benchmarks say what they measure, run, and are in the docs; `make bench` runs them.
+"""Benchmarks say what they measure, run, and are in the docs.
 
 The tiny runs show that each still finds what it follows in this package and in Keras: every figure
 is there. None looks at a time, and peers that need many seconds stay away: what they follow is
@@ -8,6 +8,7 @@ other packages', pinned, and a clock ends with an error where a name is gone.
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ DRAWN = [
 ]  # fmt: skip
 TINY = {
     "overhead": [
-        "trials=1", "images=200", "epochs=1", "ways=ours", "data=synthetic", "train.threads=1",
+        "trials=1", "images=200", "epochs=1", "ways=ours", "data=synthetic", "data.train_size=400",
+        "data.test_size=100", "train.threads=1",
     ],
     "start": ["repeats=1", *DRAWN, "tracking=off", "report=false"],
     "parallel": [
@@ -35,7 +37,7 @@ TINY = {
     "flat": ["trials=100", "tuners=random", "tracking=off"],
     "throughput": [
         "rounds=1", "epochs=2", "images=128", "networks=default", "precisions=float32",
-        "processes=1", *DRAWN,
+        "processes=1", "model=small_cnn", *DRAWN,
     ],
     "memory": ["networks=2", "grows_from=1", "repeats=1", "ways=plain"],
     "step_profile": ["steps=2", "epochs=1", "networks=small_cnn", "precisions=float32"],
@@ -114,18 +116,6 @@ def test_a_tiny_run_prints_its_figures(
         assert word in printed
 
 
-def test_make_bench_runs_each_and_nothing_that_they_share() -> None:
-    done = subprocess.run(
-        ["make", "--dry-run", "bench"],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    for path in FILES:
-        assert f"benchmarks/{path.name}" in done.stdout
-    assert "benchmarks/throughput.py accuracy" in done.stdout
-    assert not any(f"benchmarks/{name}" in done.stdout for name in SHARED)
-
-
 def test_throughput_s_peer_trains_both_networks_alike_and_refuses_what_it_cannot() -> None:
     done = python(
         "-c",
@@ -146,23 +136,32 @@ for other in ("label_smoothing=0.1", "loss=categorical_crossentropy", "optimizer
     assert done.stdout.count("a bare fit is written for") == 5, done.stderr
 
 
-def test_flat_finds_the_end_of_a_trial_in_mlflow() -> None:
-    from fmnist_sweep.tracking.mlflow_tracker import MlflowTracker
+def test_flat_hears_of_each_trial_s_end_in_mlflow(tmp_path: Path) -> None:
+    done = python(str(FOLDER / "flat.py"), "sweep", "3", "random", "mlflow", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    ends = json.loads(done.stdout.splitlines()[-1])["times"]
+    assert len(ends) == 3 + 1  # and the sweep's own
+    assert ends == sorted(ends)
 
-    assert "MlflowTracker.end = ending" in (FOLDER / "flat.py").read_text()
-    assert callable(MlflowTracker.end)
 
+def test_a_figure_has_median_range_n_and_ratio_and_a_size_that_there_is_not_is_refused() -> None:
+    done = python(
+        "-c",
+        """
+import measuring
+from step_profile import Sizes
 
-def test_a_benchmark_s_figure_has_median_range_n_and_ratio() -> None:
-    done = python("-c", "import measuring; measuring.say_figure('a', [1, 3, 2], 's', peer=[4, 4])")
-    assert done.stdout.split() == (
+measuring.say_figure('a', [1, 3, 2], 's', peer=[4, 4])
+for argument in ("epoch=1", "epochs", "epochs=few"):
+    try:
+        measuring.read_sizes([argument], Sizes())
+    except SystemExit as error:
+        print(error)
+""",
+    )
+    figure, *refused = done.stdout.splitlines()
+    assert figure.split() == (
         ["a", "median", "2", "s,", "1", "to", "3,", "n=3,", "0.50", "times", "the", "peer's"]
     ), done.stderr
-
-
-@pytest.mark.parametrize("argument", ["epoch=1", "epochs", "epochs=few"])
-def test_a_size_that_there_is_not_is_refused(argument: str) -> None:
-    done = python("step_profile.py", argument)
-    assert done.returncode == 1
-    assert argument in done.stderr
-    assert "Traceback" not in done.stderr
+    told = ["epoch=1: there is no such size", "epochs: wanted is", "epochs=few: 'few' is no number"]
+    assert [line.startswith(start) for line, start in zip(refused, told, strict=True)] == [True] * 3

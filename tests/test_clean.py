@@ -60,12 +60,13 @@ def test_a_sweep_that_runs_and_names_that_are_none_are_refused(place: Path) -> N
     assert running.exit_code == 1
     assert "sweep one is running already" in running.err
     assert len(names(place)) == 6
-    for words, told in [
-        (["../one"], "clean: SWEEP=../one: must be a name"),
-        (["one", "no"], "clean: no: must be yes, or left out"),
-        ([], "clean: takes SWEEP [yes], given: none"),
-    ]:
-        (refused,) = calls(place, ["clean", *words])
+    mistakes = {
+        ("../one",): "clean: SWEEP=../one: must be a name",
+        ("one", "no"): "clean: no: must be yes, or left out",
+        (): "clean: takes SWEEP [yes], given: none",
+    }
+    each = calls(place, *(["clean", *words] for words in mistakes))
+    for refused, told in zip(each, mistakes.values(), strict=True):
         assert (refused.exit_code, refused.out) == (2, "")
         assert told in refused.err
 

@@ -42,7 +42,9 @@ def test_shipped_file_composes(path: Path) -> None:
             assert getattr(getattr(config, group), tag) == name
 
 
-@pytest.mark.parametrize("path", (CONF / "sweep").glob("*.yaml"), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((CONF / "sweep").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_a_shipped_sweep_has_one_form_in_json(path: Path) -> None:
     config, _ = compose([f"+sweep={path.stem}"])
     assert json.loads(canonical_json(config.model_dump()))["space"] == config.space

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,18 @@ from program import (
     QUICK_SPACE,
     REPOSITORY,
     SMALL,
+    Called,
     Store,
     artifact,
     assert_same_outcome,
+    calls,
+    calls_in,
     leaderboard,
     program,
     sweep_folder,
 )  # fmt: skip
+
+MINE = REPOSITORY / "experiments" / "sweep" / "mine.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +92,16 @@ def test_smoke_in_another_folder_gives_the_same_digits(smoke: Path, tmp_path: Pa
     assert_same_outcome(smoke, tmp_path)
 
 
-def test_the_winner_reproduces_from_its_saved_config(smoke: Path) -> None:
+@pytest.fixture(scope="module")
+def later(smoke: Path) -> list[Called]:
+    """The winner's saved config, and the same sweep once more; the journal as it was before."""
     (best,) = (smoke / "experiments" / "best").glob("*.yaml")
-    done = program(smoke, f"+best={best.stem}")
-    assert done.returncode == 0, done.stderr
+    (smoke / "before").write_bytes((sweep_folder(smoke) / "journal.jsonl").read_bytes())
+    return calls(smoke, [f"+best={best.stem}"], ["+sweep=smoke"])
+
+
+def test_the_winner_reproduces_from_its_saved_config(smoke: Path, later: list[Called]) -> None:
+    assert later[0].exit_code == 0, later[0]
     (run,) = Store(smoke, "fmnist-train").runs
     assert run.info.status == "FINISHED"
     winner = leaderboard(smoke).iloc[0]
@@ -99,75 +109,86 @@ def test_the_winner_reproduces_from_its_saved_config(smoke: Path) -> None:
     assert run.data.metrics["test_accuracy"] == winner["test_accuracy"]
 
 
-def test_running_a_finished_sweep_again_changes_nothing(smoke: Path) -> None:
-    before = (sweep_folder(smoke) / "journal.jsonl").read_bytes()
-    done = program(smoke, "+sweep=smoke")
-    assert done.returncode == 0, done.stderr
-    assert "go on" in done.stdout
+def test_running_a_finished_sweep_again_changes_nothing(smoke: Path, later: list[Called]) -> None:
+    assert later[1].exit_code == 0, later[1]
+    assert "go on" in later[1].out
+    before = (smoke / "before").read_bytes()
     assert (sweep_folder(smoke) / "journal.jsonl").read_bytes() == before
     assert {run.info.status for run in Store(smoke).runs} == {"FINISHED"}
 
 
-def test_synthetic_runs_cannot_be_taken_for_the_real_thing(tmp_path: Path) -> None:
-    done = program(tmp_path, *SMALL, *QUICK_SPACE, "sweep.max_trials=1", "train.epochs=1")
-    assert done.returncode == 0, done.stderr
-    store = Store(tmp_path)
+SWEEPS = {
+    "synthetic": [*SMALL, *QUICK_SPACE, "sweep.max_trials=1", "train.epochs=1"],
+    "confirmed": [
+        *SMALL, *QUICK_SPACE, "train.epochs=1", "sweep.max_trials=2",
+        "sweep.confirm={top: 1, seeds: 2}",
+    ],
+    "diverging": [
+        *SMALL, "model=small_cnn", "model.conv_blocks=[]", "model.fc_layers=[]",
+        "model.head.batch_norm=false", "train.epochs=1", "train.optimizer.name=sgd", "tuner=grid",
+        "+space.train.optimizer.learning_rate={choice: [0.01, 1e38]}",
+    ],
+    "mine": ["+sweep=mine", *SMALL, "train.epochs=1", "sweep.max_trials=2"],
+}  # fmt: skip
+Ran = dict[str, tuple[Path, Called]]
+SHIPPED = [path.stem for path in (REPOSITORY / "conf/sweep").glob("*.yaml")]
+
+
+def on_little_data(name: str) -> list[str]:
+    small = ["split=balanced", *SMALL, "data.limit=null", "sweep.max_trials=2"]
+    small += ["train.steps=5"] if name == "ablation" else ["train.epochs=1"]
+    return [f"+sweep={name}", *small]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """Sweeps that ran, each in a folder of its own, and what they printed; one process for all."""
+    each = SWEEPS | {f"shipped {name}": on_little_data(name) for name in SHIPPED}
+    folders = {name: tmp_path_factory.mktemp(name.replace(" ", "-")) for name in each}
+    (folders["mine"] / "experiments" / "sweep").mkdir(parents=True)
+    shutil.copy(MINE, folders["mine"] / "experiments" / "sweep")
+    called = calls_in(*((folders[name], arguments) for name, arguments in each.items()))
+    return {name: (folders[name], one) for name, one in zip(each, called, strict=True)}
+
+
+def test_synthetic_runs_cannot_be_taken_for_the_real_thing(ran: Ran) -> None:
+    folder, done = ran["synthetic"]
+    assert done.exit_code == 0, done.err
+    store = Store(folder)
     assert all(run.info.run_name.startswith("synthetic-") for run in store.runs)
     assert all(run.data.tags["data.synthetic"] == "true" for run in store.runs)
 
 
-def test_confirmation_has_mean_and_spread(tmp_path: Path) -> None:
-    done = program(
-        tmp_path, *SMALL, *QUICK_SPACE, "train.epochs=1", "sweep.max_trials=2",
-        "sweep.confirm={top: 1, seeds: 2}",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "confirmation will take up to 2 further epochs" in done.stdout
-    assert re.search(r"0\.\d{4} ± 0\.\d{4}", done.stdout)
-    store = Store(tmp_path)
+def test_confirmation_has_mean_and_spread(ran: Ran) -> None:
+    folder, done = ran["confirmed"]
+    assert done.exit_code == 0, done.err
+    assert "confirmation will take up to 2 further epochs" in done.out
+    assert re.search(r"[01]\.\d{4} ± 0\.\d{4}", done.out)
+    store = Store(folder)
     confirmations = [r for r in store.runs if r.data.tags["fmnist.role"] == "confirmation"]
     assert len(confirmations) == 2
     assert {run.info.status for run in store.runs} == {"FINISHED"}
 
 
-def test_a_diverging_trial_fails_and_the_sweep_goes_on(tmp_path: Path) -> None:
-    done = program(
-        tmp_path, *SMALL, "model=small_cnn", "model.conv_blocks=[]", "model.fc_layers=[]",
-        "model.head.batch_norm=false", "train.epochs=1", "train.optimizer.name=sgd", "tuner=grid",
-        "+space.train.optimizer.learning_rate={choice: [0.01, 1e38]}",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "not finite in epoch 1" in done.stdout
-    statuses = {run.data.tags["trial"]: run.info.status for run in Store(tmp_path).children}
+def test_a_diverging_trial_fails_and_the_sweep_goes_on(ran: Ran) -> None:
+    folder, done = ran["diverging"]
+    assert done.exit_code == 0, done.err
+    assert "not finite in epoch 1" in done.out
+    statuses = {run.data.tags["trial"]: run.info.status for run in Store(folder).children}
     assert statuses == {"0": "FINISHED", "1": "FAILED"}
 
 
-def test_the_readmes_own_sweep_runs(tmp_path: Path) -> None:
+def test_the_readmes_own_sweep_runs(ran: Ran) -> None:
     readme = (REPOSITORY / "README.md").read_text()
     (shown,) = re.findall(r"```yaml\n(# @package _global_\n.*?)```", readme, flags=re.DOTALL)
-    assert shown == (REPOSITORY / "experiments" / "sweep" / "mine.yaml").read_text()
-    (tmp_path / "experiments" / "sweep").mkdir(parents=True)
-    (tmp_path / "experiments" / "sweep" / "mine.yaml").write_text(shown)
-    done = program(tmp_path, "+sweep=mine", *SMALL, "train.epochs=1", "sweep.max_trials=2")
-    assert done.returncode == 0, done.stderr
-    assert "synthetic-mine-" in done.stdout
+    assert shown == MINE.read_text()
+    _, done = ran["mine"]
+    assert done.exit_code == 0, done.err
+    assert "synthetic-mine-" in done.out
 
 
-@pytest.mark.parametrize("name", [path.stem for path in (REPOSITORY / "conf/sweep").glob("*.yaml")])
-def test_each_shipped_sweep_runs_on_little_data(name: str, tmp_path: Path) -> None:
-    small = ["split=balanced", *SMALL, "data.limit=null", "sweep.max_trials=2"]
-    small += ["train.steps=5"] if name == "ablation" else ["train.epochs=1"]
-    done = program(tmp_path, f"+sweep={name}", *small)
-    assert done.returncode == 0, done.stderr
-    assert {run.info.status for run in Store(tmp_path).runs} == {"FINISHED"}
-
-
-def test_help_needs_neither_tensorflow_nor_mlflow() -> None:
-    code = (
-        "import sys\n"
-        "from fmnist_sweep.app import main\n"
-        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "print(sorted({'tensorflow', 'keras', 'mlflow', 'pandas'} & set(sys.modules)))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+@pytest.mark.parametrize("name", SHIPPED)
+def test_each_shipped_sweep_runs_on_little_data(name: str, ran: Ran) -> None:
+    folder, done = ran[f"shipped {name}"]
+    assert done.exit_code == 0, done.err
+    assert {run.info.status for run in Store(folder).runs} == {"FINISHED"}

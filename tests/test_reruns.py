@@ -24,8 +24,6 @@ STOPPED = [
     *ARRAYS, "sweep.name=stopped", "train.epochs=4", "sweep.max_trials=2",
     "train.early_stopping={patience: 1, min_delta: 0.9}",
 ]  # fmt: skip
-# Which trials are promoted is a matter of the space and the seed; a test sees to it that it was.
-PROMOTED = "rungs-2"
 # One index that trains changes places with one that validates.
 SWAP = """
 import fmnist_sweep.training.preparation as preparation
@@ -68,14 +66,26 @@ def write_images(folder: Path, pixel: int | None = None) -> None:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two finished sweeps, their winners and two of their trials exported."""
+    """A folder with two finished sweeps, their winners and one of their trials exported."""
     folder = tmp_path_factory.mktemp("reruns")
     (folder / "experiments" / "baseline").mkdir(parents=True)
     (folder / "experiments" / "baseline" / "early.yaml").write_text("train: {epochs: 1}\n")
     write_images(folder)
-    done = calls(folder, RUNGS, STOPPED, ["export", PROMOTED], ["export", "stopped-1", "early"])
-    assert [call.exit_code for call in done] == [0, 0, 0, 0], done
+    done = calls(folder, RUNGS, STOPPED, ["export", "stopped-1", "early"])
+    assert [call.exit_code for call in done] == [0, 0, 0], done
     return folder
+
+
+@pytest.fixture(scope="module")
+def promoted(place: Path) -> str:
+    """The trial that was trained in two rungs: which one is, depends on the processor's digits."""
+    store = Store(place)
+    [name, *_] = [
+        str(run.info.run_name)
+        for run in store.children
+        if len(store.steps(run, "test_accuracy")) == 2
+    ]
+    return name
 
 
 def best(folder: Path, name: str) -> Path:
@@ -98,15 +108,15 @@ def reruns(folder: Path) -> int:
 
 
 def test_winner_multi_rung_trial_and_early_stopped_one_reproduce_to_the_last_bit(
-    place: Path,
+    place: Path, promoted: str
 ) -> None:
     children = {run.info.run_name: run for run in Store(place).children}
-    epochs = Store(place).steps(children[PROMOTED], "test_accuracy")
-    assert len(epochs) == 2, "the trial was trained in two rungs"
     assert Store(place).steps(children["stopped-1"], "loss") == [1, 2], "it was stopped early"
 
-    names = ["rungs", PROMOTED, "early", "stopped"]
-    for name, done in zip(names, calls(place, *([f"+best={n}"] for n in names)), strict=True):
+    names = ["rungs", promoted, "early", "stopped"]
+    exported, *each = calls(place, ["export", promoted], *([f"+best={n}"] for n in names))
+    assert exported.exit_code == 0, exported
+    for name, done in zip(names, each, strict=True):
         assert done.exit_code == 0, done
         assert "verdict: exact (tested: the last bit; machine, threads and versions" in done.out
         (rerun, *_) = [
@@ -115,6 +125,26 @@ def test_winner_multi_rung_trial_and_early_stopped_one_reproduce_to_the_last_bit
             if run.data.tags.get("rerun_of") == f"best/{name}"
         ]
         assert rerun.data.tags["reproduction"] == "exact"
+
+
+@pytest.fixture(scope="module")
+def edits(place: Path) -> dict[str, Called]:
+    """What reruns of edited records, and two others, came to; one process for them all."""
+    value = OmegaConf.load(best(place, "rungs")).expected.metrics.test_accuracy.value
+    metric = f"test_accuracy: {{value: {value}"
+    changes = {
+        "hyperparameter": ("  label_smoothing: 0.0\n", "  label_smoothing: 0.1\n"),
+        "metric": (f"{metric},", f"{metric}1,"),
+        "versions": ("tensorflow: 2.", "tensorflow: 1."),
+    }
+    each = {
+        **{what: [f"+best={edited(place, 'rungs', *change)}"] for what, change in changes.items()},
+        "derived": ["+best=rungs", "train.seed=3"],
+        "noted": ["+best=rungs", "tracking.note=again"],
+        "untracked": ["+best=rungs", "tracking=off"],
+        "winner": ["export", "rungs", "winner"],
+    }
+    return dict(zip(each, calls(place, *each.values()), strict=True))
 
 
 def test_an_altered_pixel_is_caught_before_training(place: Path) -> None:
@@ -133,37 +163,37 @@ def test_a_changed_index_is_caught_before_training(place: Path) -> None:
     assert_refused(done, r"best/rungs is not what was recorded: split has sha256 \w{64}, recorded")
 
 
-def test_a_changed_hyperparameter_is_caught_before_training_and_named(place: Path) -> None:
-    name = edited(place, "rungs", "  label_smoothing: 0.0\n", "  label_smoothing: 0.1\n")
-    (done,) = calls(place, [f"+best={name}"])
-    assert_refused(done, r"train.label_smoothing is 0.1, recorded is 0.0\. Nothing was trained")
-
-
-def test_a_metric_that_is_not_reached_is_told_and_exits_with_1(place: Path) -> None:
-    value = OmegaConf.load(best(place, "rungs")).expected.metrics.test_accuracy.value
-    name = edited(
-        place, "rungs", f"test_accuracy: {{value: {value},", f"test_accuracy: {{value: {value}1,"
+def test_a_changed_hyperparameter_is_caught_before_training_and_named(
+    edits: dict[str, Called],
+) -> None:
+    assert_refused(
+        edits["hyperparameter"],
+        r"train.label_smoothing is 0.1, recorded is 0.0\. Nothing was trained",
     )
-    (done,) = calls(place, [f"+best={name}"])
+
+
+def test_a_metric_that_is_not_reached_is_told_and_exits_with_1(
+    place: Path, edits: dict[str, Called]
+) -> None:
+    value = OmegaConf.load(best(place, "rungs")).expected.metrics.test_accuracy.value
+    done = edits["metric"]
     assert done.exit_code == 1
     assert re.search(rf"test_accuracy +│ +{value}1 │ +{value} │ the same │ DIFFERS", done.out)
     assert "verdict: not reproduced" in done.out
-    assert done.err == f"error: best/{name}: the rerun did not give what was recorded\n"
+    line = r"error: best/rungs-edited-\d+: the rerun did not give what was recorded\n"
+    assert re.fullmatch(line, done.err)
 
 
-def test_elsewhere_the_table_says_what_differs(place: Path) -> None:
-    other = edited(place, "rungs", "tensorflow: 2.", "tensorflow: 1.")
-    (done,) = calls(place, [f"+best={other}"])
+def test_elsewhere_the_table_says_what_differs(edits: dict[str, Called]) -> None:
+    done = edits["versions"]
     assert done.exit_code == 0
     assert "verdict: within tolerance (tested: the tolerance; this is another env" in done.out
     assert "tensorflow 1." in done.out
     assert "not compared" in done.out
 
 
-def test_overrides_derive_a_run_without_a_verdict(place: Path) -> None:
-    derived, looked_at = calls(
-        place, ["+best=rungs", "train.seed=3"], ["+best=rungs", "tracking.note=again"]
-    )
+def test_overrides_derive_a_run_without_a_verdict(place: Path, edits: dict[str, Called]) -> None:
+    derived, looked_at = edits["derived"], edits["noted"]
     assert (derived.exit_code, looked_at.exit_code) == (0, 0)
     assert "derived from best/rungs: train.seed=3; no verdict" in derived.out
     assert "verdict: exact" in looked_at.out, "a note changes nothing that is trained"
@@ -173,24 +203,25 @@ def test_overrides_derive_a_run_without_a_verdict(place: Path) -> None:
     assert "reproduction" not in mine
 
 
-def test_without_tracking_a_rerun_is_held_to_its_record_too(place: Path) -> None:
-    (done,) = calls(place, ["+best=rungs", "tracking=off"])
+def test_without_tracking_a_rerun_is_held_to_its_record_too(edits: dict[str, Called]) -> None:
+    done = edits["untracked"]
     assert done.exit_code == 0, done
     assert "verdict: exact" in done.out
     assert "next:" not in done.out
 
 
-def test_the_record_of_another_run_is_never_taken_for_this_ones(place: Path) -> None:
+def test_the_record_of_another_run_is_never_taken_for_this_ones(place: Path, promoted: str) -> None:
     elsewhere = "import os\nos.environ['ONEDNN_DEFAULT_FPMATH_MODE'] = 'STRICT'\n"
     (trained,) = calls(place, ["+best=rungs"], before=elsewhere)
     run_id = trained.out.partition("export ")[2].split()[0]
-    first, again, other = calls(
+    _, first, again, other = calls(
         place,
-        ["export", PROMOTED],
+        ["export", promoted],
+        ["export", promoted],
         ["export", run_id, "rungs"],
         ["export", run_id, "rungs.yaml"],
     )
-    assert f"stands already in experiments/best/{PROMOTED}.yaml" in first.out
+    assert f"stands already in experiments/best/{promoted}.yaml" in first.out
     written = again.out.partition("+best=")[2].strip()
     assert re.fullmatch(r"rungs-\w{6}", written)
     settings = OmegaConf.load(best(place, written)).expected.numerics.settings
@@ -199,18 +230,21 @@ def test_the_record_of_another_run_is_never_taken_for_this_ones(place: Path) -> 
 
 
 def test_odd_names_are_text_and_nothing_else(place: Path) -> None:
-    client, run = Store(place).client, Store(place).children[0]
-    name = run.info.run_name
-    for odd, stem in [
-        ("odd [/bold] {x}\nexpected: {y: 1}", "odd-bold-x-expected-y-1"),
-        ("x" * 300, "x" * 90),
-        ("///", run.info.run_id),
-    ]:
-        client.set_tag(run.info.run_id, "mlflow.runName", odd)
-        exported, rerun = calls(
-            place, ["export", run.info.run_id], [f"+best={stem}", "train.seed=9"]
-        )
-        client.set_tag(run.info.run_id, "mlflow.runName", name)
+    client, runs = Store(place).client, Store(place).children[:3]
+    ids = [run.info.run_id for run in runs]
+    names = {
+        "odd [/bold] {x}\nexpected: {y: 1}": "odd-bold-x-expected-y-1",
+        "x" * 300: "x" * 90,
+        "///": ids[2],
+    }
+    each = []
+    for run, (odd, stem) in zip(ids, names.items(), strict=True):
+        client.set_tag(run, "mlflow.runName", odd)
+        each += [["export", run], [f"+best={stem}", "train.seed=9"]]
+    called = iter(calls(place, *each))
+    for run in runs:
+        client.set_tag(run.info.run_id, "mlflow.runName", str(run.info.run_name))
+    for odd, exported, rerun in zip(names, called, called, strict=True):
         assert exported.exit_code == 0, exported
         assert exported.out.startswith(f"run {odd.splitlines()[0]}")
         assert rerun.exit_code == 0, rerun
@@ -262,26 +296,28 @@ def test_what_cannot_be_exported_or_run_gets_a_line(place: Path) -> None:
 
 
 def test_a_run_of_another_version_gets_a_line(place: Path) -> None:
-    run = Store(place).children[0]
-    path = artifact(place, run, "config.yaml")
-    text = path.read_text()
-    for changed, told in [
-        (text.replace("schema_version: 1", "schema_version: 0"), "schema_version=0: this version"),
-        (text.replace("  neurons:", "  units:"), "model.fc_defaults.neurons: missing"),
-        ("[", "while parsing"),
-    ]:
-        path.write_text(changed)
-        try:
-            (done,) = calls(place, ["export", run.info.run_id])
-        finally:
+    runs = Store(place).children[:3]
+    kept = {path: path.read_text() for path in (artifact(place, r, "config.yaml") for r in runs)}
+    changes = [
+        ("schema_version: 1", "schema_version: 0", "schema_version=0: this version"),
+        ("  neurons:", "  units:", "model.fc_defaults.neurons: missing"),
+        ("", "[", "while parsing"),
+    ]
+    for (path, text), (old, new, _) in zip(kept.items(), changes, strict=True):
+        path.write_text(text.replace(old, new) if old else new)
+    try:
+        each = calls(place, *(["export", run.info.run_id] for run in runs))
+    finally:
+        for path, text in kept.items():
             path.write_text(text)
+    for run, done, (*_, told) in zip(runs, each, changes, strict=True):
         assert done.exit_code == 2, done
         assert re.fullmatch(rf"error: run {run.info.run_name}, config.yaml: .*\n", done.err)
         assert told in done.err
 
 
-def test_a_sweeps_own_run_gives_its_winner(place: Path) -> None:
-    (done,) = calls(place, ["export", "rungs", "winner"])
+def test_a_sweeps_own_run_gives_its_winner(place: Path, edits: dict[str, Called]) -> None:
+    done = edits["winner"]
     assert done.exit_code == 0, done
     ours, theirs = (OmegaConf.load(best(place, name)) for name in ("winner", "rungs"))
     assert ours == theirs

@@ -388,7 +388,7 @@ def test_inline_runs_a_rung_before_it_returns(tmp_path: Path) -> None:
     outcome = future.result()
     assert outcome.result == train_at_once(sweep().run, 2)[1]
     assert outcome.reason is None
-    assert outcome.seconds > 0
+    assert outcome.seconds >= 0
     assert [record.epoch for record in epochs] == [1, 2]
 
 

@@ -118,20 +118,19 @@ ATTACKS = {
     **OTHERS,
 }
 READ_ALL = """
-import contextlib, io, json, os, sys, time
+import contextlib, io, json, os, sys
 from pathlib import Path
 from fmnist_sweep.app import main
 told = {}
 for named, (text, arguments) in json.load(sys.stdin).items():
     path = Path("experiments", arguments[-1].removeprefix("+").replace("=", "/") + ".yaml")
     path.write_text(text)
-    said, began = io.StringIO(), time.monotonic()
+    said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         code = main(arguments)
-    seconds = time.monotonic() - began
     path.unlink()
     left = sorted(str(p) for p in Path().rglob("*") if p.is_file())
-    told[named] = [code, said.getvalue(), seconds, left]
+    told[named] = [code, said.getvalue(), left]
 print(json.dumps(told))
 """
 
@@ -155,18 +154,18 @@ def test_a_file_that_is_more_than_data_is_refused_and_does_nothing(
     cases |= {f"{named}, shown": (OTHERS[named], shown) for named in OTHERS if "laughs" in named}
     done = subprocess.run(
         [sys.executable, "-c", READ_ALL], cwd=tmp_path, input=json.dumps(cases),
-        env={**environment(), "SECRET": SECRET}, capture_output=True, text=True, timeout=300,
+        env={**environment(), "SECRET": SECRET}, capture_output=True, text=True,
+        timeout=300,  # which anything that grows without end would take
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert SECRET not in done.stdout
     told = json.loads(done.stdout.splitlines()[-1])
     assert told.keys() == cases.keys()
     others = [f"experiments/{other}/other.yaml" for other in ("baseline", "best", "sweep")]
-    for named, (code, said, seconds, left) in told.items():
+    for named, (code, said, left) in told.items():
         assert (code, said.count("\n"), left) == (2, 1, others), (named, said[:300])
         assert said.startswith("error: "), named
         assert len(said) < 1000, named
-        assert seconds < 10, named
 
 
 # --- names ------------------------------------------------------------------------------------
@@ -209,7 +208,7 @@ def everything(place: Path) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("where", NAMED)
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=ODD)
 def test_an_odd_name_is_refused_and_nothing_appears(
     where: str, name: str, place: Path, monkeypatch: pytest.MonkeyPatch
@@ -221,21 +220,16 @@ def test_an_odd_name_is_refused_and_nothing_appears(
     assert everything(place) == before
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [[*SMALL, *QUICK_SPACE, "sweep.max_trials=1", "sweep.name=mine"], ["clean", "mine", "yes"],
-     ["stop", "mine-0"]],
-)  # fmt: skip
-def test_a_link_in_place_of_a_sweep_is_refused(arguments: list[str], tmp_path: Path) -> None:
-    work, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
+def test_a_link_in_place_of_a_sweep_is_refused(root: Path) -> None:
+    elsewhere = root / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "kept").write_text("as it was")
-    (work / "mlruns" / "sweeps").mkdir(parents=True)
-    (work / "mlruns" / "sweeps" / "mine").symlink_to(elsewhere)
-    ensure_local_store(work)
-    (refused,) = calls(work, arguments)
-    assert refused.exit_code == 2
-    assert "mine: is a link" in refused.err
+    (root / "mlruns" / "sweeps").mkdir()
+    (root / "mlruns" / "sweeps" / "mine").symlink_to(elsewhere)
+    sweep = [*SMALL, *QUICK_SPACE, "sweep.max_trials=1", "sweep.name=mine"]
+    for refused in calls(root, sweep, ["clean", "mine", "yes"], ["stop", "mine-0"]):
+        assert refused.exit_code == 2, refused
+        assert "mine: is a link" in refused.err
     assert [path.name for path in elsewhere.iterdir()] == ["kept"]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from program import QUICK_SPACE, REPOSITORY, SMALL, Called, Store, artifact, calls
 from tiny_training import config_of, data_of, train_to
 
@@ -27,7 +28,7 @@ from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.search.executor import InlineExecutor, OnEpoch, Rung
 from fmnist_sweep.sweep import load_sweep
-from fmnist_sweep.tracking.store import ensure_local_store
+from fmnist_sweep.tracking.store import ensure_local_store, local_store_uri
 from fmnist_sweep.training.checkpoint import CheckpointFolder
 from fmnist_sweep.training.results import RunResult
 from fmnist_sweep.training.rung import evaluate_saved
@@ -139,6 +140,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]
     for name in ("Makefile", "pyproject.toml", "requirements.lock", "requirements-build.lock"):
         shutil.copy(REPOSITORY / name, folder)
     ensure_local_store(folder)
+    client = MlflowClient(local_store_uri(folder))
+    client.create_experiment("local", artifact_location=(folder / "mlruns/artifacts").as_uri())
     (folder / ".venv" / "bin").mkdir(parents=True)
     python = folder / ".venv" / "bin" / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
@@ -209,10 +212,13 @@ def test_the_server_listens_on_this_machine_only(server: tuple[int, int]) -> Non
     assert {address for address, _ in listening(group)} == {"0100007F"}
 
 
-def test_the_server_refuses_other_hosts_and_foreign_origins(server: tuple[int, int]) -> None:
+def test_the_server_has_the_local_store_and_refuses_other_hosts_and_origins(
+    server: tuple[int, int],
+) -> None:
     _, port = server
     read, write = "/api/2.0/mlflow/experiments/get?experiment_id=0", "/api/2.0/mlflow/experiments"
     assert answer(port, "GET", read) == 200
+    assert answer(port, "GET", f"{write}/get-by-name?experiment_name=local") == 200
     for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example"):
         assert answer(port, "GET", read, Host=host) == 403
         assert answer(port, "POST", f"{write}/create", Host=host) == 403

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from program import QUICK_SPACE, SMALL, Store, calls, environment, leaderboard, program
+from program import QUICK_SPACE, SMALL, Store, calls, environment, leaderboard
 
-EPOCHS = 150
+EPOCHS = 9999  # more than are trained before it is stopped, on whatever machine
 SWEEP = [*SMALL, *QUICK_SPACE, f"train.epochs={EPOCHS}", "sweep.max_trials=2", "sweep.name=mine"]
 
 
@@ -38,11 +38,11 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 def wait_for(folder: Path, found: Callable[[dict[str, Any]], bool]) -> None:
     """Wait until the journal has such a record."""
-    for _ in range(1200):
+    for _ in range(3000):
         if any(map(found, records(folder))):
             return
         time.sleep(0.1)
-    raise AssertionError("not in two minutes")
+    raise AssertionError("not in five minutes")
 
 
 def test_a_command_and_a_tag_stop_one_trial_each_and_the_sweep_ends(
@@ -60,7 +60,7 @@ def test_a_command_and_a_tag_stop_one_trial_each_and_the_sweep_ends(
     wait_for(tmp_path, lambda record: record["kind"] == "epoch" and record["trial"] == 1)
     store = Store(tmp_path)
     store.client.set_tag(store.children[1].info.run_id, "stop", "true")
-    printed, _ = running.communicate(timeout=120)
+    printed, _ = running.communicate(timeout=300)
     assert running.returncode == 0, printed
 
     stops = {r["trial"]: r["epoch"] for r in records(tmp_path) if r["kind"] == "stopped"}
@@ -75,11 +75,9 @@ def test_a_command_and_a_tag_stop_one_trial_each_and_the_sweep_ends(
     assert set(leaderboard(tmp_path)["reason"]) == {
         f"stopped on request after epoch {epoch}" for epoch in stops.values()
     }
-    (late,) = calls(tmp_path, ["stop", "mine-0"])
+    # The winner was stopped, and its config gives the same weights.
+    late, again = calls(tmp_path, ["stop", "mine-0"], ["+best=mine"])
     assert late.exit_code == 2
     assert "stop: mine-0: cannot be stopped; allowed: none at present" in late.err
-
-    # The winner was stopped, and its config gives the same weights.
-    again = program(tmp_path, "+best=mine")
-    assert again.returncode == 0, again.stderr
-    assert "exact" in again.stdout
+    assert again.exit_code == 0, again.err
+    assert "exact" in again.out

@@ -65,10 +65,10 @@ def assert_same_at_once(
     config: RunConfig, build_model: ModelBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
-    for steps in (1, 2, 4):  # of the 5 of an epoch
+    for steps in (1, 4):  # of the 5 of an epoch
         monkeypatch.setattr(training, "STEPS_AT_ONCE", steps)
         found.append(contents(train_to(config, 2, build_model=build_model).checkpoint))
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 @keras.saving.register_keras_serializable("fmnist_sweep_tests")

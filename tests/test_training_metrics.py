@@ -157,8 +157,10 @@ def test_a_training_is_traced_once_however_many_epochs_and_batch_sizes() -> None
 
 
 def test_one_hot_and_sparse_targets_train_alike() -> None:
+    # Adam would make whole steps of what the two differ by in the last bit.
+    plain = ("train.optimizer.name=sgd", "train.optimizer.learning_rate=0.1")
     sparse, one_hot = (
-        train_to(config_of(f"train.loss={name}_crossentropy"), 2).checkpoint
+        train_to(config_of(f"train.loss={name}_crossentropy", *plain), 2).checkpoint
         for name in ("sparse_categorical", "categorical")
     )
 
@@ -166,7 +168,8 @@ def test_one_hot_and_sparse_targets_train_alike() -> None:
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
     for one, other in zip(sparse.history, one_hot.history, strict=True):
         assert one.metrics["loss"] == pytest.approx(other.metrics["loss"], rel=1e-4)
-        assert one.metrics["accuracy"] == other.metrics["accuracy"]
+        # One image of the 70 may lie on the border.
+        assert one.metrics["accuracy"] == pytest.approx(other.metrics["accuracy"], abs=0.02)
 
 
 @pytest.mark.parametrize("one_hot", [False, True])

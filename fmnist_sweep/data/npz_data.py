@@ -61,14 +61,15 @@ def dataset_from_arrays(
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        # Pickles run code on loading: arrays of objects are refused.
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise DataError(
-                f"{path} is one bare array; allowed: an .npz file with x_train, y_train"
-            )
-        with loaded as archive:
-            arrays = {name: archive[name] for name in NAMES if name in archive}
+        with path.open("rb") as file:  # NumPy leaves open what it cannot read
+            # Pickles run code on loading: arrays of objects are refused.
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                raise DataError(
+                    f"{path} is one bare array; allowed: an .npz file with x_train, y_train"
+                )
+            with loaded as archive:
+                arrays = {name: archive[name] for name in NAMES if name in archive}
     except DataError:
         raise
     except Exception as error:  # whatever a damaged archive makes NumPy and zipfile raise

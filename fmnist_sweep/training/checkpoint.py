@@ -76,7 +76,8 @@ class Checkpoint:
             RunError: the file cannot be read; the message names it.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # NumPy leaves open what it cannot read.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 about = json.loads(arrays["about"].tobytes())
                 parts = {
                     # The view brings back kinds of number that NumPy has not, such as bfloat16.
