@@ -113,7 +113,7 @@ def load_sweep(name: str) -> Sweep:
         config = Config.model_validate(given)
     except ValidationError as error:
         raise ConfigError(
-            f"sweep {name}: its config is of another version: {one_line(error, given)}"
+            f"sweep {name}: its config cannot be used by this version: {one_line(error, given)}"
         ) from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"sweep {name}: its {CONFIG_FILE} cannot be read: {error}") from error

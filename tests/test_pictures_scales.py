@@ -4,13 +4,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fmnist_sweep.config.metrics import Direction
 from fmnist_sweep.pictures.scales import log_ticks, round_ticks, time_unit, zoomed
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 
 
 @given(SCORES, st.sampled_from(["max", "min"]))
-def test_the_best_and_the_middle_are_always_shown(scores: list[float], direction: str) -> None:
+def test_the_best_and_the_middle_are_always_shown(
+    scores: list[float], direction: Direction
+) -> None:
     array = np.array(scores)
     low, high = zoomed(array, direction)
     assert low < high

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from search_fakes import InstantExecutor
+from search_fakes import InstantExecutor, journal_of
 
 from fmnist_sweep import load_sweep, run_sweep
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.environment import cores
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.report.source import source_in
+from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
+from fmnist_sweep.search.records import Begun
+from fmnist_sweep.sweep import CONFIG_FILE, Sweep
 
 SWEEP = (
     "data=synthetic", "data.train_size=600", "data.test_size=100", "split=wrapper",
     "split.test=100", "model=small_cnn", f"train.threads={cores()}", "train.epochs=2",
     "sweep.max_trials=3", "+space.train.optimizer.learning_rate={float: [1e-3, 1e-1], log: true}",
 )  # fmt: skip
+
+
+def refuse_one_that_maximised_a_loss(sweep: Sweep) -> None:
+    """An earlier version took such an objective; its config and its journal have it."""
+    wrong = {"metric": "val_loss", "direction": "max"}
+    path = sweep.folder / CONFIG_FILE
+    config = json.loads(path.read_text())
+    config["sweep"]["objective"] = wrong
+    path.write_text(json.dumps(config))
+    begun, *rest = Journal(sweep.folder / JOURNAL_FILE).records
+    assert isinstance(begun, Begun)
+    old = replace(begun, identity={**begun.identity, "objective": wrong})
+    journal_of([old, *rest], Path("old"))
+    for read in (lambda: load_sweep(sweep.name), lambda: source_in(Path("old"))):
+        with pytest.raises(ConfigError, match="direction=max with metric=val_loss: the best val_l"):
+            read()
 
 
 @pytest.mark.parametrize("tracking", ["off", "mlflow"])
@@ -28,6 +51,7 @@ def test_an_executor_of_one_s_own_runs_the_rungs(
     assert [rung.last_epoch for rung in executor.rungs] == [2, 2, 2]
     assert list(load_sweep(sweep.name).leaderboard["trial"]) == list(sweep.leaderboard["trial"])
     assert len(sweep.leaderboard) == 3
+    refuse_one_that_maximised_a_loss(sweep)
     again = InstantExecutor()
     run_sweep(compose_config([*SWEEP, f"tracking={tracking}"]), executor=again)
     assert again.rungs == []

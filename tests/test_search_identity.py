@@ -14,7 +14,7 @@ from search_fakes import SMALL_DATA, config_with
 
 from fmnist_sweep import environment
 from fmnist_sweep.config.compose import compose
-from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.schema import Config, Objective
 from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.errors import ConfigError, JournalError
 from fmnist_sweep.files import canonical_json, check_writable, digest_of
@@ -100,7 +100,7 @@ def test_the_same_command_is_the_same_sweep() -> None:
         "~variants.plain", "train.epochs=3", "train.seed=2", "train.precision=mixed_bfloat16",
         "train.threads=1", "model.head.dropout=0.1", "model=fashion_mnist_cnn", "tuner.seed=2",
         "tuner=grid", "tuner=bayesian", "data.noise=0.2", "data.train_size=500", "split.seed=3",
-        "split.test=50", "sweep.objective.metric=val_loss", "sweep.objective.direction=min",
+        "split.test=50", "sweep.objective.metric=val_loss",
         "sweep.start_with=[{}]", "sweep.start_with=[{train.seed: 4}]", "sweep.max_parameters=90000",
         "sweep.max_mflops=50",
     ],
@@ -115,10 +115,40 @@ def test_what_decides_on_points_and_scores_makes_another_sweep(override: str) ->
         "sweep.max_trials=30", "sweep.max_epochs_total=50", "sweep.max_minutes=5",
         "sweep.max_failure_rate=1.0", "sweep.confirm={top: 2, seeds: 2}", "tracking=mlflow",
         "tracking.note=new", "+tracking.tags.a=b", "tracking.experiment=mine", "executor=inline",
+        "sweep.objective.direction=max", "train.monitor.direction=max",
     ],
 )  # fmt: skip
 def test_what_does_not_leaves_it_the_same(override: str) -> None:
     assert identity(override) == identity()
+
+
+# Calculated before a direction followed from its metric: configs then wrote both.
+@pytest.mark.parametrize(
+    ("overrides", "digest"),
+    [
+        (["+sweep=cnn"], "b8ffd5aa7f156f0516e174f0401b25c230aa205f73edb015d2a5e3a3265613b3"),
+        (["+sweep=ablation"], "02e0eb39eb0e71b019683f887dc5fa26f5f00ce465e9e172c9044a7369b1e915"),
+        (
+            ["+sweep=cnn", "sweep.objective.metric=val_loss"],
+            "99469dcb38e4813880ae6d8602fb775e3d6e36fe62e97adf9534e2612fed03b4",
+        ),
+    ],
+)
+def test_a_sweep_of_an_earlier_version_has_the_same_identity(
+    overrides: list[str], digest: str
+) -> None:
+    config, _ = compose(overrides)
+    space, _ = read_space(config)
+    assert digest_of(sweep_identity(config, space, "d" * 64, "s" * 64, None)) == digest
+
+
+def test_an_objective_that_was_changed_from_python_decides_on_the_best_epoch_too() -> None:
+    config, _ = compose(["+sweep=mine", *DATA])
+    sweep = config.sweep.model_copy(update={"objective": Objective(metric="val_loss")})
+    config = config.model_copy(update={"sweep": sweep})
+    assert config.train.monitor.metric == "val_accuracy"
+    planned = plan_sweep(config, None, None, label="mine", pinned=(), root=Path.cwd())
+    assert planned.config.train.monitor == Objective(metric="val_loss", direction="min")
 
 
 def test_values_that_look_alike_are_told_apart() -> None:

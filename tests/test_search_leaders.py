@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fmnist_sweep.config.metrics import Metric
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.search.leaders import Leaders
 
@@ -15,13 +14,13 @@ from fmnist_sweep.search.leaders import Leaders
 @given(
     offers=st.lists(st.tuples(st.integers(0, 9), st.sampled_from([0.1, 0.2, 0.3])), max_size=30),
     most=st.integers(1, 4),
-    direction=st.sampled_from(["max", "min"]),
+    metric=st.sampled_from(["val_accuracy", "val_loss"]),
 )
 def test_those_with_a_place_are_the_best_of_all_that_were_not_displaced(
-    offers: list[tuple[int, float]], most: int, direction: Literal["max", "min"]
+    offers: list[tuple[int, float]], most: int, metric: Metric
 ) -> None:
-    leaders = Leaders(Objective(metric="val_accuracy", direction=direction), most)
-    sign = -1.0 if direction == "max" else 1.0
+    leaders = Leaders(Objective(metric=metric), most)
+    sign = -1.0 if metric == "val_accuracy" else 1.0
     scores: dict[int, float] = {}
     for number, score in offers:
         scores[number] = score
@@ -33,9 +32,9 @@ def test_those_with_a_place_are_the_best_of_all_that_were_not_displaced(
         assert [n for n in range(10) if n in leaders] == sorted(scores)
 
 
-@pytest.mark.parametrize("direction", ["max", "min"])
-def test_who_is_left_out_makes_room(direction: Literal["max", "min"]) -> None:
-    leaders = Leaders(Objective(metric="val_loss", direction=direction), 1)
+@pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
+def test_who_is_left_out_makes_room(metric: Metric) -> None:
+    leaders = Leaders(Objective(metric=metric), 1)
     assert leaders.take_in(0, 0.5) is None
     leaders.leave_out(0)
     leaders.leave_out(7)

@@ -6,7 +6,7 @@ import io
 import statistics
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_fakes import config_with, run, train_at_once
 
+from fmnist_sweep.config.metrics import Metric
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.search.leaderboard import cannot_be_told_apart, leaderboard
 from fmnist_sweep.search.records import (
@@ -47,8 +48,8 @@ def confirmed(trial: int, *scores: float) -> list[Record]:
     return [Confirmed(trial, seed, score, RESULT, 0.0) for seed, score in enumerate(scores)]
 
 
-def state_of(*records: Record, direction: Literal["max", "min"] = "max") -> SweepState:
-    state = SweepState(Objective(metric="val_accuracy", direction=direction))
+def state_of(*records: Record, metric: Metric = "val_accuracy") -> SweepState:
+    state = SweepState(Objective(metric=metric))
     for record in records:
         state.apply(record)
     return state
@@ -62,18 +63,18 @@ def order(state: SweepState) -> list[int]:
     return [trial.number for trial in state.ranking()]
 
 
-@pytest.mark.parametrize(("direction", "expected"), [("max", [1, 3, 0, 4]), ("min", [4, 0, 3, 1])])
-def test_the_best_come_first_whichever_way_is_better(
-    direction: Literal["max", "min"], expected: list[int]
-) -> None:
-    state = state_of(*scored(0.5, 0.9, None, 0.7, 0.1), direction=direction)
+@pytest.mark.parametrize(
+    ("metric", "expected"), [("val_accuracy", [1, 3, 0, 4]), ("val_loss", [4, 0, 3, 1])]
+)
+def test_the_best_come_first_whichever_way_is_better(metric: Metric, expected: list[int]) -> None:
+    state = state_of(*scored(0.5, 0.9, None, 0.7, 0.1), metric=metric)
     assert order(state) == expected
     assert state.best is state.ranking()[0]
 
 
-@pytest.mark.parametrize("direction", ["max", "min"])
-def test_of_equals_the_earlier_trial_comes_first(direction: Literal["max", "min"]) -> None:
-    assert order(state_of(*scored(0.5, 0.5, 0.5), direction=direction)) == [0, 1, 2]
+@pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
+def test_of_equals_the_earlier_trial_comes_first(metric: Metric) -> None:
+    assert order(state_of(*scored(0.5, 0.5, 0.5), metric=metric)) == [0, 1, 2]
 
 
 @given(st.lists(st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=12))
@@ -103,7 +104,7 @@ def test_one_fresh_seed_confirms_nothing_yet() -> None:
 
 def test_confirmed_means_of_losses_rank_the_other_way() -> None:
     records = [*scored(0.1, 0.2), *confirmed(0, 0.4, 0.4), *confirmed(1, 0.3, 0.3)]
-    assert order(state_of(*records, direction="min")) == [1, 0]
+    assert order(state_of(*records, metric="val_loss")) == [1, 0]
 
 
 def test_a_promotion_takes_the_new_score_and_a_running_one_is_not_ranked() -> None:
@@ -199,17 +200,17 @@ def test_welch_s_test_tells_means_apart(
     assert cannot_be_told_apart(state.trials[1], state.trials[0]) == tied
 
 
-@pytest.mark.parametrize(("metric", "direction"), [("val_loss", "min"), ("val_accuracy", "max")])
-def test_a_sweep_is_ranked_by_its_objective(metric: str, direction: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
+def test_a_sweep_is_ranked_by_its_objective(metric: str, tmp_path: Path) -> None:
     config = config_with(
         {"train": {"seed": {"int": [1, 50]}}},
         sweep__max_trials=6,
-        sweep__objective={"metric": metric, "direction": direction},
+        sweep__objective__metric=metric,
     )
     assert config.train.monitor == config.sweep.objective
     end = run(config, tmp_path)
     scores = leaderboard(end.state)[metric].tolist()
-    assert scores == sorted(scores, reverse=direction == "max")
+    assert scores == sorted(scores, reverse=metric == "val_accuracy")
     assert len(set(scores)) == 6
     best = end.state.best
     assert best is not None

@@ -36,6 +36,7 @@ MISTAKES = [
     (train(threads=SIZES), "space.train.threads: cannot be searched; allowed: model.*, train.*"),
     (train(stop_epoch=SIZES), "space.train.stop_epoch: cannot be searched; allowed:"),
     (train(monitor={"metric": NAMES}), "space.train.monitor.metric: cannot be searched; allowed:"),
+    ({"train": {"choice": [{}]}}, "space.train: cannot be searched; allowed: model.*, train.*"),
     (blocks(each={"filters": SIZES}),
      "space.model.conv_blocks.each.filters: unknown key; did you mean channels?"),
     (blocks(**{"0": {"kernel_size": SIZES}}),

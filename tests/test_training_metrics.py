@@ -199,14 +199,12 @@ def test_batches_are_the_images_in_their_order(one_hot: bool) -> None:
 
 
 scores = st.lists(st.sampled_from([0.1, 0.2, 0.25, 0.3, 0.5]), min_size=1, max_size=12)
-objectives = st.builds(
-    Objective, metric=st.just("val_loss"), direction=st.sampled_from(["min", "max"])
-)
+objectives = st.sampled_from([Objective(metric="val_loss"), Objective(metric="val_accuracy")])
 
 
-def history_of(scores: list[float]) -> tuple[EpochRecord, ...]:
+def history_of(scores: list[float], metric: str = "val_loss") -> tuple[EpochRecord, ...]:
     return tuple(
-        EpochRecord(epoch, {"val_loss": score}, ended_at=0.0)
+        EpochRecord(epoch, {metric: score}, ended_at=0.0)
         for epoch, score in enumerate(scores, start=1)
     )
 
@@ -221,15 +219,16 @@ def test_early_stopping_counts_as_kerass_callback_does(
     scores: list[float], monitor: Objective, patience: int, min_delta: float
 ) -> None:
     callback = keras.callbacks.EarlyStopping(
-        "val_loss", patience=patience, min_delta=min_delta, mode=monitor.direction
+        monitor.metric, patience=patience, min_delta=min_delta, mode=monitor.direction
     )
     callback.set_model(model := keras.Sequential([keras.Input((1,))]))
     model.stop_training = False
     callback.on_train_begin()
     rule = EarlyStopping(patience=patience, min_delta=min_delta)
     for epoch, score in enumerate(scores):
-        callback.on_epoch_end(epoch, {"val_loss": score})
-        assert stops_early(history_of(scores[: epoch + 1]), rule, monitor) == model.stop_training
+        callback.on_epoch_end(epoch, {monitor.metric: score})
+        history = history_of(scores[: epoch + 1], monitor.metric)
+        assert stops_early(history, rule, monitor) == model.stop_training
         if model.stop_training:
             break
 
@@ -238,9 +237,9 @@ def test_early_stopping_counts_as_kerass_callback_does(
 def test_the_best_epoch_is_the_earliest_of_the_best(
     scores: list[float], monitor: Objective
 ) -> None:
-    best = max(scores) if monitor.direction == "max" else min(scores)
+    best = max(scores) if monitor.metric == "val_accuracy" else min(scores)
 
-    assert best_epoch(history_of(scores), monitor) == scores.index(best) + 1
+    assert best_epoch(history_of(scores, monitor.metric), monitor) == scores.index(best) + 1
 
 
 def test_without_the_metric_the_last_epoch_is_best_and_nothing_stops() -> None:

@@ -15,9 +15,7 @@ from fmnist_sweep.errors import ConfigError
 
 
 def load_config(raw: DictConfig) -> Config:
-    """Resolve references and validate.
-
-    In a sweep `sweep.objective` becomes `train.monitor` too, so that "best" means one thing.
+    """Resolve references, validate, and give a sweep its one objective.
 
     Raises:
         ConfigError: a reference that leads nowhere, or to further references, a value that is
@@ -36,10 +34,16 @@ def load_config(raw: DictConfig) -> Config:
         config = Config.model_validate(given)
     except ValidationError as error:
         raise ConfigError(one_line(error, given)) from error
-    if config.is_sweep:
-        train = config.train.model_copy(update={"monitor": config.sweep.objective})
-        config = config.model_copy(update={"train": train})
-    return config
+    return with_one_objective(config)
+
+
+def with_one_objective(config: Config) -> Config:
+    """Return the config of a sweep with `sweep.objective` as its `train.monitor` too, so that
+    "best" means one thing; any other config as it is."""
+    if not config.is_sweep:
+        return config
+    train = config.train.model_copy(update={"monitor": config.sweep.objective})
+    return config.model_copy(update={"train": train})
 
 
 def first_line(error: BaseException | str) -> str:

@@ -48,6 +48,7 @@ class Strict(BaseModel):
 
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 SizePair = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]

@@ -7,24 +7,30 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fmnist_sweep.config.data_schema import DataConfig, SplitConfig
+from fmnist_sweep.config.metrics import (
+    DIRECTIONS,
+    VALIDATION_METRICS,
+    Direction,
+    Metric,
+    sign_of,
+)
 from fmnist_sweep.config.model_schema import (
     ModelConfig,
     NonNegative,
+    Positive,
     PositiveInt,
     Rate,
     Seed,
     Strict,
 )
 from fmnist_sweep.config.record_schema import Expected, Reported
+from fmnist_sweep.config.tuner_schema import TunerConfig
 
-Positive = Annotated[float, Field(gt=0.0)]
 SweepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
-Metric = Literal["val_accuracy", "val_loss", "accuracy", "loss"]
-VALIDATION_METRICS = ("val_accuracy", "val_loss")
 SCHEMA_VERSION = 1
 """Raised when a config file of an earlier version would no longer mean what it meant."""
 
@@ -78,16 +84,38 @@ class EarlyStopping(Strict):
 
 
 class Objective(Strict):
-    """Which metric decides, and which way is better."""
+    """Which metric decides. `direction` follows from it: null, or none, becomes the metric's own,
+    and another one is refused."""
 
     metric: Metric
-    direction: Literal["max", "min"]
+    direction: Direction = Field(default=None, validate_default=True)
+
+    @field_validator("direction", mode="before")
+    @classmethod
+    def _follows_from_the_metric(cls, direction: Any, others: ValidationInfo) -> Any:
+        # An unknown metric has no direction; that it is unknown is the only error reported then.
+        metric = others.data.get("metric", VALIDATION_METRICS[0])
+        return DIRECTIONS[metric] if direction is None else direction
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        own = DIRECTIONS[self.metric]
+        if self.direction != own:
+            raise ValueError(
+                f"direction={self.direction} with metric={self.metric}: the best {self.metric} is "
+                f"the {'highest' if own == 'max' else 'lowest'}; allowed: {own}, or null, which "
+                "follows from the metric"
+            )
+        return self
+
+    @property
+    def sign(self) -> float:
+        """1.0 where higher is better, else -1.0: a score times this is the higher, the better."""
+        return sign_of(self.direction)
 
     def better(self, score: float, than: float | None) -> bool:
         """Whether `score` beats `than` (None: nothing to beat yet)."""
-        if than is None:
-            return True
-        return score > than if self.direction == "max" else score < than
+        return than is None or self.sign * score > self.sign * than
 
 
 class TrainConfig(Strict):
@@ -120,46 +148,6 @@ class TrainConfig(Strict):
         if epochs is not None and stop is not None and stop > epochs:
             raise ValueError(f"stop_epoch={stop} is beyond epochs={epochs}")
         return self
-
-
-class RandomTuner(Strict):
-    """Points drawn independently."""
-
-    name: Literal["random"]
-    seed: Seed
-
-
-class GridTuner(Strict):
-    """Every combination in order; of a range without a step, ten values."""
-
-    name: Literal["grid"]
-    seed: Seed
-
-
-class BayesianTuner(Strict):
-    """`initial_points` random trials come before the surrogate's own; `alpha` is the noise that
-    it assumes in scores, `beta` its taste for the unknown (Keras Tuner's meanings)."""
-
-    name: Literal["bayesian"]
-    seed: Seed
-    initial_points: PositiveInt
-    alpha: Positive
-    beta: NonNegative
-
-
-class HyperbandTuner(Strict):
-    """`factor` fewer trials and as many times the epochs from rung to rung, up to `train.epochs`
-    (Li et al. 2018, arXiv 1603.06560); `iterations: null` repeats until a budget is used up."""
-
-    name: Literal["hyperband"]
-    seed: Seed
-    factor: Annotated[int, Field(ge=2)]
-    iterations: PositiveInt | None
-
-
-TunerConfig = Annotated[
-    RandomTuner | GridTuner | BayesianTuner | HyperbandTuner, Field(discriminator="name")
-]
 
 
 class Confirm(Strict):

@@ -38,7 +38,6 @@ def rung_survival(brackets: Sequence[Bracket], objective: Objective) -> Figure:
     finite = np.array([s for s in scores if s is not None and np.isfinite(s)], dtype=np.float64)
     if not len(finite):
         raise NothingToShow("survival of rungs: no trial of a bracket completed a rung")
-    sign = 1.0 if objective.direction == "max" else -1.0
     widths = [len(bracket.rungs) for bracket in brackets]
     figure = new_figure(
         min(max(1.5 * sum(widths) + 1.2, 6.0), 14.0),
@@ -51,7 +50,7 @@ def rung_survival(brackets: Sequence[Bracket], objective: Objective) -> Figure:
         style_axes(axes, x="epoch", y=objective.metric if axes is panels[0] else "", grid="y")
         ends = score_axis(axes, finite, objective.direction)
         axes.set_title(f"bracket {bracket.number}", loc="left", fontsize=NORMAL, color=INK, pad=20)
-        _draw_bracket(axes, bracket, ends, sign)
+        _draw_bracket(axes, bracket, ends, objective.sign)
     return finish(figure)
 
 

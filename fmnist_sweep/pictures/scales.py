@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.config.metrics import Direction, sign_of
 from fmnist_sweep.pictures.style import Look, duration, plain_number
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ _ROUND_TIMES = (
 )  # fmt: skip
 
 
-def score_axis(axes: Axes, scores: NDArray[np.float64], direction: str) -> tuple[float, float]:
+def score_axis(
+    axes: Axes, scores: NDArray[np.float64], direction: Direction
+) -> tuple[float, float]:
     """Give the y axis the range that shows where scores differ, and return it."""
     from matplotlib.ticker import MaxNLocator
 
@@ -30,14 +33,14 @@ def score_axis(axes: Axes, scores: NDArray[np.float64], direction: str) -> tuple
 
 
 def zoomed(
-    scores: NDArray[np.float64], direction: str, margin: float = 0.06
+    scores: NDArray[np.float64], direction: Direction, margin: float = 0.06
 ) -> tuple[float, float]:
     """Return the range of an axis of scores that shows where they differ.
 
     It holds all of them, unless some few are so far on the worse side that the others could not be
     told apart; those are to be drawn at its edge.
     """
-    sign = 1.0 if direction == "max" else -1.0
+    sign = sign_of(direction)
     good = sign * scores[np.isfinite(scores)]
     best, middle, worst = float(good.max()), float(np.median(good)), float(good.min())
     if best > middle:

@@ -85,9 +85,8 @@ def by_time(records: Sequence[Record], objective: Objective) -> ByTime:
 
 def best_so_far(scores: NDArray[np.float64], objective: Objective) -> NDArray[np.float64]:
     """Return the best of each score, (n,), and all before it; nan where there is none yet."""
-    fold = np.fmax if objective.direction == "max" else np.fmin
     finite = np.where(np.isfinite(scores), scores, np.nan)
-    best: NDArray[np.float64] = fold.accumulate(finite)
+    best: NDArray[np.float64] = objective.sign * np.fmax.accumulate(objective.sign * finite)
     return best
 
 

@@ -87,9 +87,10 @@ def _reached(trial: Trial) -> int:
 
 
 def _best_until(trial: Trial, epoch: int, objective: Objective) -> float:
-    scores = [e.metrics.get(objective.metric, np.nan) for e in trial.history[:epoch]]
-    best = np.nanmax if objective.direction == "max" else np.nanmin
-    return float(best(scores)) if np.isfinite(scores).any() else np.nan
+    scores = np.array([e.metrics.get(objective.metric, np.nan) for e in trial.history[:epoch]])
+    if not np.isfinite(scores).any():
+        return np.nan
+    return objective.sign * float(np.nanmax(objective.sign * scores))
 
 
 def _ranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:

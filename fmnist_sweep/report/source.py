@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
+from fmnist_sweep.config.messages import one_line
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.report.material import MATERIAL_FILE, Material, WinnerMaterial
@@ -55,13 +58,19 @@ def source_in(folder: Path) -> ReportSource | None:
     """Read a sweep's folder; None where no sweep has begun there.
 
     Raises:
+        ConfigError: it maximised a loss, or minimised an accuracy, which this version refuses.
         JournalError: the journal cannot be read.
         RunError: the material cannot.
     """
     journal = Journal(folder / JOURNAL_FILE)
     if not journal.records or not isinstance(begun := journal.records[0], Begun):
         return None
-    objective = Objective.model_validate(begun.identity["objective"])
+    given = begun.identity["objective"]
+    try:
+        objective = Objective.model_validate(given)
+    except ValidationError as error:
+        wrong = f"sweep.objective.{one_line(error, given)}"
+        raise ConfigError(f"sweep {begun.name} cannot be used by this version: {wrong}") from error
     return ReportSource(
         begun, journal, SweepState.after(journal, objective), _material(folder, begun.name)
     )

@@ -140,8 +140,7 @@ def _confirmed(config: Config, trial: Trial, rung: Rung, outcome: RungOutcome) -
 
 def _search_rank(trial: Trial, config: Config) -> tuple[float, int]:
     assert trial.score is not None  # completed trials have one
-    sign = -1.0 if config.sweep.objective.direction == "max" else 1.0
-    return sign * trial.score, trial.number
+    return -config.sweep.objective.sign * trial.score, trial.number
 
 
 def _keep_quiet(record: EpochRecord) -> bool:

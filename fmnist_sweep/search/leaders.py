@@ -11,7 +11,7 @@ class Leaders:
     """The best `most` trials of those that were taken in; of equals the earlier comes first."""
 
     def __init__(self, objective: Objective, most: int) -> None:
-        self._sign = -1.0 if objective.direction == "max" else 1.0
+        self._sign = objective.sign
         self._most = most
         self._ranked: list[tuple[float, int]] = []
 
@@ -22,7 +22,7 @@ class Leaders:
         """Take a trial's score in, in place of an earlier one; return the trial that has no place
         among them, which may be that one itself, or None."""
         self.leave_out(number)
-        insort(self._ranked, (self._sign * score, number))
+        insort(self._ranked, (-self._sign * score, number))
         return self._ranked.pop()[1] if len(self._ranked) > self._most else None
 
     def leave_out(self, number: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fmnist_sweep.config.load import with_one_objective
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset
 from fmnist_sweep.data.dataset import run_name
@@ -68,7 +69,8 @@ def plan_sweep(
     Raises:
         UserError: names what cannot be used and what is allowed.
     """
-    config = with_threads(config, config.executor.workers)
+    # Again, since a config may have been changed from Python after it was composed.
+    config = with_threads(with_one_objective(config), config.executor.workers)
     space, paths = read_space(config, pinned)
     if not space.leaves:
         raise ConfigError("space: there is nothing to search; give it at least one leaf")

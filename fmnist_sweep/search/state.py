@@ -170,8 +170,7 @@ class SweepState:
         confirmed = trial.confirmed_score
         assert trial.score is not None  # completed trials have one
         score = confirmed[0] if confirmed is not None else trial.score
-        sign = -1.0 if self.objective.direction == "max" else 1.0
-        return confirmed is None, sign * score, trial.number
+        return confirmed is None, -self.objective.sign * score, trial.number
 
     def _begun(self, record: Begun) -> None:
         if self.begun is not None:

@@ -47,7 +47,12 @@ def check_searchable(where: str, path: str, base: RunConfig) -> None:
     Raises:
         ConfigError: begins with `where`.
     """
-    if not is_at_or_below(path, ("model", "train")) or is_at_or_below(path, _NOT_SEARCHED):
+    holds_unsearched = any(is_at_or_below(key, (path,)) for key in _NOT_SEARCHED)
+    if (
+        not is_at_or_below(path, ("model", "train"))
+        or is_at_or_below(path, _NOT_SEARCHED)
+        or holds_unsearched
+    ):
         raise ConfigError(
             f"{where}: cannot be searched; allowed: model.*, train.* "
             f"(without {', '.join(_NOT_SEARCHED)})"

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TypeVar
 
 from fmnist_sweep import environment
-from fmnist_sweep.config.schema import VALIDATION_METRICS, RunConfig
+from fmnist_sweep.config.metrics import VALIDATION_METRICS
+from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.data import Dataset, Split, load_dataset, make_split
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.training.batches import TrainingData

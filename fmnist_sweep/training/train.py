@@ -283,12 +283,11 @@ def stops_early(
     """
     if config.patience is None:
         return False
-    sign = 1.0 if monitor.direction == "max" else -1.0
     best, waited = -math.inf, 0
     for record in history:
         if monitor.metric not in record.metrics:
             return False
-        score = sign * record.metrics[monitor.metric]
+        score = monitor.sign * record.metrics[monitor.metric]
         if score > best + config.min_delta:
             best, waited = score, 0
         else:

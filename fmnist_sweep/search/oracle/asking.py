@@ -7,6 +7,7 @@ stood. Each ask draws from (seed, number of the ask) alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_sweep.config.schema import Objective, TunerConfig
+from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.tuner_schema import TunerConfig
 from fmnist_sweep.errors import SweepStopped
 from fmnist_sweep.files import canonical_json
 from fmnist_sweep.search.oracle.encoding import all_points, decode, draw, to_hyperparameters
@@ -147,7 +149,7 @@ class SearchOracle:
         if score is None and self._tuner.name == "hyperband":
             # A failed trial would take a place in its bracket with it (three failures of nine
             # promote nobody), so it counts as the worst there is.
-            score = float("-inf") if self._objective.direction == "max" else float("inf")
+            score = -self._objective.sign * math.inf
         if score is None:
             trial.status = "FAILED"
         else:

@@ -11,7 +11,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fmnist_sweep import environment
-from fmnist_sweep.config.schema import Objective, TunerConfig
+from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.tuner_schema import TunerConfig
 
 
 class Asker(Protocol):
