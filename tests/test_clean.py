@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 from pathlib import Path
 
 import pytest
 from mlflow.entities import ViewType
 from program import QUICK_SPACE, SMALL, Store, calls
 
+from fmnist_sweep.tracking.moved_store import open_at_home
+
 SWEEP = [*SMALL, *QUICK_SPACE, "train.epochs=1", "sweep.max_trials=2"]
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    done = calls(tmp_path, [*SWEEP, "sweep.name=one"], [*SWEEP, "sweep.name=other", "train.seed=2"])
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("swept")
+    done = calls(folder, [*SWEEP, "sweep.name=one"], [*SWEEP, "sweep.name=other", "train.seed=2"])
     assert [call.exit_code for call in done] == [0, 0], done
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path, swept: Path) -> Path:
+    """A copy of one workspace with two sweeps, which works by itself."""
+    shutil.copytree(swept, tmp_path, dirs_exist_ok=True)
+    open_at_home(tmp_path / "mlruns" / "mlflow.db", tmp_path).close()
     return tmp_path
 
 

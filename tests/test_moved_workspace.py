@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ DRIVER = """
 import contextlib, io, json, os, sys
 from fmnist_sweep import load_sweep
 from fmnist_sweep.app import main
+from fmnist_sweep.errors import UserError
 
 for line in sys.stdin:
     folder, arguments = json.loads(line)
@@ -30,7 +33,10 @@ for line in sys.stdin:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         if arguments[0] == "best_model":
-            code = load_sweep(arguments[1]).best_model().count_params()
+            try:
+                code = load_sweep(arguments[1]).best_model().count_params()
+            except UserError as error:
+                code, err = error.exit_code, io.StringIO(str(error))
         else:
             code = main(arguments)
     print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
@@ -116,7 +122,15 @@ def test_copies_and_a_moved_workspace_work_by_themselves(tmp_path: Path, program
     exported = program(moved, "export", "one-1", "again")
     assert exported.exit_code == 0, exported
     assert program(moved, "best_model", "one").exit_code > 100
-    (moved / "mlruns" / "sweeps" / "one" / "journal.jsonl").unlink()  # so that MLflow has to do
+    journal = moved / "mlruns" / "sweeps" / "one" / "journal.jsonl"
+    aside = journal.rename(moved / "aside")  # so that MLflow's has to do
     reported = program(moved, "report", "one")
     assert reported.exit_code == 0, reported
+    aside.rename(journal)
     assert not original.exists()
+
+    with closing(sqlite3.connect(moved / "mlruns" / "mlflow.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'of_tomorrow'")
+    refused = program(moved, "best_model", "one")
+    assert refused.exit_code == 2
+    assert "of a newer version: its schema is of_tomorrow" in refused.err
