@@ -20,11 +20,13 @@ from fmnist_sweep.model.plan import (
     pool_stride,
     size_pair,
 )
+from fmnist_sweep.turns import alone
 
 # Images are (height, width, channels) everywhere here; a user's keras.json may say otherwise.
 _DATA_FORMAT = "channels_last"
 
 
+@alone("build_cnn")
 def build_cnn(
     model_config: ModelConfig, input_shape: tuple[int, int, int], classes: int
 ) -> keras.Model:
