@@ -34,17 +34,27 @@ def alone(what: str) -> Iterator[None]:
         yield
         return
     if not _alone.acquire(blocking=False):
-        raise UserError(
-            f"{what} cannot run beside {_holder} in another thread of this process: they would "
-            "share random generators and change each other's results; run one after the other, or "
-            "start another process"
-        )
+        raise _cannot_run(what)
     try:
         _holder = what
         with _inside():
             yield
     finally:
         _alone.release()
+
+
+@contextmanager
+def in_turn_beside_none(what: str) -> Iterator[None]:
+    """Run the block in turn, but refuse it beside an `alone` block of another thread; also a
+    decorator.
+
+    Raises:
+        UserError: another thread is in such a block.
+    """
+    if _alone.locked() and not getattr(_here, "depth", 0):
+        raise _cannot_run(what)
+    with in_turn():
+        yield
 
 
 @contextmanager
@@ -58,6 +68,14 @@ def in_turn() -> Iterator[None]:
             yield
     finally:
         _turn.release()
+
+
+def _cannot_run(what: str) -> UserError:
+    return UserError(
+        f"{what} cannot run beside {_holder} in another thread of this process: they would share "
+        "random generators and change each other's results; run one after the other, or start "
+        "another process"
+    )
 
 
 @contextmanager

@@ -124,8 +124,8 @@ class FashionMNISTCNN:
         """Train on prepared data; print the best validation accuracy; return Keras's history.
 
         The best epoch is kept in `models/keras_checkpoints/`, one file a fit.
-        Raises UserError before `compile()`, for counts below 1 and where the folder cannot be
-        written to.
+        Raises UserError before `compile()`, for counts below 1, where the folder cannot be written
+        to, and beside a sweep or training in another thread.
         """
         self._refuse_before_compile("fit")
         for name, count in (("epochs", epochs), ("batch_size", batch_size)):
