@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote
 
+from fmnist_sweep.cpu_quota import cpu_quota
 from fmnist_sweep.errors import ConfigError
 
 
@@ -182,7 +184,15 @@ def _stderr_aside() -> Iterator[None]:
 
 
 def cores() -> int:
-    """Return the number of processor cores that this process may use."""
+    """Return the number of processor cores that this process may use, at least 1. A quota of a
+    container that is no whole number is rounded up: with fewer threads a part of it is never used.
+    """
+    quota = cpu_quota()
+    available = _cores_to_run_on()
+    return available if quota is None else max(1, min(available, math.ceil(quota)))
+
+
+def _cores_to_run_on() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -281,8 +291,8 @@ def use_threads(threads: int) -> None:
         threading.set_intra_op_parallelism_threads(threads)
         threading.set_inter_op_parallelism_threads(threads)
     except RuntimeError as error:
-        # 0 where nobody asked for a number: it took one a core then.
-        started = threading.get_intra_op_parallelism_threads() or cores()
+        # 0 where nobody asked for a number: it took one a core then, and knows no quotas.
+        started = threading.get_intra_op_parallelism_threads() or _cores_to_run_on()
         if started != threads:
             raise ConfigError(
                 f"train.threads={threads}: TensorFlow was started with {started} in this process "

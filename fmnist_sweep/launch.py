@@ -29,18 +29,20 @@ from fmnist_sweep.search.plan import SweepPlan, plan_sweep
 from fmnist_sweep.single import Origin, run_single
 from fmnist_sweep.sweep import Sweep
 from fmnist_sweep.tracking import ui_command
+from fmnist_sweep.training.preparation import overrides_with_threads
 
 
 def launch_sweep(config: Config, composition: Composition) -> None:
     """Run a sweep, or go on with it, saying what happens and what to do next."""
     out = console(as_terminal=config.display == "live")
+    overrides = overrides_with_threads(composition.overrides, config, config.executor.workers)
     try:
         with sweep_display(config, out, lambda plan: _announce(plan, out)) as display:
             sweep = run_sweep(
                 config,
                 label=composition.selected.get("sweep", "sweep"),
                 pinned=composition.overridden_keys,
-                overrides=composition.overrides,
+                overrides=overrides,
                 on_plan=display.on_plan,
                 on_state=display.on_state,
                 observer=display.observer,
@@ -48,9 +50,9 @@ def launch_sweep(config: Config, composition: Composition) -> None:
                 on_trouble=say_tracking_trouble,
             )
     except (KeyboardInterrupt, RunError):
-        out.print(f"To go on: {recorded_command(composition.overrides)}", soft_wrap=True)
+        out.print(f"To go on: {recorded_command(overrides)}", soft_wrap=True)
         raise
-    _conclude(sweep, composition)
+    _conclude(sweep, overrides)
 
 
 def launch_training(config: Config, composition: Composition) -> None:
@@ -67,7 +69,7 @@ def launch_training(config: Config, composition: Composition) -> None:
         run = run_single(
             config,
             label,
-            composition.overrides,
+            overrides_with_threads(composition.overrides, config),
             origin,
             on_start=display.on_start,
             on_epoch=display.on_epoch,
@@ -117,7 +119,7 @@ def _announce(plan: SweepPlan, out: Console) -> None:
     out.print(
         f"sweep {plan.name}: tuner {plan.config.tuner.name}, {len(plan.space.leaves)} searched "
         f"values, {dataset.name} {len(split.train):,} train / {validation:,} validate / "
-        f"{len(split.test):,} test, {counted(plan.config.train.threads or 0, 'thread')}",
+        f"{len(split.test):,} test, {_threads(plan.config)}",
         soft_wrap=True,
     )
     for path in plan.pinned:
@@ -129,7 +131,13 @@ def _announce(plan: SweepPlan, out: Console) -> None:
         out.print(f"confirmation will take up to {extra} further epochs")
 
 
-def _conclude(sweep: Sweep, composition: Composition) -> None:
+def _threads(config: Config) -> str:
+    threads = counted(config.train.threads or 0, "thread")
+    workers = config.executor.workers
+    return threads if workers == 1 else f"{workers} workers of {threads} each"
+
+
+def _conclude(sweep: Sweep, overrides: tuple[str, ...]) -> None:
     out = console()
     out.print(leaderboard_table(sweep.state, width=out.width))
     for line in summary_lines(sweep.state):
@@ -151,7 +159,7 @@ def _conclude(sweep: Sweep, composition: Composition) -> None:
         look = state.official[-1]
         out.print(f"official_test_accuracy {look.accuracy:.4f} (look {len(state.official)})")
     _say_registered(out, sweep)
-    on = continued(recorded_command(composition.overrides), sweep.config.sweep, ended)
+    on = continued(recorded_command(overrides), sweep.config.sweep, ended)
     commands = {} if on is None else {"go on": on}
     if sweep.best_file is not None:
         commands = {"reproduce": command((f"+best={sweep.best_file.stem}",)), **commands}

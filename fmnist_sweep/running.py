@@ -45,6 +45,7 @@ from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.preparation import epochs_of
 from fmnist_sweep.training.saved_code import foreign_code
 from fmnist_sweep.training.train import ModelBuilder
+from fmnist_sweep.turns import alone
 
 _log = logging.getLogger(__name__)
 
@@ -87,11 +88,12 @@ def run_sweep(
         on_trouble: hears why the tracker cannot be told at present, and None when it can again.
 
     Raises:
-        UserError: the config cannot be run; nothing was written.
+        UserError: the config cannot be run, or another sweep or training runs in another thread of
+            this process; nothing was written.
         SweepStopped: too many trials failed, or another process runs this sweep.
         NotTracked: the sweep came to its end, and not all of it could be told to the tracker.
     """
-    with interrupts.terminable():
+    with interrupts.terminable(), alone("a sweep"):
         plan = plan_sweep(config, build_model, data, label=label, pinned=pinned, root=Path.cwd())
         check_executor(config, build_model)
         if on_plan is not None:
@@ -226,7 +228,7 @@ def _run(
         folders.clear(but=lambda: _untracked_winner(state, log))
         shutil.rmtree(plan.folder / "stop", ignore_errors=True)  # asked too late
     if ended_before is not None and state.ended is ended_before:
-        _log.warning("%s", finished_already(plan.name, ended_before))
+        _log.warning("%s", finished_already(plan.name, ended_before, reason))
     registration, trouble = None, None
     try:
         outbox.finish()

@@ -40,6 +40,7 @@ from fmnist_sweep.training.preparation import Prepared, epochs_of, prepare, with
 from fmnist_sweep.training.progress import OnStep
 from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResult
 from fmnist_sweep.training.rung import default_builder, run_rung
+from fmnist_sweep.turns import alone
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class TrackedRun:
     not_tracked: NotTracked | None
 
 
+@alone("a training")
 @environment.autologging_off()
 def run_single(
     config: Config,
@@ -95,7 +97,8 @@ def run_single(
         on_trouble: hears why the tracker cannot be told at present, and None when it can again.
 
     Raises:
-        UserError: the config cannot be run; nothing was written.
+        UserError: the config cannot be run, or another sweep or training runs in another thread of
+            this process; nothing was written.
         NotReproduced: data, split or config are not the recorded ones; nothing was written.
         TrialFailed: the loss is not finite.
     """

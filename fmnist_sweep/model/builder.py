@@ -20,11 +20,13 @@ from fmnist_sweep.model.plan import (
     pool_stride,
     size_pair,
 )
+from fmnist_sweep.turns import in_turn_beside_none
 
 # Images are (height, width, channels) everywhere here; a user's keras.json may say otherwise.
 _DATA_FORMAT = "channels_last"
 
 
+@in_turn_beside_none("build_cnn")
 def build_cnn(
     model_config: ModelConfig, input_shape: tuple[int, int, int], classes: int
 ) -> keras.Model:
@@ -32,7 +34,8 @@ def build_cnn(
 
     It takes float images (n, height, width, channels) scaled to 0..1 and gives float32 class
     probabilities (n, classes). Its initial weights and its dropout follow from Keras's seed:
-    call `keras.utils.set_random_seed` before. Raises InfeasibleModel as `plan_cnn` does.
+    call `keras.utils.set_random_seed` before. Raises InfeasibleModel as `plan_cnn` does,
+    UserError beside a sweep or training in another thread.
     """
     image = keras.Input(input_shape, name="image")
     features = image

@@ -17,6 +17,7 @@ from fmnist_sweep.data import FASHION_MNIST_CLASSES, load_dataset, make_split
 from fmnist_sweep.errors import ConfigError, DataError, RunError, UserError
 from fmnist_sweep.model.article import article_net
 from fmnist_sweep.model.builder import build_cnn
+from fmnist_sweep.turns import alone
 
 CHECKPOINT_FOLDER = Path("models/keras_checkpoints")
 _BRIGHTEST = 255
@@ -110,6 +111,7 @@ class FashionMNISTCNN:
         """Compile with Adam, categorical cross-entropy and accuracy."""
         self.model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
 
+    @alone("FashionMNISTCNN.fit")
     def fit(
         self,
         X_train: Images,  # noqa: N803
@@ -122,8 +124,8 @@ class FashionMNISTCNN:
         """Train on prepared data; print the best validation accuracy; return Keras's history.
 
         The best epoch is kept in `models/keras_checkpoints/`, one file a fit.
-        Raises UserError before `compile()`, for counts below 1 and where the folder cannot be
-        written to.
+        Raises UserError before `compile()`, for counts below 1, where the folder cannot be written
+        to, and beside a sweep or training in another thread.
         """
         self._refuse_before_compile("fit")
         for name, count in (("epochs", epochs), ("batch_size", batch_size)):

@@ -101,10 +101,11 @@ def check_failures(config: Config, state: SweepState) -> str | None:
     return None
 
 
-def finished_already(name: str, ended: Ended) -> str:
-    """Say of a sweep that is handed back as it was since when it is so, and what lets it go on."""
+def finished_already(name: str, ended: Ended, reason: str) -> str:
+    """Say of a sweep that is handed back as it was since when it is so, and what lets it go on.
+    `reason` is why nothing is left to do today."""
     since = time.strftime("%Y-%m-%d %H:%M", time.localtime(ended.at))
-    key = ended.reason.partition("=")[0]  # a budget's reason begins with its key
+    key = reason.partition("=")[0]  # a budget's reason begins with its key
     advice = f"; raise {key} to go on" if key.startswith("sweep.") else ""
     return f"sweep {name} is finished since {since}: nothing was trained{advice}"
 

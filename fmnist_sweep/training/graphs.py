@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,21 +25,38 @@ def graphs_freed() -> Iterator[None]:
         gc.collect()
         _left_behind = False
     registered = ops.gradient_registry._registry  # what it shows has no way to remove one
-    before = set(registered)
-    with _only_what_is_new():
+    with _only_what_is_new(), _registered_here() as names:
         try:
             yield
         except BaseException:
             _left_behind = True  # the traceback holds the model until this has left the block
             raise
         finally:
-            for name in set(registered) - before:
+            for name in names:
                 if name.startswith("CustomGradient-"):
-                    del registered[name]
+                    registered.pop(name, None)
             gc.collect()  # models and graphs refer to themselves
 
 
 _left_behind = False
+
+
+@contextmanager
+def _registered_here() -> Iterator[list[str]]:
+    """Yield the names that this thread registers inside the block. Those of another one, where the
+    user trains a network beside ours, are still needed."""
+    register, thread, names = ops.RegisterGradient, threading.get_ident(), list[str]()
+
+    def noted(name: str) -> object:
+        if threading.get_ident() == thread:
+            names.append(name)
+        return register(name)
+
+    ops.RegisterGradient = noted
+    try:
+        yield names
+    finally:
+        ops.RegisterGradient = register
 
 
 @contextmanager

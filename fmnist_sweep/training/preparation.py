@@ -39,6 +39,17 @@ def with_threads(config: AnyRunConfig, workers: int = 1) -> AnyRunConfig:
     return config.model_copy(update={"train": train})
 
 
+def overrides_with_threads(
+    overrides: tuple[str, ...], config: RunConfig, workers: int = 1
+) -> tuple[str, ...]:
+    """Return how a config was composed, with the number of threads where the config leaves it to
+    the machine: the command then gives the same bits on a machine with other cores."""
+    if config.train.threads is not None:
+        return overrides
+    others = (word for word in overrides if word.partition("=")[0] != "train.threads")
+    return (*others, f"train.threads={with_threads(config, workers).train.threads}")
+
+
 def prepare(config: RunConfig, dataset: Dataset | None = None) -> Prepared:
     """Read the data (unless given), divide it, start TensorFlow with the config's threads.
 

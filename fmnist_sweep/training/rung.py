@@ -33,10 +33,12 @@ from fmnist_sweep.training.train import (
     restore_weights,
     train,
 )
+from fmnist_sweep.turns import in_turn
 
 _log = logging.getLogger(__name__)
 
 
+@in_turn()
 @autologging_off()
 @interrupts_deferred()
 @graphs_freed()
@@ -99,6 +101,7 @@ def default_builder(
     return build_cnn(config.model, input_shape, classes)
 
 
+@in_turn()
 @interrupts_deferred()
 @graphs_freed()
 def evaluate_saved(path: Path, images: ImageSet, sha256: str) -> Evaluation:
@@ -107,6 +110,7 @@ def evaluate_saved(path: Path, images: ImageSet, sha256: str) -> Evaluation:
         return evaluate(load_saved(path, sha256), images)
 
 
+@in_turn()
 @interrupts_deferred()
 @graphs_freed()
 def answers_of_saved(path: Path, images: ImageSet, sha256: str) -> NDArray[np.float64]:
@@ -115,6 +119,7 @@ def answers_of_saved(path: Path, images: ImageSet, sha256: str) -> NDArray[np.fl
         return probabilities(load_saved(path, sha256), images)
 
 
+@in_turn()
 def load_saved(path: Path, sha256: str) -> keras.Model:
     """Load a model with those weights; the file may hold no code (Keras's safe mode).
 

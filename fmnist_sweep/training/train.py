@@ -28,6 +28,7 @@ from fmnist_sweep.training.progress import OnStep, StepWatch
 from fmnist_sweep.training.randomness import epoch_order, seeded, seeded_epoch
 from fmnist_sweep.training.results import EpochRecord
 from fmnist_sweep.training.step_loss import StepLoss
+from fmnist_sweep.turns import in_turn
 
 STEPS_AT_ONCE = 4
 """Steps that TensorFlow is handed at once. It is idle between two calls, for a tenth of a small
@@ -46,6 +47,7 @@ class Trained:
     stopped_early: bool
 
 
+@in_turn()
 def train(
     config: RunConfig,
     data: TrainingData,

@@ -1,0 +1,60 @@
+"""How many processors a container's quota allows, as Linux's control groups have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+_PROCESS = Path("/proc/self")
+
+
+def cpu_quota(process: Path = _PROCESS) -> float | None:
+    """Return how many processors' time this process may take, such as 1.5; None without a limit.
+
+    The lowest limit counts of the group that the process is in and of those above it, in version 1
+    and 2 of control groups.
+    """
+    limits = [limit for limit in map(_limit_of, _groups(process)) if limit is not None]
+    return min(limits, default=None)
+
+
+def _groups(process: Path) -> Iterator[Path]:
+    """Yield the folders of a process's groups that may limit its processors, and those above."""
+    try:
+        groups = (process / "cgroup").read_text().splitlines()
+        mounts = (process / "mountinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    version_1: str | None = None
+    version_2: str | None = None
+    for line in groups:
+        _, controllers, group = line.split(":", 2)
+        if not controllers:
+            version_2 = group
+        elif "cpu" in controllers.split(","):
+            version_1 = group
+    for line in mounts:
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.partition(" ")
+        root, mounted_at = before.split(" ")[3:5]
+        of_processors = "cpu" in options.split(" ")[-1].split(",")
+        own = version_2 if kind == "cgroup2" else version_1 if of_processors else None
+        if kind not in ("cgroup", "cgroup2") or own is None:
+            continue
+        top = Path(mounted_at.replace("\\040", " "))
+        # In a container the mount may begin at its own group, whose name is that outside of it.
+        is_below = Path(own).is_relative_to(root) and ".." not in Path(own).parts
+        folder = top / Path(own).relative_to(root) if is_below else top
+        yield from (each for each in (folder, *folder.parents) if each.is_relative_to(top))
+
+
+def _limit_of(group: Path) -> float | None:
+    try:
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota = (group / "cpu.cfs_quota_us").read_text()
+            period = (group / "cpu.cfs_period_us").read_text()
+        return max(0.0, float(quota) / float(period)) or None  # -1: no limit
+    except (OSError, ValueError, ZeroDivisionError):  # "max", or no such file
+        return None

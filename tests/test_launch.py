@@ -1,0 +1,73 @@
+"""What a launched sweep or training prints to go on with: the same thing on any machine."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from program import QUICK_SPACE, SMALL, Store, calls
+
+from fmnist_sweep import environment, launch
+from fmnist_sweep.config.compose import compose
+
+# The number of threads is left to the machine.
+SWEEP = [word for word in (*SMALL, *QUICK_SPACE) if not word.startswith("train.threads")]
+SWEEP += ["train.epochs=1", "sweep.max_trials=1"]
+THREADS = f"train.threads={environment.cores()}"
+
+
+def words_after(label: str, printed: str) -> list[str]:
+    (line,) = (line for line in printed.splitlines() if line.strip().startswith(label))
+    return shlex.split(line.partition(label)[2])[3:]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "train.threads=6"),
+        (["train.threads=null"], "train.threads=6"),
+        (["executor=processes", "executor.workers=4"], "train.threads=1"),
+        (["train.threads=5"], "train.threads=5"),
+    ],
+)
+def test_ctrl_c_prints_a_command_that_has_the_threads(
+    more: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(environment, "cores", lambda: 6)
+    monkeypatch.setattr(launch, "run_sweep", interrupted)
+    config, composition = compose([*SWEEP, *more])
+    with pytest.raises(KeyboardInterrupt):
+        launch.launch_sweep(config, composition)
+    words = words_after("To go on: ", capsys.readouterr().out)
+    assert [word for word in words if word.startswith("train.threads")] == [said]
+
+
+def test_the_printed_command_goes_on_with_the_sweep_and_one_that_is_finished_says_so(
+    tmp_path: Path,
+) -> None:
+    first, again = calls(tmp_path, SWEEP, SWEEP)
+    assert (first.exit_code, again.exit_code) == (0, 0), (first, again)
+    (folder,) = (tmp_path / "mlruns" / "sweeps").iterdir()
+    assert f", {environment.cores()} thread" in first.out
+    assert "nothing was trained" not in first.err
+    assert f"sweep {folder.name} is finished since 20" in again.err
+    assert "nothing was trained; raise sweep.max_trials to go on" in again.err
+
+    going_on = words_after("go on", first.out)
+    assert THREADS in going_on
+    tags = Store(tmp_path).parents[0].data.tags
+    assert THREADS in tags["sweep.command"]
+    assert THREADS in tags["mlflow.note.content"]
+    single = [word for word in SWEEP if word.partition(".")[0] not in ("+space", "sweep")]
+    gone_on, trained = calls(tmp_path, going_on, single)
+    assert (gone_on.exit_code, trained.exit_code) == (0, 0), (gone_on, trained)
+    assert list((tmp_path / "mlruns" / "sweeps").iterdir()) == [folder]
+    assert "2 trials" in gone_on.out
+    assert f"{environment.cores()} thread" in trained.out
+    (run,) = Store(tmp_path, "fmnist-train").runs
+    assert THREADS in run.data.tags["train.command"]
