@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.data.dataset import FASHION_MNIST_CLASSES, Dataset
-from fmnist_sweep.environment import keras_home
+from fmnist_sweep.environment import keras_home, load_tensorflow
 from fmnist_sweep.errors import DataError
 
 NAME = "fashion-mnist"
@@ -92,6 +92,7 @@ def _verify(content: bytes, name: str, described: str, damaged: bool = False) ->
 def _from_download(keras_cache: Path) -> Dataset:
     try:
         # Imported here: Keras takes seconds, and no other source needs it.
+        load_tensorflow()
         import keras
 
         (x_train, y_train), (x_test, y_test) = keras.datasets.fashion_mnist.load_data()

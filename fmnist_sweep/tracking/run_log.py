@@ -17,6 +17,7 @@ from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.provenance import git_diff
 from fmnist_sweep.tracking.tracker import REASON_TAG, DatasetInput, RunStart, RunStatus, Tracker
+from fmnist_sweep.tracking.unsent import in_words
 from fmnist_sweep.training.results import BEST_MODEL_FILE, RunResult
 
 CHECKPOINTS = "checkpoints"
@@ -130,7 +131,7 @@ def end_failed(tracker: Tracker, key: str, reason: str, *, at: float) -> None:
 
 def cut_off_failed(tracker: Tracker, key: str, error: BaseException, *, at: float) -> None:
     """End a run that an error cut off, where it is open still."""
-    tracker.cut_off(key, RunStatus.FAILED, without_secrets(str(error)), at=at)
+    tracker.cut_off(key, RunStatus.FAILED, without_secrets(in_words(error)), at=at)
 
 
 def provenance_tags(dataset: Dataset, split: Split, config: RunConfig) -> dict[str, str]:
