@@ -14,6 +14,7 @@ from fmnist_sweep.config.composition import Composition
 from fmnist_sweep.config.messages import did_you_mean
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError, FmnistSweepError
+from fmnist_sweep.reasons import reason_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,7 +147,7 @@ def _exit_code(program: Callable[[], None]) -> int:
         return _report(str(error), error.exit_code)
     except Exception as error:  # noqa: BLE001 - the last resort: told in one line, not hidden
         hint = "for the traceback, set HYDRA_FULL_ERROR=1"
-        return _report(f"unexpected {type(error).__name__}: {error} ({hint})", 1)
+        return _report(f"unexpected {reason_of(error)} ({hint})", 1)
     return 0
 
 

@@ -1,4 +1,5 @@
-"""The one place that reads and sets environment variables and process-wide settings."""
+"""The one place that reads and sets environment variables and settings of the process; those of its
+libraries that change how numbers are calculated are in `calculation.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -42,15 +43,8 @@ def hydra_full_error() -> bool:
 @contextmanager
 def hydra_raises() -> Iterator[None]:
     """Have Hydra raise its errors, which it else prints itself before it exits."""
-    before = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
+    with _variables({"HYDRA_FULL_ERROR": "1"}):
         yield
-    finally:
-        if before is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = before
 
 
 def show_warnings_only() -> None:
@@ -131,15 +125,60 @@ def become(words: tuple[str, ...], *, backend_store: str) -> NoReturn:
     os.execve(words[0], words, environment)
 
 
+KERAS_NEEDS = {"KERAS_BACKEND": "tensorflow", "KERAS_NNX_ENABLED": "0"}
+"""Environment variables as Keras has to find them when it is imported; they are ahead of what its
+file of settings, keras.json, says."""
+
+
 def load_tensorflow() -> None:
-    """Import TensorFlow without its start-up notes, which no setting of its own silences all."""
-    if "tensorflow" in sys.modules:
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _stderr_aside():
-        import tensorflow as tf
-    # Each trial's network is traced anew; that is how it has to be, and no reason to warn.
-    tf.get_logger().setLevel("ERROR")
+    """Import TensorFlow and Keras, without their start-up notes, which no setting of its own
+    silences all; Keras on TensorFlow, whatever the user's settings of it.
+
+    Raises:
+        ConfigError: Keras runs on something else in this process already, or cannot be imported
+            with the user's settings.
+    """
+    if "tensorflow" not in sys.modules or "keras" not in sys.modules:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        with _variables(KERAS_NEEDS), _stderr_aside():
+            import tensorflow as tf
+
+            _import_keras()
+        # Each trial's network is traced anew; that is how it has to be, and no reason to warn.
+        tf.get_logger().setLevel("ERROR")
+    import keras
+
+    if keras.config.backend() != KERAS_NEEDS["KERAS_BACKEND"]:
+        raise ConfigError(
+            f"Keras runs on {keras.config.backend()} in this process; allowed: tensorflow: set "
+            "KERAS_BACKEND=tensorflow before keras is imported"
+        )
+
+
+def _import_keras() -> None:
+    try:
+        import keras  # noqa: F401 - for what it raises
+    except (AttributeError, OSError, TypeError, ValueError) as error:
+        found = [f"{name}={os.environ[name]}" for name in sorted(os.environ) if "KERAS_" in name]
+        places = ", ".join([str(Path(keras_home()) / "keras.json"), *found])
+        raise ConfigError(
+            f"Keras cannot be imported with the settings that it finds ({places}): {error}"
+        ) from error
+
+
+@contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Have environment variables inside the block, and give them back their own values."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def load_matplotlib() -> None:
@@ -203,11 +242,20 @@ def numeric_settings() -> dict[str, str]:
     return {name: os.environ[name] for name in _NUMERIC_SETTINGS if name in os.environ}
 
 
+# As the libraries of TensorFlow 2.21 and NumPy 2 have them.
 _NUMERIC_SETTINGS = (
-    "CUBLAS_WORKSPACE_CONFIG", "DNNL_MAX_CPU_ISA", "KERAS_BACKEND", "NVIDIA_TF32_OVERRIDE",
-    "ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA", "TF_CUDNN_DETERMINISTIC",
-    "TF_CUDNN_USE_AUTOTUNE", "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS",
-    "XLA_FLAGS",
+    "CUBLAS_WORKSPACE_CONFIG", "DNNL_DEFAULT_FPMATH_MODE", "DNNL_MAX_CPU_ISA",
+    "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES", "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE",
+    "TF_AUTOTUNE_THRESHOLD", "TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_LEVEL",
+    "TF_CONV2D_USE_FP16_ACCUMULATE", "TF_CUDNN_DETERMINISTIC",
+    "TF_CUDNN_DISABLE_CONV_1X1_OPTIMIZATION", "TF_CUDNN_USE_AUTOTUNE",
+    "TF_CUDNN_USE_RUNTIME_FUSION", "TF_CUDNN_WORKSPACE_LIMIT_IN_MB", "TF_DETERMINISTIC_OPS",
+    "TF_DISABLE_JIT_KERNELS", "TF_ENABLE_ONEDNN_OPTS", "TF_ENABLE_WINOGRAD_NONFUSED",
+    "TF_ENABLE_ZENDNN_OPTS", "TF_FP16_CONV_USE_FP32_COMPUTE", "TF_FP16_MATMUL_USE_FP32_COMPUTE",
+    "TF_MATMUL_AUTOTUNE_ENABLE", "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS", "TF_SET_ONEDNN_FPMATH_MODE",
+    "TF_USE_CUBLASLT", "TF_USE_CUDNN_BATCHNORM_SPATIAL_PERSISTENT", "TF_USE_DEEP_CONV2D",
+    "TF_USE_DEFAULT_CONV_ALGO", "TF_XLA_FLAGS", "XLA_FLAGS",
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from fmnist_sweep.report.best_file import write_best_file
 from fmnist_sweep.report.reporting import report_files
 from fmnist_sweep.search import lock
 from fmnist_sweep.search.budget import finished_already
+from fmnist_sweep.search.builder_check import check_builder
 from fmnist_sweep.search.executor import Executor, OnRungStep, Rung, run_now
 from fmnist_sweep.search.executors import check_executor, open_executor
 from fmnist_sweep.search.failed_attempt import set_aside, why_failed
@@ -96,6 +97,8 @@ def run_sweep(
     with interrupts.terminable(), alone("a sweep"):
         plan = plan_sweep(config, build_model, data, label=label, pinned=pinned, root=Path.cwd())
         check_executor(config, build_model)
+        if build_model is not None and executor is None:
+            check_builder(plan, build_model)
         if on_plan is not None:
             on_plan(plan)
         for remark in plan.remarks:

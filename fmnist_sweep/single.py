@@ -36,6 +36,7 @@ from fmnist_sweep.tracking.run_log import (
     start_run,
 )
 from fmnist_sweep.tracking.tracker import RunStatus, Tracker
+from fmnist_sweep.tracking.unsent import in_words
 from fmnist_sweep.training.preparation import Prepared, epochs_of, prepare, with_threads
 from fmnist_sweep.training.progress import OnStep
 from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResult
@@ -227,6 +228,6 @@ def _ended(outbox: Outbox, key: str) -> Iterator[None]:
         outbox.cut_off(key, RunStatus.KILLED, None, at=time.time())
         raise
     except BaseException as error:
-        cut_off_failed(outbox, key, str(error), at=time.time())
+        cut_off_failed(outbox, key, in_words(error), at=time.time())
         raise
     outbox.end(key, RunStatus.FINISHED, at=time.time())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fmnist_sweep.config.model_schema import NonNegative, PositiveInt, Strict
 
@@ -25,6 +25,12 @@ class Numerics(Strict):
     accelerators: list[str]
     threads: PositiveInt
     settings: dict[str, str]
+
+    @field_validator("settings")
+    @classmethod
+    def _without_what_changes_nothing(cls, settings: dict[str, str]) -> dict[str, str]:
+        # Recorded by earlier versions; Keras runs on TensorFlow whatever it says.
+        return {name: value for name, value in settings.items() if name != "KERAS_BACKEND"}
 
 
 class Environment(Strict):

@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.errors import DataError
+
 FASHION_MNIST_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -35,6 +37,30 @@ class Dataset:
     official_labels: NDArray[np.int64] | None
     class_names: tuple[str, ...]
     synthetic: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what TensorFlow would stumble over in the middle of an epoch.
+
+        Raises:
+            DataError: labels that are not as many as their images, or not 0..classes-1.
+        """
+        for name, images, labels in (
+            ("labels", self.images, self.labels),
+            ("official_labels", self.official_images, self.official_labels),
+        ):
+            if images is None or labels is None:
+                continue
+            if len(labels) != len(images):
+                raise DataError(
+                    f"{self.source}: {len(labels)} {name} of {len(images)} images; allowed: one "
+                    "an image"
+                )
+            strays = labels[(labels < 0) | (labels >= self.classes)]
+            if strays.size:
+                raise DataError(
+                    f"{self.source}: {name} hold {strays[0]}; allowed: 0..{self.classes - 1}, as "
+                    f"{self.classes} classes are named"
+                )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

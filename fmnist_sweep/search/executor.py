@@ -13,6 +13,7 @@ from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.interrupts import stop_if_asked
+from fmnist_sweep.reasons import reason_of
 from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord, RunResult
 
@@ -118,6 +119,5 @@ def outcome_of(train: Train, rung: Rung, on_epoch: OnEpoch) -> RungOutcome:
             raise
         if isinstance(error, OSError):
             raise RunError(f"trial in {rung.folder}: {error}") from error
-        line = f"{type(error).__name__}: {error}".split("\n", 1)[0]
-        reason = without_secrets(" ".join(line.split()))
+        reason = without_secrets(reason_of(error))
     return RungOutcome(result, reason, time.perf_counter() - started)

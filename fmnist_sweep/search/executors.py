@@ -23,6 +23,7 @@ from fmnist_sweep.training.batches import TrainingData
 from fmnist_sweep.training.preparation import Prepared
 from fmnist_sweep.training.results import RunResult
 from fmnist_sweep.training.rung import default_builder, run_rung
+from fmnist_sweep.training.saved_code import registered_here
 from fmnist_sweep.training.train import ModelBuilder
 
 
@@ -74,6 +75,7 @@ def open_executor(
         build_model,
         config.tracking.every_steps,
         tells_steps=on_step is not None,
+        registered={} if build_model is None else registered_here(),
     )
     try:
         prepared.data.save(shared)

@@ -20,6 +20,7 @@ from pathlib import Path
 from loky import BrokenProcessPool, ProcessPoolExecutor
 from loky import wait as wait_for
 
+from fmnist_sweep import environment
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.search import worker
 from fmnist_sweep.search.calls import Calls
@@ -32,7 +33,10 @@ _log = logging.getLogger(__name__)
 _LONGEST_END = 5.0  # seconds until a worker that was asked to end is killed
 _MOST_FALSE_STARTS = 3  # deaths in a row, in one worker's place, before it could train
 # loky ends a worker that has grown by 300 MB since its first rung: a larger network is no leak.
-_ENVIRONMENT = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}
+_ENVIRONMENT = {
+    "LOKY_MAX_MEMORY_LEAK_SIZE": "1e15",
+    **environment.KERAS_NEEDS,  # to unpickle a builder may import Keras
+}
 
 
 @contextmanager

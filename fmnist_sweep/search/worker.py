@@ -6,15 +6,16 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
 
 from fmnist_sweep import environment, streams
 from fmnist_sweep.interrupts import terminable
+from fmnist_sweep.reasons import reason_of
 from fmnist_sweep.search.executor import Rung, RungOutcome, outcome_of
 from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord
@@ -25,7 +26,8 @@ class Job:
     """What a worker trains, whichever the rung.
 
     `data` is a folder of `TrainingData.save`; a builder of one's own travels by value.
-    `tells_steps`: whether somebody watches how far an epoch is.
+    `tells_steps`: whether somebody watches how far an epoch is. `registered`: what the builder's
+    networks need of Keras's registry, see `registered_here`.
     """
 
     data: Path
@@ -34,6 +36,7 @@ class Job:
     build_model: Callable[..., Any] | None
     every_steps: int | None
     tells_steps: bool = False
+    registered: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def start(job: Job, address: Address) -> None:
         environment.share_accelerators()
         _worker = _Worker(job, connection)
     except Exception as error:
-        connection.send(CannotStart(f"{type(error).__name__}: {error}"))
+        connection.send(CannotStart(reason_of(error)))
         raise
     connection.send(READY)
 
@@ -98,7 +101,9 @@ class _Worker:
     def __init__(self, job: Job, connection: Connection) -> None:
         from fmnist_sweep.search.executors import trainer  # needs TensorFlow
         from fmnist_sweep.training.batches import TrainingData
+        from fmnist_sweep.training.saved_code import register
 
+        register(job.registered)
         data = TrainingData.mapped(job.data, job.classes)
         on_step = self._tell_step if job.tells_steps else None
         self.train = trainer(data, job.build_model, job.every_steps, on_step)

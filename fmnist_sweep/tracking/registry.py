@@ -113,8 +113,10 @@ class MlflowRegistry:
                     f"version {version.number} of {version.name!r} cannot be loaded: {reason}"
                 ) from error
             shape = loaded.metadata.get_input_schema().inputs[0].shape
+        from fmnist_sweep.calculation import usual_calculation  # no command else takes TensorFlow
+
         height, width, channels = (*shape[1:], 1)[:3]
-        return Classifier((height, width, channels), loaded.predict)
+        return Classifier((height, width, channels), usual_calculation()(loaded.predict))
 
     def _log(self, name: str, run_id: str, winner: Winner) -> LoggedModel:
         run = self._client.get_run(run_id)

@@ -50,6 +50,7 @@ from fmnist_sweep.tracking.run_log import (
 from fmnist_sweep.tracking.sweep_note import NOTE_TAG, Described, sweep_note, trial_note
 from fmnist_sweep.tracking.sweep_run import log_summary, start_sweep, trial_params
 from fmnist_sweep.tracking.tracker import RunStatus, Tracker
+from fmnist_sweep.tracking.unsent import in_words
 
 
 class SweepLog:
@@ -167,7 +168,7 @@ class SweepLog:
             yield
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt)
-            self.cut_off(None if interrupted else str(error))
+            self.cut_off(None if interrupted else in_words(error))
             raise
 
     def cut_off(self, failure: str | None) -> None:

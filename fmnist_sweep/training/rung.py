@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,16 +10,19 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.calculation import usual_calculation
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.environment import autologging_off
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.files import put_in_place
 from fmnist_sweep.interrupts import interrupts_deferred
 from fmnist_sweep.model.builder import build_cnn
+from fmnist_sweep.reasons import reason_of
 from fmnist_sweep.training.batches import ImageSet, TrainingData
 from fmnist_sweep.training.checkpoint import Checkpoint, CheckpointFolder, weights_digest
 from fmnist_sweep.training.evaluation import Evaluation, evaluate, probabilities
 from fmnist_sweep.training.graphs import graphs_freed
+from fmnist_sweep.training.network_check import check_network
 from fmnist_sweep.training.progress import OnStep
 from fmnist_sweep.training.randomness import seeded, seeded_epoch
 from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResult
@@ -42,6 +44,7 @@ _log = logging.getLogger(__name__)
 @autologging_off()
 @interrupts_deferred()
 @graphs_freed()
+@usual_calculation()
 def run_rung(
     config: RunConfig,
     data: TrainingData,
@@ -64,6 +67,8 @@ def run_rung(
     latest. `every_steps`, `on_step`: as in `train`.
 
     Raises:
+        ConfigError: a builder of the user's gives a network that cannot be trained, see
+            `check_network`; before the first epoch.
         TrialFailed: the loss is not finite.
         RunError: the checkpoint is another network's.
         KeyboardInterrupt: between two steps.
@@ -80,6 +85,8 @@ def run_rung(
         checkpoints.save(state)
         return on_epoch(state.history[-1])
 
+    if checkpoint is None and build_model is not default_builder:
+        check_network(config, data, build_model, folder)
     trained = train(
         config,
         data,
@@ -104,6 +111,7 @@ def default_builder(
 @in_turn()
 @interrupts_deferred()
 @graphs_freed()
+@usual_calculation()
 def evaluate_saved(path: Path, images: ImageSet, sha256: str) -> Evaluation:
     """Measure a saved model on a set; see `load_saved`."""
     with seeded(0):  # layers that draw random numbers take their seeds from Python's generator
@@ -113,6 +121,7 @@ def evaluate_saved(path: Path, images: ImageSet, sha256: str) -> Evaluation:
 @in_turn()
 @interrupts_deferred()
 @graphs_freed()
+@usual_calculation()
 def answers_of_saved(path: Path, images: ImageSet, sha256: str) -> NDArray[np.float64]:
     """Return a saved model's class probabilities on a set, (n, classes); see `load_saved`."""
     with seeded(0):
@@ -120,6 +129,7 @@ def answers_of_saved(path: Path, images: ImageSet, sha256: str) -> NDArray[np.fl
 
 
 @in_turn()
+@usual_calculation()
 def load_saved(path: Path, sha256: str) -> keras.Model:
     """Load a model with those weights; the file may hold no code (Keras's safe mode).
 
@@ -128,9 +138,8 @@ def load_saved(path: Path, sha256: str) -> keras.Model:
     """
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise RunError(f"model {path} cannot be loaded: {reason}") from error
+    except Exception as error:  # whatever a layer of the user's raises, too
+        raise RunError(f"model {path} cannot be loaded: {reason_of(error)}") from error
     if weights_digest(arrays_of(model.weights)) != sha256:
         raise RunError(f"model {path} has other weights than were recorded")
     return model

@@ -1,13 +1,16 @@
-"""Whether a saved model can be loaded where only Keras is installed."""
+"""The code of a user's own that a saved model needs, where it is loaded and in worker processes."""
 
 from __future__ import annotations
 
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import keras
 
 
 def foreign_code(path: Path) -> str | None:
@@ -21,6 +24,32 @@ def foreign_code(path: Path) -> str | None:
         return None
     network.pop("compile_config", None)  # of the training; nobody loads it
     return next(_foreign(network), None)
+
+
+def registered_here() -> dict[str, Any]:
+    """Return what the user has registered with Keras and no other process can import: classes and
+    functions of a notebook, a script, or inside a function, under their registered names. What
+    cannot travel is left out."""
+    import cloudpickle
+
+    found = {}
+    for name, thing in keras.saving.get_custom_objects().items():
+        is_local = "<locals>" in getattr(thing, "__qualname__", "")
+        if is_local or getattr(thing, "__module__", None) == "__main__":
+            with suppress(Exception):  # whatever an attribute of theirs raises
+                cloudpickle.dumps(thing)
+                found[name] = thing
+    return found
+
+
+def register(found: Mapping[str, Any]) -> None:
+    """Register those in this process, so that a saved model has the same names for them."""
+    for registered, thing in found.items():
+        package, separator, name = registered.rpartition(">")
+        if separator:
+            keras.saving.register_keras_serializable(package, name)(thing)
+        else:
+            keras.saving.get_custom_objects()[name] = thing
 
 
 def _foreign(value: Any) -> Iterator[str]:

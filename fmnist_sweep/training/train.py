@@ -149,18 +149,25 @@ def best_epoch(history: tuple[EpochRecord, ...], monitor: Objective) -> int:
     return best
 
 
-def _compiled_model(
-    config: RunConfig, data: TrainingData, plan: StepPlan, build_model: ModelBuilder
-) -> keras.Model:
+def build_network(config: RunConfig, data: TrainingData, build_model: ModelBuilder) -> keras.Model:
+    """Build a config's network, seeded and in its precision, for images of those data."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.train.precision)
     try:
         with seeded(config.train.seed):
             model = build_model(config, data.image_shape, data.train.classes)
-            if not model.built:  # a user's Sequential or subclass may wait for its first images
+            # A user's Sequential or subclass may wait for its first images.
+            if isinstance(model, keras.Model) and not model.built:
                 model.build((None, *data.image_shape))
     finally:
         keras.config.set_dtype_policy(policy)
+    return model
+
+
+def _compiled_model(
+    config: RunConfig, data: TrainingData, plan: StepPlan, build_model: ModelBuilder
+) -> keras.Model:
+    model = build_network(config, data, build_model)
     fuse_batch_norm(model)
     optimizer = make_optimizer(config.train, plan.per_epoch, plan.total)
     model.compile(optimizer, loss=make_loss(config.train), metrics=["accuracy"])

@@ -1,0 +1,119 @@
+"""An exception of whatever library in one line that says what went wrong."""
+
+from __future__ import annotations
+
+import re
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+_LONGEST = 400
+_FEWEST_WORDS = 3
+_OURS = str(Path(__file__).parent)
+_LIBRARIES = tuple(
+    dict.fromkeys(
+        [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+        + [_OURS, sys.prefix + "/lib", sys.base_prefix + "/lib"]
+    )
+)
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# Keras 3: "Exception encountered when calling Name.call().", the cause, what it was called with.
+_LAYER_CALL = re.compile(
+    r"Exception encountered when calling (?P<call>[^\n]+?)\.?\n(?P<cause>.*?)"
+    r"(?:\nArguments received by .*)?$",
+    re.DOTALL,
+)
+_INNER = ("Error encountered:", "Exception encountered:")
+# TensorFlow: which node of a graph it was, and from where.
+_GRAPH = "Graph execution error:"
+_NODE = re.compile(
+    r"(Detected at node |Detected unsupported operations|<stack traces unavailable>|Stack trace for"
+    r"|\d+ root error\(s\) found|\(\d+\) [A-Z_]+:|File \"|\[\[\{\{node|Graph execution error:)"
+)
+_FUNCTION_NODE = re.compile(r"\{\{function_node [^}]*\}\}\s*")
+_TAIL = re.compile(r"\s*(\[Op:[^\]]*\](\s*name:\s*\S*)?\s*$|Full object config: .*)")
+
+
+def reason_of(error: BaseException) -> str:
+    """Return `ExceptionType: what went wrong`, one line of at most 400 characters and a place.
+
+    What tells is looked for: behind the headers of TensorFlow's and Keras's long messages, and in
+    the exception that this one was raised from where it has no message. Where there are not even
+    three words, the line ends with the place: the file and line of the innermost function that
+    belongs to no library.
+    """
+    told, words = error, _telling(error)
+    for inner in _causes(error):
+        if words:
+            break
+        told, words = inner, _telling(inner)
+    name = type(told).__name__
+    line = f"{name}: {words}" if words else name
+    if len(line) > _LONGEST:
+        line = f"{line[: _LONGEST - 3]}..."
+    if len(words.split()) < _FEWEST_WORDS:
+        place = _place(error)
+        return line if place is None else f"{line} ({place})"
+    return line
+
+
+def _telling(error: BaseException) -> str:
+    """Return the words of an exception's message that tell, in one line; may be empty."""
+    # A KeyError's text is the repr of its key, and so of a message that Keras has put there.
+    is_wrapped = isinstance(error, KeyError) and len(error.args) == 1
+    text = str(error.args[0] if is_wrapped and "\n" in str(error.args[0]) else error)
+    return " ".join(_unfolded(_COLOUR.sub("", text).strip()).split())
+
+
+def _unfolded(text: str) -> str:
+    call = _LAYER_CALL.match(text)
+    if call is not None:
+        cause = _unfolded(call["cause"].strip())
+        return f"in {call['call']}: {cause}" if cause else ""
+    for header in _INNER:
+        if header in text:
+            return _unfolded(text.rpartition(header)[2].strip())
+    if text.startswith(_GRAPH):
+        return _of_graph(text)
+    return _TAIL.sub("", _FUNCTION_NODE.sub("", text.partition("\n")[0]))
+
+
+def _of_graph(text: str) -> str:
+    for line in text.splitlines():
+        stripped = line.strip()
+        if stripped and not _NODE.match(stripped):
+            return _TAIL.sub("", _FUNCTION_NODE.sub("", stripped))
+    return ""
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield what an exception was raised from, then what that was raised from."""
+    seen = {id(error)}
+    cause: BaseException | None = error
+    while cause is not None:
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+        if cause is None or id(cause) in seen:
+            return
+        seen.add(id(cause))
+        yield cause
+
+
+def _place(error: BaseException) -> str | None:
+    """Return `file.py:12` of the innermost frame that is neither a library's nor ours; where there
+    is none, of the innermost frame."""
+    innermost = None
+    for each in reversed([error, *_causes(error)]):
+        for frame in reversed(_frames(each.__traceback__)):
+            place = f"{Path(frame.filename).name}:{frame.lineno}"
+            innermost = innermost or place
+            if not frame.filename.startswith((*_LIBRARIES, "<frozen ")):
+                return place
+    return innermost
+
+
+def _frames(where: TracebackType | None) -> list[traceback.FrameSummary]:
+    return list(traceback.StackSummary.extract(traceback.walk_tb(where), lookup_lines=False))

@@ -1,0 +1,176 @@
+"""Whether a user's network is one that can be trained here, found out before its first epoch."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_sweep.calculation import usual_calculation
+from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.interrupts import interrupts_deferred
+from fmnist_sweep.reasons import reason_of
+from fmnist_sweep.training.batches import ImageSet, TrainingData
+from fmnist_sweep.training.checkpoint import weights_digest
+from fmnist_sweep.training.graphs import graphs_freed
+from fmnist_sweep.training.randomness import seeded, seeded_epoch
+from fmnist_sweep.training.train import ModelBuilder, arrays_of, build_network
+
+_IMAGES = 8
+_ALLOWED = "allowed: a probability for each class, 0 or more, the sum 1"
+_FILE = ".check.tmp.keras"
+# How far a sum of probabilities may be from 1, and an answer of the loaded network from the first.
+_TOLERANCE = 1e-3
+_TOLERANCE_IN_16_BITS = 5e-2  # bfloat16 keeps three digits of each of them
+
+
+@interrupts_deferred()
+@graphs_freed()
+@usual_calculation()
+def check_network(
+    config: RunConfig, data: TrainingData, build_model: ModelBuilder, folder: Path
+) -> bool:
+    """Build a config's network, once more than it is trained, and look at what it answers to a few
+    training images, and answers again when it was saved and loaded.
+
+    Nothing of it reaches a training: the network is thrown away, and a training's own is seeded
+    when it is built. `folder` holds the saved network meanwhile.
+
+    Returns:
+        Whether the builder has compiled the network.
+
+    Raises:
+        ConfigError: says what is wrong with it and what is allowed.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they come again with the training
+        network = _built(config, data, build_model)
+        was_compiled = bool(network.compiled)
+        images = _first_images(data.train)
+        answers = _answers(network, images, config.train.seed)
+        _check_answers(network, answers, data.train.classes)
+        _check_saved(network, images, answers, config.train.seed, folder)
+    return was_compiled
+
+
+def _refusal(what: str) -> ConfigError:
+    return ConfigError(f"build_model: {what}")
+
+
+def _built(config: RunConfig, data: TrainingData, build_model: ModelBuilder) -> keras.Model:
+    try:
+        network: Any = build_network(config, data, build_model)
+    except Exception as error:
+        raise _refusal(f"it raised {reason_of(error)}") from error
+    if not isinstance(network, keras.Model):
+        raise _refusal(f"it returned {type(network).__name__}; allowed: a keras.Model")
+    for given in getattr(network, "inputs", None) or ():  # some have none until they are called
+        if not keras.backend.is_float_dtype(given.dtype):
+            raise _refusal(
+                f"its network takes {given.dtype}; allowed: float32: pixels come as 0.0 to 1.0"
+            )
+    return network
+
+
+def _first_images(images: ImageSet) -> NDArray[np.float32]:
+    return images.images[:_IMAGES].astype(np.float32) * np.float32(1.0 / 255.0)
+
+
+def _answers(network: keras.Model, images: NDArray[np.float32], seed: int) -> Any:
+    """Return what a network answers; layers that draw even then draw the same each time."""
+    try:
+        with seeded_epoch(network, seed, 1):
+            return network(images, training=False)
+    except Exception as error:
+        shape = ", ".join(map(str, images.shape[1:]))
+        raise _refusal(
+            f"its network cannot be called with images of shape (n, {shape}): {reason_of(error)}"
+        ) from error
+
+
+def _check_answers(network: keras.Model, answers: Any, classes: int) -> None:
+    if isinstance(answers, (dict, list, tuple)):
+        raise _refusal(
+            f"its network has {len(answers)} outputs in a {type(answers).__name__}; allowed: one, "
+            f"of shape (n, {classes})"
+        )
+    dtype = keras.backend.standardize_dtype(answers.dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        raise _refusal(f"its network answers in {dtype}; {_ALLOWED}")
+    shape = tuple(answers.shape)
+    if len(shape) != 2 or shape[1] != classes:
+        sizes = ", ".join(["n", *map(str, shape[1:])])
+        raise _refusal(
+            f"its network answers in shape ({sizes}); allowed: (n, {classes}), a probability for "
+            "each class"
+        )
+    chances = _numbers(answers)
+    if not np.isfinite(chances).all():
+        stray = chances[~np.isfinite(chances)][0]
+        raise _refusal(f"its network answers {stray}; {_ALLOWED}")
+    if chances.min() < 0:
+        raise _refusal(
+            f"its network answers {chances.min():.4g}; {_ALLOWED}: logits need a softmax"
+        )
+    sums = chances.sum(axis=1)
+    furthest = sums[np.abs(sums - 1.0).argmax()]
+    if abs(furthest - 1.0) > _tolerance(network):
+        raise _refusal(
+            f"its network's answers to an image add up to {furthest:.4g}; {_ALLOWED}, as a softmax "
+            "gives"
+        )
+
+
+def _check_saved(
+    network: keras.Model,
+    images: NDArray[np.float32],
+    answers: Any,
+    seed: int,
+    folder: Path,
+) -> None:
+    path = folder / _FILE
+    network.optimizer, network.compiled = None, False  # nobody's to be saved
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            network.save(path)
+        except OSError:  # of the disk
+            raise
+        except Exception as error:
+            raise _refusal(f"its network cannot be saved: {reason_of(error)}") from error
+        try:
+            with seeded(seed):  # layers that draw random numbers take their seeds from Python's
+                loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
+        except Exception as error:
+            raise _refusal(
+                f"its network cannot be loaded again when it was saved: {reason_of(error)}"
+            ) from error
+    finally:
+        path.unlink(missing_ok=True)
+    digests = [weights_digest(arrays_of(each.weights)) for each in (network, loaded)]
+    if digests[0] != digests[1]:
+        raise _refusal(
+            "its network, saved and loaded, has other weights; allowed: layers that make their "
+            "weights in build() and list their arguments in get_config()"
+        )
+    again = _answers(loaded, images, seed)
+    difference = float(np.abs(_numbers(again) - _numbers(answers)).max())
+    if not difference <= _tolerance(network):
+        raise _refusal(
+            f"its network, saved and loaded, answers differently, by up to {difference:.4g}; "
+            "allowed: layers that list all of their arguments in get_config()"
+        )
+
+
+def _numbers(answers: Any) -> NDArray[np.float64]:
+    return np.asarray(answers.numpy(), dtype=np.float64)
+
+
+def _tolerance(network: keras.Model) -> float:
+    dtypes = {layer.compute_dtype for layer in network._flatten_layers()}  # nested models' too
+    return _TOLERANCE if dtypes <= {"float32", "float64"} else _TOLERANCE_IN_16_BITS
