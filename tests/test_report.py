@@ -40,7 +40,8 @@ from fmnist_sweep.search.records import (
 from fmnist_sweep.space.reading import read_space
 from fmnist_sweep.training.results import RunResult
 
-SWEEP = [*SMALL, *QUICK_SPACE, *SHOWN, "tuner=hyperband", "train.epochs=3", "sweep.max_trials=4", "sweep.name=mine"]  # fmt: skip
+SWEEP = [*SMALL, *QUICK_SPACE, *SHOWN, "tuner=hyperband", "train.epochs=3", "sweep.max_trials=4",
+         "sweep.name=mine"]  # fmt: skip
 SEARCH = ["best_by_trial", "best_by_time", "accuracy_against_parameters", "accuracy_against_time",
           "rung_survival", "parallel_coordinates"]  # fmt: skip
 WINNER = ["learning_curves", "accuracy_by_class", "confusion_matrix", "calibration",
