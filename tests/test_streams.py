@@ -18,6 +18,8 @@ from rich.table import Table
 
 from fmnist_sweep import streams
 from fmnist_sweep.report.console import console
+from fmnist_sweep.report.live import Screen
+from fmnist_sweep.report.live_view import Running, View
 from fmnist_sweep.streams import SteadyStream, showable, steady_streams
 
 
@@ -112,8 +114,24 @@ def test_a_table_of_a_stream_without_a_sign_is_even(monkeypatch: pytest.MonkeyPa
     assert len(set(map(len, lines))) == 1
 
 
+@pytest.mark.parametrize("width", [40, 130])
+def test_the_live_display_keeps_its_width_where_signs_are_missing(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    screen = Screen(console())
+    trial = Running("trial 0", "1-2", "né " * 100)
+    screen.show(View("sweep", "1 of 3 trials", 0.5, None, "0.9 ± 0.1 " * 20, (trial,)))
+    lines = [showable(line.plain, "ascii") for line in screen.lines(width)]
+    assert any("+-" in line for line in lines)
+    assert any(line.endswith("...") for line in lines)
+    assert all(len(line) <= width for line in lines)
+
+
 _FILES_AND_PRINTS = """
 import os, sys, tempfile
+from fmnist_sweep.report.live import Screen
+from fmnist_sweep.report.live_view import Running, View
 from fmnist_sweep.streams import open_closed_descriptors
 open_closed_descriptors()
 with tempfile.TemporaryFile() as file:
