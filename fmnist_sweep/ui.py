@@ -45,7 +45,7 @@ def ui(config: Config, port: str = "5000") -> None:
     _print_links(f"MLflow's UI: {address} (Ctrl-C ends it)", address, reader, config)
     artifacts = str(Path.cwd() / "mlruns" / "artifacts")
     served = ("--host", _HOST, "--port", str(number), "--workers", _WORKERS)
-    words = ("-m", "fmnist_sweep.tracking.ui_process", "ui", *served)
+    words: tuple[str, ...] = ("-m", "fmnist_sweep.tracking.ui_process", "ui", *served)
     words += ("--default-artifact-root", artifacts)
     environment.become((sys.executable, *words), backend_store=uri)
 
