@@ -31,6 +31,8 @@ class SteadyStream:
             os.set_blocking(stream.fileno(), True)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_stream":  # not made yet, as where it is copied
+            raise AttributeError(name)
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:

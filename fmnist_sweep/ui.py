@@ -24,7 +24,8 @@ _FACE = "workflowType=machine_learning"
 
 def ui(config: Config, port: str = "5000") -> None:
     """Print the links to the experiments and to the latest sweep, and become MLflow's UI, which
-    Ctrl-C and SIGTERM end; of a store on a server print that server's links only.
+    Ctrl-C, SIGTERM and the closing of its terminal end; of a store on a server print that server's
+    links only.
 
     Raises:
         ConfigError: nothing is tracked, there is no store yet, or the port cannot be had.
@@ -44,7 +45,8 @@ def ui(config: Config, port: str = "5000") -> None:
     _print_links(f"MLflow's UI: {address} (Ctrl-C ends it)", address, reader, config)
     artifacts = str(Path.cwd() / "mlruns" / "artifacts")
     served = ("--host", _HOST, "--port", str(number), "--workers", _WORKERS)
-    words = ("-m", "mlflow", "ui", *served, "--default-artifact-root", artifacts)
+    words: tuple[str, ...] = ("-m", "fmnist_sweep.tracking.ui_process", "ui", *served)
+    words += ("--default-artifact-root", artifacts)
     environment.become((sys.executable, *words), backend_store=uri)
 
 

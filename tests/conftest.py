@@ -13,6 +13,11 @@ from hypothesis import settings
 # program that they start; the tests of interrupts want it as in a terminal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# The same of SIGQUIT, and of SIGHUP under nohup. A program that is started has the default of what
+# is handled here; the tests themselves go on.
+for number in (signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 # No test asserts a time, and a deadline would be one. The examples are the same in every run, on
 # every machine; a database of those that failed before would add to them. `make test-drawn` draws

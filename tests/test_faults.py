@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,14 @@ import numpy as np
 import pytest
 from program import (
     QUICK_SPACE,
+    SHOWN,
     SMALL,
     Called,
     Store,
     assert_same_outcome,
     calls,
     calls_in,
+    environment,
     sweep_folder,
 )
 
@@ -54,6 +58,30 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (done,) = calls(folder, SWEEP)
     assert done.exit_code == 0, done
     return folder
+
+
+def test_settings_of_python_s_the_console_s_and_matplotlib_s_change_no_result(
+    whole: Path, tmp_path: Path
+) -> None:
+    """No assert statements, warnings as errors, a console without signs, no standard input, and
+    settings of Matplotlib's that cannot be read."""
+    (tmp_path / "matplotlibrc").write_bytes(b"text.usetex: True\n\xff\n")
+    odd = {
+        "PYTHONOPTIMIZE": "1", "PYTHONWARNINGS": "error", "PYTHONIOENCODING": "ascii",
+        "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "MPLBACKEND": "nonsense",
+    }  # fmt: skip
+    words = [*SWEEP, *SHOWN, "sweep.confirm={top: 1, seeds: 2}"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "fmnist_sweep", *words],
+        cwd=tmp_path, env=environment() | odd, capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert " +- " in done.stdout
+    assert "version 1, the champion" in done.stdout
+    assert "mlruns/reports/mine/report.html" in done.stdout
+    mine, theirs = Store(tmp_path), Store(whole)
+    for trial, same in zip(mine.children, theirs.children, strict=True):
+        assert trial.data.tags["weights.sha256"] == same.data.tags["weights.sha256"]
 
 
 def records(folder: Path, kind: str) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from search_fakes import config_with
 from fmnist_sweep import interrupts
 from fmnist_sweep.files import write_text_whole
 from fmnist_sweep.interrupts import (
+    HungUp,
+    Quit,
     Terminated,
     interrupts_deferred,
     stop_if_asked,
@@ -37,10 +40,26 @@ class SignalsWhileDestroyed:
         os.kill(os.getpid(), self.number)
 
 
+SIGNALS = [
+    (signal.SIGTERM, Terminated),
+    (signal.SIGINT, KeyboardInterrupt),
+    (signal.SIGHUP, HungUp),
+    (signal.SIGQUIT, Quit),
+]
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_terminal() -> Iterator[None]:
+    """Whatever pytest was started under."""
+    numbers = (signal.SIGHUP, signal.SIGQUIT)
+    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize(
-    ("number", "raised"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
-)
+@pytest.mark.parametrize(("number", "raised"), SIGNALS)
 def test_a_request_to_stop_is_not_lost(number: signal.Signals, raised: type[BaseException]) -> None:
     with terminable():
         stop_if_asked()
@@ -50,7 +69,7 @@ def test_a_request_to_stop_is_not_lost(number: signal.Signals, raised: type[Base
     stop_if_asked()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT])
 def test_a_second_signal_ends_the_process_at_once(number: signal.Signals) -> None:
     code = (
         "import time\n"
@@ -71,6 +90,29 @@ def test_a_second_signal_ends_the_process_at_once(number: signal.Signals) -> Non
             assert process.stdout.readline() == line
             process.send_signal(number)
         assert process.wait(60) == 128 + number
+
+
+def test_a_second_hang_up_ends_nothing_at_once() -> None:
+    """A shell that ends sends its own after the terminal's."""
+    with terminable(at_once_the_second_time=True):
+        with pytest.raises(HungUp):
+            os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+
+
+def test_what_is_ignored_or_handled_by_the_caller_stays_so() -> None:
+    seen: list[int] = []
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    quits = signal.signal(signal.SIGQUIT, lambda number, _: seen.append(number))
+    try:
+        with terminable():
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGQUIT)
+            stop_if_asked()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        signal.signal(signal.SIGQUIT, quits)
+    assert seen == [signal.SIGQUIT]
 
 
 def test_a_signal_interrupts_at_once_and_its_handler_comes_back() -> None:

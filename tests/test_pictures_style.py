@@ -17,6 +17,7 @@ from fmnist_sweep.pictures.style import (
     duration,
     finish,
     new_figure,
+    own_settings,
     plain_number,
     shown,
     style_axes,
@@ -58,10 +59,21 @@ def test_flat_pictures_get_a_palette_that_hardly_differs_and_photographs_keep_th
     assert Image.open(io.BytesIO(to_png(a_figure(noise=True)))).mode == "RGB"
 
 
-def test_nothing_global_changes() -> None:
-    before = dict(mpl.rcParams)
-    to_png(a_figure())
-    assert dict(mpl.rcParams) == before
+def a_picture() -> bytes:
+    with own_settings():
+        return to_png(a_figure())
+
+
+def test_a_user_s_settings_change_no_picture_and_no_picture_changes_them() -> None:
+    expected = a_picture()
+    odd = {
+        "text.usetex": True, "axes.facecolor": "red", "lines.linewidth": 9, "font.size": 30,
+        "font.family": "fantasy", "path.sketch": (2, 100, 2), "axes.formatter.use_mathtext": True,
+    }  # fmt: skip
+    with mpl.rc_context(odd):
+        before = dict(mpl.rcParams)
+        assert a_picture() == expected
+        assert dict(mpl.rcParams) == before
 
 
 def test_threads_do_not_disturb_each_other() -> None:

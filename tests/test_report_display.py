@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from program import QUICK_SPACE, SMALL, program
+from program import QUICK_SPACE, SMALL, environment, program
 from search_fakes import base_config
 from terminal import InTerminal, Screen
 
@@ -83,7 +86,7 @@ def test_a_training_in_a_terminal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "exit_code", "word"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGQUIT, 131, "quit")],
 )
 def test_an_interrupt_leaves_the_terminal_in_order(
     tmp_path: Path, number: signal.Signals, exit_code: int, word: str
@@ -104,6 +107,26 @@ def test_an_interrupt_leaves_the_terminal_in_order(
     last = max(n for n, line in enumerate(run.lines) if line.startswith("To go on: python -m "))
     assert not [line for line in run.lines if re.match(r"(sweep|best|trial \d) +[━─]", line)]
     assert last < len(run.lines) - 1
+
+
+def test_a_terminal_that_is_gone_ends_no_sweep(tmp_path: Path) -> None:
+    owner, terminal = pty.openpty()
+    errors = tmp_path / "errors"
+    # In a session of its own it is sent no SIGHUP, which would end it: as under nohup.
+    with errors.open("wb") as stderr, subprocess.Popen(
+        [sys.executable, "-m", "fmnist_sweep", *SWEEP, "display=live"], cwd=tmp_path,
+        env=environment() | {"TERM": "xterm"}, stdin=terminal, stdout=terminal, stderr=stderr,
+        start_new_session=True,
+    ) as running:  # fmt: skip
+        os.close(terminal)
+        while b"loss" not in os.read(owner, 65536):
+            pass
+        os.close(owner)
+        assert running.wait(400) == 0
+    reason = "standard output: Input/output error"
+    assert errors.read_text() == f"{reason}: nothing more is printed, the run goes on\n"
+    (folder,) = (tmp_path / "mlruns" / "sweeps").iterdir()
+    assert '"kind":"ended"' in (folder / "journal.jsonl").read_text().splitlines()[-1]
 
 
 def test_an_error_leaves_the_terminal_in_order(tmp_path: Path) -> None:

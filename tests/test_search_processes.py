@@ -242,7 +242,7 @@ def test_a_sweep_in_processes_that_is_killed_and_interrupted_ends_as_one_in_line
     assert done.returncode == 0, done.stderr
     of_the_kill: set[Path] = set()
     socket_folders: list[Path] = []
-    for number, epochs in ((signal.SIGKILL, 2), (signal.SIGINT, 5), (signal.SIGTERM, 8)):
+    for number, epochs in ((signal.SIGKILL, 2), (signal.SIGINT, 5), (signal.SIGHUP, 8)):
         with subprocess.Popen(
             [sys.executable, "-m", "fmnist_sweep", *ARGUMENTS], cwd=stopped, env=environment(),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -250,10 +250,10 @@ def test_a_sweep_in_processes_that_is_killed_and_interrupted_ends_as_one_in_line
             wait_until(lambda epochs=epochs: told_epochs(stopped) >= epochs)
             of_the_group = members(running.pid)
             socket_folder = socket_folder_of(running.pid)
-            if number == signal.SIGINT:
-                os.killpg(running.pid, number)  # as a terminal's Ctrl-C
-            else:
+            if number == signal.SIGKILL:
                 running.send_signal(number)
+            else:
+                os.killpg(running.pid, number)  # as a terminal's Ctrl-C, and its end
             _, errors = running.communicate(timeout=300)
         assert running.returncode in (-number, 128 + number)
         assert "Traceback" not in errors

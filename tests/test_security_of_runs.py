@@ -13,6 +13,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]
                 time.sleep(0.3)
             yield process.pid, port
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # a test has ended it
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def answer(port: int, method: str, path: str, **headers: str) -> int | None:
@@ -227,6 +229,17 @@ def test_the_server_has_the_local_store_and_refuses_other_hosts_and_origins(
     found = answer(port, "GET", f"{write}/get-by-name?experiment_name=planted")
     assert found == 404
     assert answer(port, "POST", f"{write}/create", Origin=f"http://127.0.0.1:{port}") == 200
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's /proc")
+def test_the_server_ends_with_its_terminal(server: tuple[int, int]) -> None:
+    """Which sends SIGHUP to all that runs in it. The last of the server's tests."""
+    group, _ = server
+    os.killpg(group, signal.SIGHUP)
+    until = time.monotonic() + 60
+    while listening(group):
+        assert time.monotonic() < until, "the server goes on"
+        time.sleep(0.2)
 
 
 # --- secrets ----------------------------------------------------------------------------------

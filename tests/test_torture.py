@@ -26,11 +26,12 @@ def launcher() -> Iterator[Launcher]:
 def test_killed_at_drawn_moments_it_ends_as_if_it_never_was(
     tuner: str, launcher: Launcher, tmp_path: Path
 ) -> None:
-    random_ = random.Random(f"{SEED}/{tuner}")
+    random_, turn = random.Random(f"{SEED}/{tuner}"), list(SWEEPS).index(tuner)
     longest = undisturbed(launcher, tuner, tmp_path / "whole")
-    # One of each signal, and one at a place at least.
+    # SIGKILL, at a place, and two others, which take turns.
     place = Kill(SIGNALS[0], random_.choice(list(PLACES)), nth=1, after=random_.random() < 0.5)
-    numbers = iter(SIGNALS[1:])
+    others = SIGNALS[1:]
+    numbers = iter((others[2 * turn % 4], others[(2 * turn + 1) % 4]))
     drawn = (
         Kill(next(numbers, kill.number), kill.place, kill.nth, kill.after, kill.seconds)
         for kill in iter(partial(draw, random_, longest), None)

@@ -23,6 +23,7 @@ from fmnist_sweep.data.loading import load_dataset
 from fmnist_sweep.environment import data_dir_from_environment
 from fmnist_sweep.errors import DataError
 from fmnist_sweep.files import write_text_whole
+from fmnist_sweep.streams import make_steady, open_closed_descriptors
 
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 
@@ -117,4 +118,6 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
+    open_closed_descriptors()
+    make_steady()
     sys.exit(main())
