@@ -6,7 +6,7 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_sweep import environment
+from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.interrupts import terminable
 from fmnist_sweep.search.executor import Rung, RungOutcome, outcome_of
+from fmnist_sweep.search.reached import differing_parts, reached_by
 from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord
 
@@ -25,7 +27,8 @@ class Job:
     """What a worker trains, whichever the rung.
 
     `data` is a folder of `TrainingData.save`; a builder of one's own travels by value.
-    `tells_steps`: whether somebody watches how far an epoch is.
+    `tells_steps`: whether somebody watches how far an epoch is. `reaches`: what the builder reaches
+    in the owner's process (`reached_by`).
     """
 
     data: Path
@@ -34,6 +37,7 @@ class Job:
     build_model: Callable[..., Any] | None
     every_steps: int | None
     tells_steps: bool = False
+    reaches: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ def start(job: Job, address: Address) -> None:
     connection: Connection = Client(address.listener, authkey=address.key)
     connection.send((address.worker, os.getpid()))
     try:
+        check_builder(job)
         environment.load_tensorflow()
         environment.use_threads(job.threads)
         environment.share_accelerators()
@@ -71,6 +76,19 @@ def start(job: Job, address: Address) -> None:
         connection.send(CannotStart(f"{type(error).__name__}: {error}"))
         raise
     connection.send(READY)
+
+
+def check_builder(job: Job) -> None:
+    """Refuse a builder that is another one here: a worker imports the user's modules from disk, the
+    owner may have them as they were before, or with values set since."""
+    if job.build_model is None or job.reaches is None:
+        return
+    differ = differing_parts(job.reaches, reached_by(job.build_model))
+    if differ:
+        raise ConfigError(
+            f"build_model is another one in a worker process, which imports modules as they are on "
+            f"disk: {', '.join(differ)}; start anew, or take executor=inline"
+        )
 
 
 def train(rung: Rung, ticket: int) -> RungOutcome:
