@@ -16,7 +16,9 @@ import keras
 import numpy as np
 import pytest
 
+from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.search.reached import reached_by
+from fmnist_sweep.search.worker import Job, check_builder
 
 REPOSITORY = Path(__file__).parents[1]
 MINE = '''
@@ -247,6 +249,16 @@ def test_what_is_set_from_outside_counts_by_its_value(monkeypatch: pytest.Monkey
     before = reached_by(here)
     monkeypatch.setitem(globals(), "WIDTH", 5)
     assert {part for part, _ in before.items() ^ reached_by(here).items()} == {f"{__name__}.WIDTH"}
+
+
+def test_a_worker_process_that_would_build_another_network_refuses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = Job(Path(), 10, 1, here, None, reaches=reached_by(here))
+    check_builder(job)
+    monkeypatch.setitem(globals(), "WIDTH", 5)
+    with pytest.raises(ConfigError, match=rf"as they are on disk: {__name__}\.WIDTH; start anew"):
+        check_builder(job)
 
 
 def test_what_refers_to_itself_and_what_has_no_content_is_no_trouble() -> None:

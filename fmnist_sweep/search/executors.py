@@ -18,6 +18,7 @@ from fmnist_sweep.search.executor import (
     Rung,
     Train,
 )
+from fmnist_sweep.search.reached import reached_by
 from fmnist_sweep.search.socket_folder import remove_abandoned
 from fmnist_sweep.training.batches import TrainingData
 from fmnist_sweep.training.preparation import Prepared
@@ -76,6 +77,7 @@ def open_executor(
         config.tracking.every_steps,
         tells_steps=on_step is not None,
         registered={} if build_model is None else registered_here(),
+        reaches=None if build_model is None else reached_by(build_model),
     )
     try:
         prepared.data.save(shared)

@@ -74,6 +74,15 @@ def reached_by(build_model: Callable[..., Any]) -> dict[str, str]:
     return dict(sorted((walk.parts | walk.libraries).items()))
 
 
+def differing_parts(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """Return the parts that two processes both have, with other content; those of a script or a
+    notebook left out, which travel by value."""
+    shared = one.keys() & other.keys() - {ROOT}
+    return sorted(
+        name for name in shared if one[name] != other[name] and not name.startswith("__main__.")
+    )
+
+
 class _Walk:
     """The parts found so far, and those that are due."""
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_sweep import environment, streams
+from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.interrupts import terminable
 from fmnist_sweep.reasons import reason_of
 from fmnist_sweep.search.executor import Rung, RungOutcome, outcome_of
+from fmnist_sweep.search.reached import differing_parts, reached_by
 from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord
 
@@ -27,7 +29,8 @@ class Job:
 
     `data` is a folder of `TrainingData.save`; a builder of one's own travels by value.
     `tells_steps`: whether somebody watches how far an epoch is. `registered`: what the builder's
-    networks need of Keras's registry, see `registered_here`.
+    networks need of Keras's registry, see `registered_here`. `reaches`: what the builder reaches in
+    the owner's process (`reached_by`).
     """
 
     data: Path
@@ -37,6 +40,7 @@ class Job:
     every_steps: int | None
     tells_steps: bool = False
     registered: Mapping[str, Any] = field(default_factory=dict)
+    reaches: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def start(job: Job, address: Address) -> None:
     connection: Connection = Client(address.listener, authkey=address.key)
     connection.send((address.worker, os.getpid()))
     try:
+        check_builder(job)
         environment.load_tensorflow()
         environment.use_threads(job.threads)
         environment.share_accelerators()
@@ -78,6 +83,19 @@ def start(job: Job, address: Address) -> None:
         connection.send(CannotStart(reason_of(error)))
         raise
     connection.send(READY)
+
+
+def check_builder(job: Job) -> None:
+    """Refuse a builder that is another one here: a worker imports the user's modules from disk, the
+    owner may have them as they were before, or with values set since."""
+    if job.build_model is None or job.reaches is None:
+        return
+    differ = differing_parts(job.reaches, reached_by(job.build_model))
+    if differ:
+        raise ConfigError(
+            f"build_model is another one in a worker process, which imports modules as they are on "
+            f"disk: {', '.join(differ)}; start anew, or take executor=inline"
+        )
 
 
 def train(rung: Rung, ticket: int) -> RungOutcome:
