@@ -18,6 +18,7 @@ from fmnist_sweep.files import canonical_json, check_writable, write_text_whole
 from fmnist_sweep.provenance import environment_of_run, recorded_command, recorded_config
 from fmnist_sweep.registration import register_winner
 from fmnist_sweep.report.best_file import write_best_file
+from fmnist_sweep.report.class_names import renaming, write_classes
 from fmnist_sweep.report.gathering import gather
 from fmnist_sweep.report.reporting import report_files, up_to_date_report
 from fmnist_sweep.search import lock
@@ -38,6 +39,7 @@ from fmnist_sweep.tracking import SWEEPS, open_tracker
 from fmnist_sweep.tracking.kept_models import candidates
 from fmnist_sweep.tracking.outbox import OnTrouble, Outbox, keep_quiet, sending
 from fmnist_sweep.tracking.sweep_log import SweepLog
+from fmnist_sweep.tracking.sweep_run import CLASSES_FILE, SPLIT_FOLDER
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.preparation import epochs_of
 from fmnist_sweep.training.saved_code import foreign_code
@@ -208,6 +210,7 @@ def _run(
             lambda number: _model_files(config, state, executor, folders, plan.folder, number),
             loop.record,
         )
+        names_before = write_classes(plan.folder, prepared)  # before `gather`, which has them too
         custom = own.build_model is not None or own.data
         best_file = None if custom else _export(plan, state)
         if config.report:
@@ -228,13 +231,24 @@ def _run(
         folders.clear(but=lambda: _untracked_winner(state, log))
         shutil.rmtree(plan.folder / "stop", ignore_errors=True)  # asked too late
     report = None
+    log.files([(plan.folder / CLASSES_FILE, SPLIT_FOLDER)])
     if config.report:
         # Before what is to be sent is waited for: it does not need a tracker.
         report = up_to_date_report(plan.folder, plan.name)
         log.files(report_files(plan.folder, report))
     outbox.finish()
     registration = register_winner(config, state, prepared, plan.folder, log.run_id)
-    return Sweep(plan.name, plan.folder, config, state, best_file, log.run_id, report, registration)
+    return Sweep(
+        plan.name,
+        plan.folder,
+        config,
+        state,
+        best_file,
+        log.run_id,
+        report,
+        registration,
+        None if names_before is None else renaming(names_before, prepared.dataset.class_names),
+    )
 
 
 def _model_files(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from fmnist_sweep.search.identity import (
 )
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, first_record
 from fmnist_sweep.search.oracle import sample_points
-from fmnist_sweep.search.records import Begun
+from fmnist_sweep.search.records import Asked, Begun, Record, Told
 from fmnist_sweep.space.checks import check_searchable
 from fmnist_sweep.space.overrides import apply_overrides, flatten
 from fmnist_sweep.space.reading import read_space
@@ -81,9 +81,12 @@ def plan_sweep(
     identity = sweep_identity(config, space, dataset.sha256, prepared.split.sha256, build_model)
     name = sweep_name(config, run_name(label, dataset), identity)
     folder = folder_in(root / "mlruns" / "sweeps", name)
-    begun = _begun(folder / JOURNAL_FILE)
+    records = Journal(folder / JOURNAL_FILE).records
+    begun = _begun(records, folder / JOURNAL_FILE)
     if begun is not None:
         check_same_sweep(name, begun.identity, identity)
+        if build_model is None:
+            _check_same_classes(name, records, config, prepared)
     return SweepPlan(
         name,
         folder,
@@ -116,16 +119,41 @@ class Infeasible:
     example: str | None
 
 
-def _begun(journal: Path) -> Begun | None:
+def _begun(records: Sequence[Record], journal: Path) -> Begun | None:
     """Return how a sweep began, None where it has not.
 
     Raises:
-        JournalError: the journal cannot be read, or lacks its beginning.
+        JournalError: the journal lacks its beginning.
     """
-    records = Journal(journal).records
     if records and not isinstance(records[0], Begun):
         raise JournalError(f"{journal}, line 1: tells of no beginning; that line is lost")
     return records[0] if records and isinstance(records[0], Begun) else None
+
+
+def _check_same_classes(
+    name: str, records: Sequence[Record], config: Config, prepared: Prepared
+) -> None:
+    """Refuse to go on with networks for another number of classes, which names of classes decide
+    where a class has no images. The number of parameters of one that was trained tells."""
+    trained = next((each for each in records if isinstance(each, Told) and each.result), None)
+    if trained is None or trained.result is None:
+        return
+    asked = {each.trial: each for each in records if isinstance(each, Asked)}
+    model = apply_overrides(config.run, asked[trained.trial].overrides).model
+
+    def parameters(classes: int) -> int:
+        return plan_cnn(model, prepared.dataset.image_shape, classes).parameters
+
+    now, recorded = prepared.dataset.classes, trained.result.parameters
+    if parameters(now) == recorded:
+        return
+    a_class = parameters(3) - parameters(2)
+    then, rest = divmod(recorded - parameters(2), a_class)
+    if rest == 0 and then + 2 > 0:  # else it is no matter of classes
+        raise ConfigError(
+            f"sweep {name}: its networks are for {then + 2} classes, and there are {now} now; name "
+            f"{then + 2} in data.class_names, or take another sweep.name"
+        )
 
 
 def _of_other_data(folder: Path, identity: Mapping[str, Any]) -> list[str]:
