@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from pathlib import Path
 
 from fmnist_sweep import environment, interrupts, streams
 from fmnist_sweep.config.compose import Task, run_main
@@ -15,6 +16,8 @@ from fmnist_sweep.config.messages import did_you_mean
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError, FmnistSweepError
 from fmnist_sweep.reasons import reason_of
+
+_SHOWN_WORDS, _SHOWN_LETTERS = 5, 60
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,13 +60,16 @@ def run(config: Config, composition: Composition) -> None:
 class Command:
     """A side command: a bare word, its own words after it, then config as everywhere.
 
-    `words` tells the user what its own words are; there have to be `least` to `most` of them.
+    `words` tells the user what its own words are; there have to be `least` to `most` of them,
+    None for no limit. `paths`: they may be paths, which an existing file's is even where it looks
+    like config.
     """
 
     run: Callable[..., None]
     words: str = "no words of its own"
     least: int = 0
-    most: int = 0
+    most: int | None = 0
+    paths: bool = False
 
 
 def _space(config: Config, composition: Composition) -> None:
@@ -106,9 +112,9 @@ COMMANDS = {
     "export": Command(_side_command("export"), "RUN [NAME]", least=1, most=2),
     "stop": Command(_side_command("stop"), "TRIAL, as its run is called", least=1, most=1),
     "clean": Command(_side_command("clean"), "SWEEP [yes]", least=1, most=2),
-    "report": Command(_side_command("report"), "SWEEP [SWEEP...]", least=1, most=10),
-    "predict": Command(_predict, "[SWEEP] IMAGE...", least=1, most=1000),
-    "baselines": Command(_side_command("baselines"), "[NAME...]", most=1000),
+    "report": Command(_side_command("report"), "SWEEP [SWEEP...], 10 at most", least=1, most=10),
+    "predict": Command(_predict, "[SWEEP] IMAGE...", least=1, most=None, paths=True),
+    "baselines": Command(_side_command("baselines"), "[NAME...]", most=None),
 }
 """Side commands by their names."""
 
@@ -119,20 +125,53 @@ def _task_and_overrides(arguments: list[str]) -> tuple[Task, list[str]]:
     name, *rest = arguments
     if name not in COMMANDS:
         advice = did_you_mean(name, COMMANDS, of="there are")
-        raise ConfigError(f"{name}: no such command{advice}; config is written key=value")
-    words = list(takewhile(lambda argument: not _is_config(argument), rest))
+        raise ConfigError(f"{_cut(name)}: no such command{advice}; config is written key=value")
     command = COMMANDS[name]
-    if not command.least <= len(words) <= command.most:
-        raise ConfigError(f"{name}: takes {command.words}, given: {' '.join(words) or 'none'}")
+    words, overrides = _words_and_overrides(command, rest)
+    if len(words) < command.least or (command.most is not None and len(words) > command.most):
+        raise ConfigError(f"{name}: takes {command.words}, given: {_counted_words(words)}")
 
     def task(config: Config, composition: Composition) -> None:
         command.run(config, composition, *words)
 
-    return task, rest[len(words) :]
+    return task, overrides
+
+
+def _words_and_overrides(command: Command, rest: list[str]) -> tuple[list[str], list[str]]:
+    """Tell a command's own words from config: what stands after `--` is a word, whatever it looks
+    like; before that the words end where config begins."""
+    end = rest.index("--") if "--" in rest else len(rest)
+    before, after = rest[:end], rest[end + 1 :]
+    words = list(
+        takewhile(
+            lambda argument: not _is_config(argument) or (command.paths and _is_path(argument)),
+            before,
+        )
+    )
+    return [*words, *after], before[len(words) :]
 
 
 def _is_config(argument: str) -> bool:
     return argument.startswith(("-", "+", "~")) or "=" in argument
+
+
+def _is_path(argument: str) -> bool:
+    if argument.startswith(("/", "./", "../")):
+        return True  # no key begins like that
+    try:
+        return not argument.startswith("-") and Path(argument).is_file()
+    except OSError:  # it is too long for a name
+        return False
+
+
+def _counted_words(words: Sequence[str]) -> str:
+    if len(words) <= _SHOWN_WORDS:
+        return " ".join(map(_cut, words)) or "none"
+    return f"{len(words):,} words, {' '.join(map(_cut, words[:_SHOWN_WORDS]))} ..."
+
+
+def _cut(word: str) -> str:
+    return word if len(word) <= _SHOWN_LETTERS else f"{word[:_SHOWN_LETTERS]}..."
 
 
 def _exit_code(program: Callable[[], None]) -> int:

@@ -158,6 +158,7 @@ def _conclude(sweep: Sweep, overrides: tuple[str, ...]) -> None:
     if state.official:
         look = state.official[-1]
         out.print(f"official_test_accuracy {look.accuracy:.4f} (look {len(state.official)})")
+    _say_renamed(out, sweep)
     _say_registered(out, sweep)
     on = continued(recorded_command(overrides), sweep.config.sweep, ended)
     commands = {} if on is None else {"go on": on}
@@ -168,6 +169,24 @@ def _conclude(sweep: Sweep, overrides: tuple[str, ...]) -> None:
     if sweep.report is not None:
         commands["read"] = str(sweep.report.relative_to(Path.cwd()))
     print_commands(out, {**commands, **_see_it(sweep.config)})
+
+
+def _say_renamed(out: Console, sweep: Sweep) -> None:
+    found = sweep.registration
+    is_renamed = found is not None and found.is_renamed
+    if sweep.renaming is None and not is_renamed:
+        return
+    renewed = {
+        "the report": sweep.report is not None,
+        "split/classes.csv in MLflow": sweep.run_id is not None,
+        "the registered model": is_renamed,
+    }
+    made_again = ", ".join(what for what, is_so in renewed.items() if is_so) or "nothing"
+    out.print(
+        f"the classes have other names: {sweep.renaming or 'than the registered model had'}; "
+        f"made again, without training: {made_again}",
+        soft_wrap=True,
+    )
 
 
 def _say_registered(out: Console, sweep: Sweep) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from fmnist_sweep.files import digest_of
 from fmnist_sweep.provenance import serving_requirements
 from fmnist_sweep.search.state import SweepState, Trial
 from fmnist_sweep.tracking import open_registry
-from fmnist_sweep.tracking.registered import WEIGHTS_TAG, Version, Winner, model_name
+from fmnist_sweep.tracking.registered import CLASSES_TAG, WEIGHTS_TAG, Version, Winner, model_name
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.preparation import Prepared
 from fmnist_sweep.training.rung import evaluate_saved, load_saved
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from fmnist_sweep.tracking.registry import MlflowRegistry
 
 _ACCURACY, _SPLIT, _DATA = "test_accuracy", "split.sha256", "data.sha256"
-_CLASSES = "classes.sha256"
 
 
 @dataclass(frozen=True)
 class Registration:
     """Where a winner stands in the registry; `why` says, in words, why it is the champion or is
-    not."""
+    not; `is_renamed`: it was registered before, under other names of its classes."""
 
     version: Version
     is_champion: bool
     why: str
+    is_renamed: bool = False
 
 
 def register_winner(
@@ -46,6 +46,9 @@ def register_winner(
 ) -> Registration | None:
     """Register a sweep's winner, unless that was done, and make it the champion where its
     `test_accuracy` beats the present one's on the same test set.
+
+    A winner whose classes have other names than when it was registered becomes a new version,
+    which takes the old one's place as champion.
 
     A champion that was measured on another test set is measured on this one; what it was trained
     on may be among these images, which counts for it.
@@ -76,12 +79,16 @@ def register_winner(
     )
     version = registry.registered(name, run_id, best.result.best_weights_sha256)
     with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place:
-        if version is None:
+        is_renamed = version is not None and version.tags.get(CLASSES_TAG) != digest_of(
+            prepared.dataset.class_names
+        )
+        if version is None or is_renamed:
             network = _network(config, state, best, folder, Path(place))
             if network is None:
                 return None
             version = registry.register(name, run_id, _winner(state, best, prepared, network))
-        return _crowned(registry, version, prepared, Path(place))
+        crowned = _crowned(registry, version, prepared, Path(place))
+        return replace(crowned, is_renamed=is_renamed)
 
 
 def _network(
@@ -116,7 +123,7 @@ def _winner(state: SweepState, best: Trial, prepared: Prepared, network: Path) -
         _ACCURACY: repr(result.test_accuracy),
         _DATA: dataset.sha256,
         _SPLIT: prepared.split.sha256,
-        _CLASSES: digest_of(dataset.class_names),
+        CLASSES_TAG: digest_of(dataset.class_names),
         "model.parameters": str(result.parameters),
         **({"official_test_accuracy": repr(official[-1].accuracy)} if official else {}),
     }
@@ -145,7 +152,11 @@ def _crowned(
     if champion.number == version.number:
         return Registration(version, True, "it was that before")
     whose = f"version {champion.number}"
-    if champion.tags.get(_CLASSES) != version.tags[_CLASSES]:
+    if all(champion.tags.get(tag) == version.tags[tag] for tag in (WEIGHTS_TAG, "sweep.name")):
+        registry.crown(version)
+        return Registration(version, True, f"as {whose} was, under other names of its classes")
+    has_other_names = champion.tags.get(CLASSES_TAG) != version.tags[CLASSES_TAG]
+    if has_other_names and champion.tags.get(_DATA) != version.tags[_DATA]:
         return Registration(
             version, False, f"{whose} cannot be compared: it has other classes, or is no sweep's"
         )
@@ -161,6 +172,9 @@ def _crowned(
     if ours > theirs:
         registry.crown(version)
         return Registration(version, True, compared)
+    if has_other_names:
+        sweep = champion.tags["sweep.name"]
+        compared += f"; it has other names for its classes until sweep {sweep} is run with these"
     return Registration(version, False, compared)
 
 

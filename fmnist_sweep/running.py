@@ -20,6 +20,7 @@ from fmnist_sweep.final_report import final_report
 from fmnist_sweep.provenance import environment_of_run, recorded_command, recorded_config
 from fmnist_sweep.registration import register_winner
 from fmnist_sweep.report.best_file import write_best_file
+from fmnist_sweep.report.class_names import renaming, write_classes
 from fmnist_sweep.report.reporting import report_files
 from fmnist_sweep.search import lock
 from fmnist_sweep.search.budget import finished_already
@@ -42,6 +43,7 @@ from fmnist_sweep.tracking import SWEEPS, open_tracker
 from fmnist_sweep.tracking.kept_models import candidates
 from fmnist_sweep.tracking.outbox import OnTrouble, Outbox, keep_quiet, sending
 from fmnist_sweep.tracking.sweep_log import SweepLog
+from fmnist_sweep.tracking.sweep_run import CLASSES_FILE, SPLIT_FOLDER
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.preparation import epochs_of
 from fmnist_sweep.training.saved_code import foreign_code
@@ -224,6 +226,7 @@ def _run(
             lambda number: _model_files(config, state, executor, folders, plan.folder, number),
             loop.record,
         )
+        names_before = write_classes(plan.folder, prepared)  # before the report, which has them too
         custom = own.build_model is not None or own.data
         best_file = None if custom else _export(plan, state)
         if state.ended is None:
@@ -232,6 +235,7 @@ def _run(
         shutil.rmtree(plan.folder / "stop", ignore_errors=True)  # asked too late
     if ended_before is not None and state.ended is ended_before:
         _log.warning("%s", finished_already(plan.name, ended_before, reason))
+    log.files([(plan.folder / CLASSES_FILE, SPLIT_FOLDER)])
     registration, trouble = None, None
     try:
         outbox.finish()
@@ -244,7 +248,17 @@ def _run(
     if report is not None:
         log.files(report_files(plan.folder, report))
         outbox.finish()
-    return Sweep(plan.name, plan.folder, config, state, best_file, log.run_id, report, registration)
+    return Sweep(
+        plan.name,
+        plan.folder,
+        config,
+        state,
+        best_file,
+        log.run_id,
+        report,
+        registration,
+        None if names_before is None else renaming(names_before, prepared.dataset.class_names),
+    )
 
 
 def _journal(plan: SweepPlan, log_of: Callable[[Path], SweepLog]) -> Journal:

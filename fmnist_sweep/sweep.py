@@ -39,6 +39,8 @@ class Sweep:
         run_id: MLflow's id of the parent run, None where it was only loaded or not tracked.
         report: its `report.html`, None where none was made or it was only loaded.
         registration: where its winner stands in MLflow's model registry, None where it does not.
+        renaming: how the names of its classes have changed since it was last run, None where they
+            have not.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Sweep:
     run_id: str | None = None
     report: Path | None = None
     registration: Registration | None = None
+    renaming: str | None = None
 
     @cached_property
     def leaderboard(self) -> pd.DataFrame:

@@ -215,15 +215,57 @@ def test_command_gets_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == [("one",), ("one", "two")]
 
 
+def test_paths_that_look_like_config_are_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[tuple[tuple[str, ...], int]] = []
+    look = app.Command(
+        lambda config, composition, *words: seen.append((words, config.train.seed)),
+        "IMAGE...", least=1, most=None, paths=True,
+    )  # fmt: skip
+    monkeypatch.setitem(app.COMMANDS, "look", look)
+    monkeypatch.chdir(tmp_path)
+    for name in ("label=3.png", "+x.png", "-x.png"):
+        (tmp_path / name).touch()
+    for arguments in (
+        ["label=3.png", "+x.png", "train.seed=6"],
+        ["./label=4.png", "/some/where=1/x.png", "train.seed=6"],
+        ["a.png", "train.seed=6", "--", "-x.png", "none=5.png", "--help"],
+        ["train.seed=6", "--", "a.png"],
+        [*["a.png"] * 20_000, "train.seed=6"],
+    ):
+        assert app.main(["look", *arguments]) == 0
+    assert seen == [
+        (("label=3.png", "+x.png"), 6),
+        (("./label=4.png", "/some/where=1/x.png"), 6),
+        (("a.png", "-x.png", "none=5.png", "--help"), 6),
+        (("a.png",), 6),
+        (("a.png",) * 20_000, 6),
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "given"),
-    [(["export"], "none"), (["export", "a", "b", "c"], "a b c")],
+    [
+        (["export"], "none"),
+        (["export", "a", "b", "c"], "a b c"),
+        (["export", "--", "a=1", "-b", "c" * 99], f"a=1 -b {'c' * 60}..."),
+        (["export", *["word"] * 1000], "1,000 words, word word word word word ..."),
+    ],
 )
 def test_command_refuses_another_number_of_words(
     words: list[str], given: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert app.main(words) == 2
     assert capsys.readouterr().err == f"error: export: takes RUN [NAME], given: {given}\n"
+
+
+def test_a_limit_on_the_words_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["report", *["sweep"] * 11]) == 2
+    assert capsys.readouterr().err == (
+        "error: report: takes SWEEP [SWEEP...], 10 at most, "
+        "given: 11 words, sweep sweep sweep sweep sweep ...\n"
+    )
 
 
 @pytest.mark.parametrize(

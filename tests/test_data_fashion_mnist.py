@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
 import os
 import struct
 import subprocess
@@ -9,12 +10,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from fmnist_sweep.config.data_schema import FashionMnistData
+from fmnist_sweep.config.data_schema import CsvData, FashionMnistData
 from fmnist_sweep.data import FASHION_MNIST_CLASSES, Dataset, load_dataset
 from fmnist_sweep.data import fashion_mnist as module
 from fmnist_sweep.data.fashion_mnist import SHA256, load_fashion_mnist
+from fmnist_sweep.data.fashion_mnist_content import BITS_FILE, bits_of
 from fmnist_sweep.errors import ConfigError, DataError
 
 
@@ -74,6 +77,38 @@ def test_the_real_data_has_its_published_shape_and_balance(real: Dataset) -> Non
     # Published facts: the first image is an ankle boot, the mean pixel is 0.2860 of full white.
     assert FASHION_MNIST_CLASSES[real.labels[0]] == "Ankle boot"
     assert real.images.mean() / 255 == pytest.approx(0.2860, abs=5e-5)
+
+
+def test_it_is_known_by_its_images_in_whatever_table_they_are(
+    real: Dataset, tmp_path: Path
+) -> None:
+    assert real.official_images is not None
+    assert real.official_labels is not None
+    # Kaggle's tables mix the original's training and test images.
+    images = np.concatenate([real.images[-70:], real.official_images[:30]])
+    labels = np.concatenate([real.labels[-70:], real.official_labels[:30]])
+    order = np.random.RandomState(0).permutation(100)
+    digits = tuple(str(label) for label in range(10))
+    for count, changed_labels, pixels, expected in [
+        (100, labels, images, FASHION_MNIST_CLASSES),
+        (20, labels, images, FASHION_MNIST_CLASSES),
+        (100, np.where(np.arange(100) < 9, 0, labels), images, FASHION_MNIST_CLASSES),
+        (100, (labels + 1) % 10, images, digits),
+        (100, labels, images ^ 1, digits),
+    ]:
+        frame = pd.DataFrame(pixels.reshape(100, -1)[order][:count])
+        frame.columns = [f"pixel{number}" for number in range(1, 785)]
+        frame.insert(0, "label", changed_labels[order][:count])
+        frame.to_csv(tmp_path / "own.csv", index=False)
+        table = CsvData(
+            source="csv", train_file=str(tmp_path / "own.csv"), val_file=None,
+            image_size=[28, 28], class_names=None, limit=None,
+        )  # fmt: skip
+        assert load_dataset(table).class_names == expected
+
+
+def test_the_bits_are_those_of_the_original(real: Dataset) -> None:
+    assert lzma.decompress(bits_of(real)) == lzma.decompress(BITS_FILE.read_bytes())
 
 
 def test_raw_and_gzipped_files_give_the_same_data(real: Dataset, folder: Path) -> None:
@@ -194,6 +229,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from fmnist_sweep.data import fashion_mnist
+from fmnist_sweep.data.fashion_mnist_content import BITS_FILE, bits_of
 from fmnist_sweep.errors import DataError
 fashion_mnist.SYSTEM_FOLDER = Path("/no-such-folder")
 try:

@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -31,6 +32,8 @@ from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.environment import cores
+from fmnist_sweep.tracking.registered import WEIGHTS_TAG, Winner
+from fmnist_sweep.tracking.registry import MlflowRegistry
 
 NAME = "synthetic-cnn"
 SWEEP = [*SMALL, *QUICK_SPACE, *SHOWN, "report=false"]
@@ -137,13 +140,25 @@ def test_predict_answers_as_the_model_does(store: Store, tmp_path: Path) -> None
     photograph = Image.fromarray(255 - pixels).resize((240, 240), Image.Resampling.BICUBIC)
     photograph.convert("RGB").save(tmp_path / "photograph.png")
     files = [str(tmp_path / name) for name in ("raw.png", "photograph.png")]
-    by_sweep, champion, wrong, missing = calls(
+    (tmp_path / "broken.png").write_bytes((tmp_path / "raw.png").read_bytes()[:60])
+    Image.fromarray(pixels).save(tmp_path / "label=7.png")
+    broken, link = (str(tmp_path / name) for name in ("broken.png", "link.png"))
+    Path(link).symlink_to("nowhere")
+    for channels in (2, 5):
+        register_another(store, f"of-{channels}", channels)
+    by_sweep, champion, wrong, missing, some, none, many, opaque, strange = calls(
         store.folder,
         ["predict", "good", *files],
         ["predict", *files, f"tracking.registered_model={NAME}"],
         ["predict", files[0]],
         ["predict", "good", "nowhere.png"],
-    )
+        ["predict", link, broken, str(tmp_path / "label=7.png"), files[0],
+         f"tracking.registered_model={NAME}"],
+        ["predict", "good", broken, link],
+        ["predict", "good", *[files[0]] * 1001],
+        ["predict", files[0], "tracking.registered_model=of-2"],
+        ["predict", files[0], "tracking.registered_model=of-5"],
+    )  # fmt: skip
     assert (by_sweep.exit_code, champion.exit_code) == (0, 0), by_sweep.err + champion.err
     row = mlflow.pyfunc.load_model(store.versions["good"].source).predict(pixels[None]).iloc[0]
     told = next(line for line in by_sweep.out.splitlines() if "raw.png" in line)
@@ -152,8 +167,42 @@ def test_predict_answers_as_the_model_does(store: Store, tmp_path: Path) -> None
     assert any(number == pytest.approx(row.max(), abs=1e-3) for number in printed)
     assert "inverted, fitted to 12x12" in by_sweep.out
     assert (wrong.exit_code, missing.exit_code) == (2, 2)
-    assert f"fashion-mnist-cnn has no champion; there are: {NAME}" in wrong.err
+    assert f"fashion-mnist-cnn has no champion; there are: of-2, of-5, {NAME}" in wrong.err
     assert "nowhere.png: no such file" in missing.err
+    assert missing.err.count("\n") == 1
+
+    assert some.exit_code == 1
+    assert [line.partition(" of ")[0] for line in some.err.splitlines()] == [
+        f"predict: {link}: no such file; allowed: [SWEEP] IMAGE...",
+        f"predict: {broken}: cannot be read as a picture: image file is truncated",
+        "error: predict: 2",
+    ]
+    assert "label=7.png" in some.out
+    assert "raw.png" in some.out
+    assert none.exit_code == 2
+    assert none.err.endswith("error: predict: none of 2 pictures can be read\n")
+    assert (many.exit_code, many.out.count("raw.png")) == (0, 1001)
+    assert opaque.exit_code == 0, opaque.err
+    assert "it is" in opaque.out
+    assert strange.exit_code == 2
+    assert "of-5 version 1 takes images of 5 channels; allowed: models of 1" in strange.err
+
+
+def register_another(store: Store, name: str, channels: int) -> None:
+    """Register a network for images of that many channels as the champion of a model."""
+    given = keras.Input((12, 12, channels))
+    network = keras.Model(given, keras.layers.Dense(2, "softmax")(keras.layers.Flatten()(given)))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "best.keras"
+        network.save(file)
+        registry = MlflowRegistry(store.uri)
+        version = registry.register(
+            name,
+            store.versions["good"].run_id,
+            Winner(file, (12, 12, channels), ("a", "b"), np.zeros((12, 12, channels), np.uint8),
+                   ["keras"], {WEIGHTS_TAG: name, "test_accuracy": "0.5", "sweep.name": name}, ""),
+        )  # fmt: skip
+        registry.crown(version)
 
 
 def test_what_mlflow_advises_authors_of_models_is_not_shown(store: Store, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fmnist_sweep.config.data_schema import CsvData
 from fmnist_sweep.data.arrays import BRIGHTEST, LabelledImages, make_dataset
 from fmnist_sweep.data.dataset import FASHION_MNIST_CLASSES, Dataset
+from fmnist_sweep.data.fashion_mnist_content import is_fashion_mnist
 from fmnist_sweep.data.packed import PACKED, regular_file, unpacked
 from fmnist_sweep.errors import DataError
 
@@ -29,7 +30,7 @@ def load_csv(config: CsvData) -> Dataset:
     """Read `label,pixel1..pixelN` from the training file and, where named, the validation file.
 
     The validation file becomes the official test set. Classes are `config.class_names`, else
-    Fashion-MNIST's where the images are 28x28x1 and the labels 0..9, else "0", "1", ….
+    Fashion-MNIST's where the images are Fashion-MNIST's, else "0", "1", ….
     Columns of other names are left aside.
     Raises DataError, naming file, row (from 1, the header not counted) and column, for a missing
     file or column, a label or a pixel that will not do, or columns that do not fit
@@ -44,20 +45,18 @@ def load_csv(config: CsvData) -> Dataset:
         source=config.train_file,
         train=train,
         official=official,
-        class_names=_class_names(config.class_names, shape, train, official),
+        class_names=_class_names(config.class_names, train, official),
     )
 
 
 def _class_names(
-    given: Sequence[str] | None,
-    shape: tuple[int, int, int],
-    train: LabelledImages,
-    official: LabelledImages | None,
+    given: Sequence[str] | None, train: LabelledImages, official: LabelledImages | None
 ) -> Sequence[str] | None:
-    if given is not None or shape != (28, 28, 1):
+    if given is not None:
         return given
-    largest = max(int(part.labels.max()) for part in (train, official) if part is not None)
-    return FASHION_MNIST_CLASSES if largest < len(FASHION_MNIST_CLASSES) else None
+    parts = [part for part in (train, official) if part is not None]
+    known = all(is_fashion_mnist(part.images, part.labels) for part in parts)
+    return FASHION_MNIST_CLASSES if known else None
 
 
 def _read(given: str, key: str, shape: tuple[int, int, int]) -> LabelledImages:

@@ -33,6 +33,11 @@ def split_table(split: Split, dataset: Dataset) -> pd.DataFrame:
     )
 
 
+def classes_csv(split: Split, dataset: Dataset) -> str:
+    """Return that table as CSV, a row a class, its name first."""
+    return str(split_table(split, dataset).to_csv())
+
+
 def indices_npz(split: Split) -> bytes:
     """Return the index arrays (`train`, `validation` where there is one, `test`) as an .npz file.
 

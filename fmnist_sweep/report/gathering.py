@@ -35,7 +35,8 @@ def gather(
     best_name: str | None,
     files: Callable[[int], Iterable[Path]],
 ) -> Path:
-    """Write `material.npz` into a sweep's folder, unless what stands there is of the same winner.
+    """Write `material.npz` into a sweep's folder, unless what stands there is of the same winner
+    and the same names of the classes.
 
     Args:
         folder: the sweep's.
@@ -46,19 +47,29 @@ def gather(
     """
     path = folder / MATERIAL_FILE
     digest = None if best is None or best.result is None else best.result.best_weights_sha256
-    before = _standing(path)
-    if before is not None and (before.winner_sha256, before.best_name) == (digest, best_name):
+    before = standing_material(folder)
+    is_of_winner = before is not None and before.winner_sha256 == digest
+    if (
+        before is not None
+        and is_of_winner
+        and before.best_name == best_name
+        and before.data.class_names == prepared.dataset.class_names
+    ):
         return path
-    winner = None if best is None else _winner(best, prepared, files)
+    if before is not None and is_of_winner:
+        winner = before.winner
+    else:
+        winner = None if best is None else _winner(best, prepared, files)
     material = Material(_data(prepared.dataset, prepared.split), winner, best_name)
     with write_whole(path) as file:
         file.write(material.to_bytes())
     return path
 
 
-def _standing(path: Path) -> Material | None:
+def standing_material(folder: Path) -> Material | None:
+    """Return the material in a sweep's folder, None where there is none that can be read."""
     try:
-        return Material.from_bytes(path.read_bytes())
+        return Material.from_bytes((folder / MATERIAL_FILE).read_bytes())
     except (OSError, RunError):
         return None
 

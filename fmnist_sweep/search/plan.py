@@ -27,6 +27,7 @@ from fmnist_sweep.search.identity import (
 from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, first_record
 from fmnist_sweep.search.oracle import sample_points
 from fmnist_sweep.search.records import Begun
+from fmnist_sweep.search.same_classes import check_same_classes
 from fmnist_sweep.space.checks import check_searchable
 from fmnist_sweep.space.overrides import apply_overrides, flatten
 from fmnist_sweep.space.reading import read_space
@@ -90,6 +91,8 @@ def plan_sweep(
     if begun is None:
         remarks = _of_the_same_config(folder, forms)
     else:
+        if build_model is None:
+            check_same_classes(name, Journal(folder / JOURNAL_FILE).records, config, prepared)
         remarks = [] if is_of_form(begun.identity, identity) else [_NOT_RECORDED.format(name)]
     return SweepPlan(
         name,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CHAMPION = "champion"
-WEIGHTS_TAG = "best_weights.sha256"
+WEIGHTS_TAG, CLASSES_TAG = "best_weights.sha256", "classes.sha256"
 AUTO = "auto"
 """`tracking.registered_model` where the data give the name."""
 
@@ -32,7 +32,8 @@ class Winner:
         class_names: in the order of its answers.
         example: one raw image, uint8 (height, width, channels).
         requirements: what pip has to install to load it.
-        tags: of the version; `WEIGHTS_TAG` among them tells one winner from another.
+        tags: of the version; `WEIGHTS_TAG` and `CLASSES_TAG` among them tell one winner from
+            another, and from the same one under other names of its classes.
         description: Markdown.
     """
 

@@ -23,6 +23,7 @@ from fmnist_sweep.tracking import served_model_file
 from fmnist_sweep.tracking.mlflow_calls import one_line_errors, quiet_logging, quoted
 from fmnist_sweep.tracking.registered import (
     CHAMPION,
+    CLASSES_TAG,
     WEIGHTS_TAG,
     Classifier,
     Version,
@@ -44,11 +45,13 @@ class MlflowRegistry:
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
 
     def registered(self, name: str, run_id: str, best_weights_sha256: str) -> Version | None:
-        """Return the version that a run has made of those weights, None where there is none."""
-        for version in self._versions(name, f"run_id = {quoted(run_id)}"):
-            if version.tags.get(WEIGHTS_TAG) == best_weights_sha256:
-                return version
-        return None
+        """Return the latest version that a run has made of those weights, None without one."""
+        found = [
+            version
+            for version in self._versions(name, f"run_id = {quoted(run_id)}")
+            if version.tags.get(WEIGHTS_TAG) == best_weights_sha256
+        ]
+        return max(found, key=lambda version: int(version.number), default=None)
 
     def register(self, name: str, run_id: str, winner: Winner) -> Version:
         """Log a winner as a model of that run, and register it."""
@@ -112,9 +115,15 @@ class MlflowRegistry:
                 raise RunError(
                     f"version {version.number} of {version.name!r} cannot be loaded: {reason}"
                 ) from error
-            shape = loaded.metadata.get_input_schema().inputs[0].shape
+            schema = loaded.metadata.get_input_schema()
         from fmnist_sweep.calculation import usual_calculation  # no command else takes TensorFlow
 
+        shape = () if schema is None else getattr(schema.inputs[0], "shape", ())
+        if len(shape) not in (3, 4) or min(shape[1:]) < 1:
+            raise RunError(
+                f"version {version.number} of {version.name!r} says no size of images in its "
+                "signature; allowed: models of (n, height, width[, channels])"
+            )
         height, width, channels = (*shape[1:], 1)[:3]
         return Classifier((height, width, channels), usual_calculation()(loaded.predict))
 
@@ -162,7 +171,9 @@ class MlflowRegistry:
         for model in self._client.search_logged_models([experiment], condition):
             if model.status != LoggedModelStatus.READY:
                 self._client.delete_logged_model(model.model_id)
-            elif (model.name, model.tags.get(WEIGHTS_TAG)) == (name, winner.tags[WEIGHTS_TAG]):
+            elif model.name == name and all(
+                model.tags.get(tag) == winner.tags.get(tag) for tag in (WEIGHTS_TAG, CLASSES_TAG)
+            ):
                 files = self._client.list_logged_model_artifacts(model.model_id)
                 found = model if any(file.path == "MLmodel" for file in files) else found
         return found

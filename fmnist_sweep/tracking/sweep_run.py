@@ -8,7 +8,7 @@ from pathlib import Path
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.config.yaml_text import to_yaml
 from fmnist_sweep.data import Dataset, Split
-from fmnist_sweep.data.split_report import indices_npz, split_table
+from fmnist_sweep.data.split_report import classes_csv, indices_npz
 from fmnist_sweep.errors import InfeasibleModel
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.search.journal import JOURNAL_FILE
@@ -19,6 +19,8 @@ from fmnist_sweep.space.overrides import apply_overrides
 from fmnist_sweep.tracking.run_log import CONFIG_FILE, dataset_inputs, input_tags
 from fmnist_sweep.tracking.sweep_views import sweep_views
 from fmnist_sweep.tracking.tracker import RunStart, Tracker
+
+SPLIT_FOLDER, CLASSES_FILE = "split", "classes.csv"
 
 
 def start_sweep(
@@ -61,10 +63,8 @@ def start_sweep(
     )
     values = {**config.model_dump(), **config.as_given()}
     tracker.content(key, lambda: to_yaml(values), CONFIG_FILE)
-    tracker.content(key, lambda: indices_npz(split), "split/indices.npz")
-    tracker.content(
-        key, lambda: split_table(split, dataset).to_csv(index=False), "split/classes.csv"
-    )
+    tracker.content(key, lambda: indices_npz(split), f"{SPLIT_FOLDER}/indices.npz")
+    tracker.content(key, lambda: classes_csv(split, dataset), f"{SPLIT_FOLDER}/{CLASSES_FILE}")
 
 
 def trial_params(
