@@ -100,6 +100,7 @@ def load_tensorflow() -> None:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _stderr_aside():
+        load_matplotlib()  # Keras imports it too, and would raise what it raises
         import tensorflow as tf
     # Each trial's network is traced anew; that is how it has to be, and no reason to warn.
     tf.get_logger().setLevel("ERROR")
