@@ -8,7 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, chdir, contextmanager
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote
@@ -117,7 +117,9 @@ def load_matplotlib() -> None:
         before = {name: os.environ.get(name) for name in ("MATPLOTLIBRC", "MPLBACKEND")}
         os.environ.update(MATPLOTLIBRC=os.devnull, MPLBACKEND="agg")
         try:
-            import matplotlib  # noqa: F401
+            # It looks in the working directory first, and there is none in this one.
+            with chdir(Path(__file__).parent):
+                import matplotlib  # noqa: F401
         finally:
             for name, value in before.items():
                 del os.environ[name]

@@ -1,6 +1,6 @@
 """MLflow's command line as a process that ends with its terminal.
 
-    python -m fmnist_sweep.tracking.ui_process ui ...
+python -m fmnist_sweep.tracking.ui_process ui ...
 """
 
 from __future__ import annotations
