@@ -11,7 +11,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, chdir, contextmanager
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote
@@ -141,6 +141,7 @@ def load_tensorflow() -> None:
     if "tensorflow" not in sys.modules or "keras" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with _variables(KERAS_NEEDS), _stderr_aside():
+            load_matplotlib()  # Keras imports it too, and would raise what it raises
             import tensorflow as tf
 
             _import_keras()
@@ -192,7 +193,9 @@ def load_matplotlib() -> None:
         before = {name: os.environ.get(name) for name in ("MATPLOTLIBRC", "MPLBACKEND")}
         os.environ.update(MATPLOTLIBRC=os.devnull, MPLBACKEND="agg")
         try:
-            import matplotlib  # noqa: F401
+            # It looks in the working directory first, and there is none in this one.
+            with chdir(Path(__file__).parent):
+                import matplotlib  # noqa: F401
         finally:
             for name, value in before.items():
                 del os.environ[name]
