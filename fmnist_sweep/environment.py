@@ -140,11 +140,16 @@ def load_tensorflow() -> None:
     """
     if "tensorflow" not in sys.modules or "keras" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        refused: Exception | None = None
         with _variables(KERAS_NEEDS), _stderr_aside():
             load_matplotlib()  # Keras imports it too, and would raise what it raises
-            import tensorflow as tf
-
-            _import_keras()
+            try:
+                import keras
+                import tensorflow as tf  # which reads keras.json too
+            except (AssertionError, AttributeError, OSError, TypeError, ValueError) as error:
+                refused = error
+        if refused is not None:
+            raise ConfigError(_keras_cannot_be_imported(refused)) from refused
         # Each trial's network is traced anew; that is how it has to be, and no reason to warn.
         tf.get_logger().setLevel("ERROR")
     import keras
@@ -156,15 +161,12 @@ def load_tensorflow() -> None:
         )
 
 
-def _import_keras() -> None:
-    try:
-        import keras  # noqa: F401 - for what it raises
-    except (AttributeError, OSError, TypeError, ValueError) as error:
-        found = [f"{name}={os.environ[name]}" for name in sorted(os.environ) if "KERAS_" in name]
-        places = ", ".join([str(Path(keras_home()) / "keras.json"), *found])
-        raise ConfigError(
-            f"Keras cannot be imported with the settings that it finds ({places}): {error}"
-        ) from error
+def _keras_cannot_be_imported(error: Exception) -> str:
+    """Return a line that names what Keras reads when it is imported."""
+    found = [f"{name}={os.environ[name]}" for name in sorted(os.environ) if "KERAS_" in name]
+    places = ", ".join([str(Path(keras_home()) / "keras.json"), *found])
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"Keras cannot be imported with the settings that it finds ({places}): {reason}"
 
 
 @contextmanager

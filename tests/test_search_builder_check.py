@@ -1,0 +1,78 @@
+"""A sweep whose builder gives nothing that can be trained is refused before anything is written."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+from program import SMALL
+
+from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.config.schema import Config, RunConfig
+from fmnist_sweep.environment import cores
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.running import run_sweep
+from fmnist_sweep.search.builder_check import check_builder
+from fmnist_sweep.search.journal import JOURNAL_FILE
+from fmnist_sweep.search.plan import plan_sweep
+
+Shape = tuple[int, int, int]
+
+
+def config() -> Config:
+    return compose_config(
+        [*SMALL, "tracking=off", "model=small_cnn", "train.epochs=1", "sweep.max_trials=1",
+         "train.batch_size=100", "+space.train.batch_size={choice: [25, 50]}",
+         f"train.threads={cores()}"]
+    )  # fmt: skip
+
+
+def network(shape: Shape, classes: int, activation: str | None) -> keras.Model:
+    end = [keras.layers.Flatten(), keras.layers.Dense(classes, activation)]
+    return keras.Sequential([keras.Input(shape), *end])
+
+
+def logits(_: RunConfig, shape: Shape, classes: int) -> keras.Model:
+    return network(shape, classes, None)
+
+
+def of_small_batches(config: RunConfig, shape: Shape, classes: int) -> keras.Model:
+    """Nothing for the config as it is, a network for every point."""
+    activation = {25: "softmax", 50: "softmax"}[config.train.batch_size]
+    network_ = network(shape, classes, activation)
+    network_.compile("sgd", "mse")
+    return network_
+
+
+def plan(builder: Any, root: Path) -> Any:
+    return plan_sweep(config(), builder, None, label="sweep", pinned=(), root=root)
+
+
+def test_it_is_refused_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"^build_model: its network answers -.* logits"):
+        run_sweep(config(), build_model=logits)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_network_that_can_be_trained_is_enough(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        check_builder(plan(of_small_batches, tmp_path), of_small_batches)
+    (said,) = [record.message for record in caplog.records]
+    assert said == (
+        "build_model: its compile() is not used: train.* says optimizer, loss and metrics"
+    )
+
+
+def test_a_sweep_that_has_begun_is_left_alone(tmp_path: Path) -> None:
+    made = plan(logits, tmp_path)
+    made.folder.mkdir(parents=True)
+    (made.folder / JOURNAL_FILE).touch()
+    check_builder(made, logits)
