@@ -20,7 +20,7 @@ from fmnist_sweep.final_report import final_report
 from fmnist_sweep.provenance import environment_of_run, recorded_command, recorded_config
 from fmnist_sweep.registration import register_winner
 from fmnist_sweep.report.best_file import write_best_file
-from fmnist_sweep.report.class_names import renaming, write_classes
+from fmnist_sweep.report.class_names import write_classes
 from fmnist_sweep.report.reporting import report_files
 from fmnist_sweep.search import lock
 from fmnist_sweep.search.budget import finished_already
@@ -226,7 +226,7 @@ def _run(
             lambda number: _model_files(config, state, executor, folders, plan.folder, number),
             loop.record,
         )
-        names_before = write_classes(plan.folder, prepared)  # before the report, which has them too
+        renamed = write_classes(plan.folder, prepared)  # before the report, which has them too
         custom = own.build_model is not None or own.data
         best_file = None if custom else _export(plan, state)
         if state.ended is None:
@@ -248,17 +248,8 @@ def _run(
     if report is not None:
         log.files(report_files(plan.folder, report))
         outbox.finish()
-    return Sweep(
-        plan.name,
-        plan.folder,
-        config,
-        state,
-        best_file,
-        log.run_id,
-        report,
-        registration,
-        None if names_before is None else renaming(names_before, prepared.dataset.class_names),
-    )
+    standing = (report, registration, renamed)
+    return Sweep(plan.name, plan.folder, config, state, best_file, log.run_id, *standing)
 
 
 def _journal(plan: SweepPlan, log_of: Callable[[Path], SweepLog]) -> Journal:

@@ -14,16 +14,17 @@ from fmnist_sweep.tracking.sweep_run import CLASSES_FILE
 from fmnist_sweep.training.preparation import Prepared
 
 
-def write_classes(folder: Path, prepared: Prepared) -> tuple[str, ...] | None:
+def write_classes(folder: Path, prepared: Prepared) -> str | None:
     """Write `classes.csv` into a sweep's folder, a row a class.
 
     Returns:
-        The names that its classes had before, None where those are not known or are the same.
+        How the names of the classes have changed, None where they have not, or are not known.
     """
     path = folder / CLASSES_FILE
     before = _names(folder, path)
     write_text_whole(path, classes_csv(prepared.split, prepared.dataset))
-    return None if before in (None, prepared.dataset.class_names) else before
+    now = prepared.dataset.class_names
+    return None if before is None or before == now else renaming(before, now)
 
 
 def renaming(before: Sequence[str], now: Sequence[str]) -> str:
