@@ -192,6 +192,8 @@ def load_matplotlib() -> None:
     except ImportError:
         raise
     except Exception:  # noqa: BLE001 - whatever it makes of what somebody has written there
+        for module in [name for name in sys.modules if name.startswith("matplotlib.")]:
+            del sys.modules[module]  # left over by half an import
         before = {name: os.environ.get(name) for name in ("MATPLOTLIBRC", "MPLBACKEND")}
         os.environ.update(MATPLOTLIBRC=os.devnull, MPLBACKEND="agg")
         try:
