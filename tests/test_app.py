@@ -275,7 +275,8 @@ def test_a_limit_on_the_words_is_named(capsys: pytest.CaptureFixture[str]) -> No
         (
             KeyError("lost on the way"),
             1,
-            "error: unexpected KeyError: 'lost on the way' (for the traceback, set HYDRA_FULL_ERROR=1)\n",
+            "error: unexpected KeyError: 'lost on the way' "
+            "(for the traceback, set HYDRA_FULL_ERROR=1)\n",
         ),
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
     ],
