@@ -78,7 +78,7 @@ def calls_in(*each: tuple[Path, Sequence[str]], before: str = "") -> list[Called
         [sys.executable, "-c", before + _DRIVER],
         cwd=each[0][0], env=environment(),
         input=json.dumps([(str(folder), list(arguments)) for folder, arguments in each]),
-        capture_output=True, text=True, timeout=500,
+        capture_output=True, text=True, timeout=1000,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return [Called(*json.loads(line)) for line in done.stdout.splitlines()]
