@@ -229,7 +229,7 @@ def _run(
         renamed = write_classes(plan.folder, prepared)  # before the report, which has them too
         custom = own.build_model is not None or own.data
         best_file = None if custom else _export(plan, state)
-        if state.ended is None:
+        if state.ended is None or state.ended.reason != reason:
             loop.record(Ended(reason, at=time.time()))
         folders.clear(but=lambda: _untracked_winner(state, log))
         shutil.rmtree(plan.folder / "stop", ignore_errors=True)  # asked too late
