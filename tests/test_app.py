@@ -273,10 +273,9 @@ def test_a_limit_on_the_words_is_named(capsys: pytest.CaptureFixture[str]) -> No
     [
         (RunError("the disk\nis full"), 1, "error: the disk is full\n"),
         (
-            KeyError("lost on the way"),
+            KeyError("it is off"),
             1,
-            "error: unexpected KeyError: 'lost on the way' "
-            "(for the traceback, set HYDRA_FULL_ERROR=1)\n",
+            "error: unexpected KeyError: 'it is off' (for the traceback, set HYDRA_FULL_ERROR=1)\n",
         ),
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
     ],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,16 @@ def dataset_of(labels: Any, official: Any = None, classes: int | None = None) ->
     official = np.asarray(official, np.int64)
     seen = (255 - np.arange(len(official))).astype(np.uint8).reshape(-1, 1, 1, 1)
     return Dataset("tiny", "memory", pixels, labels, seen, official, names)
+
+
+def test_labels_that_no_class_has_are_refused() -> None:
+    with pytest.raises(DataError, match=r"memory: labels hold 3; allowed: 0\.\.2, as 3 classes"):
+        dataset_of([0, 1, 2, 3], classes=3)
+    with pytest.raises(DataError, match=r"memory: official_labels hold -1; allowed: 0\.\.2"):
+        dataset_of([0, 1, 2], official=[0, -1])
+    one = dataset_of([0, 1, 2])
+    with pytest.raises(DataError, match="memory: 2 labels of 3 images"):
+        replace(one, labels=one.labels[:2])
 
 
 def balanced(validation: float, test: float, seed: int = 1) -> BalancedSplit:

@@ -107,7 +107,7 @@ REFUSED = {
         ["its network answers nan", PROBABILITY],
     ),
     "two outputs": (two_outputs, ["2 outputs in a list", "allowed: one, of shape (n, 10)"]),
-    "a dict": (a_dict, ["1 outputs in a dict", "allowed: one, of shape (n, 10)"]),
+    "a dict": (a_dict, ["1 output in a dict", "allowed: one, of shape (n, 10)"]),
     "bytes": (bytes_in, ["its network takes uint8", "allowed: float32"]),
     "nothing": (lambda: None, ["it returned NoneType", "allowed: a keras.Model"]),
     "raises": (raising, ["it raised KeyError: 'units' (test_training_network_check.py:"]),

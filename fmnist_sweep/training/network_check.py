@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.calculation import usual_calculation
+from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.interrupts import interrupts_deferred
@@ -96,8 +97,8 @@ def _answers(network: keras.Model, images: NDArray[np.float32], seed: int) -> An
 def _check_answers(network: keras.Model, answers: Any, classes: int) -> None:
     if isinstance(answers, (dict, list, tuple)):
         raise _refusal(
-            f"its network has {len(answers)} outputs in a {type(answers).__name__}; allowed: one, "
-            f"of shape (n, {classes})"
+            f"its network has {counted(len(answers), 'output')} in a {type(answers).__name__}; "
+            f"allowed: one, of shape (n, {classes})"
         )
     dtype = keras.backend.standardize_dtype(answers.dtype)
     if not keras.backend.is_float_dtype(dtype):
