@@ -27,6 +27,11 @@ settings.register_profile("drawn", deadline=None, print_blob=True)
 settings.load_profile("same")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a parameter of bytes by its argument: a file may be long, and hold the time."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def blank_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of an MLflow store with nothing in it; to make one takes seconds."""
