@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_sweep import environment, interrupts
+from fmnist_sweep.autologging import autologging_off
 from fmnist_sweep.best_models import best_model_files
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset
@@ -53,7 +54,7 @@ from fmnist_sweep.turns import alone
 _log = logging.getLogger(__name__)
 
 
-@environment.autologging_off()
+@autologging_off()
 def run_sweep(
     config: Config,
     build_model: ModelBuilder | None = None,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fmnist_sweep import environment
+from fmnist_sweep.autologging import autologging_off
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import Config
@@ -73,7 +74,7 @@ class TrackedRun:
 
 
 @alone("a training")
-@environment.autologging_off()
+@autologging_off()
 def run_single(
     config: Config,
     label: str,

@@ -47,7 +47,7 @@ def digests(swept):
 
 from fmnist_sweep import compose_config, run_sweep
 from fmnist_sweep.app import main
-from fmnist_sweep.environment import autologging_off
+from fmnist_sweep.autologging import autologging_off
 from sklearn.linear_model import LinearRegression
 import keras, numpy as np
 

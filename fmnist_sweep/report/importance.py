@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.autologging import autologging_off
 from fmnist_sweep.config.schema import Objective
-from fmnist_sweep.environment import autologging_off
 from fmnist_sweep.report.searched import SearchedValue, searched_values
 from fmnist_sweep.search.state import SweepState, Trial
 from fmnist_sweep.space.space import Space

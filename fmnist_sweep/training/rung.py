@@ -10,9 +10,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.autologging import autologging_off
 from fmnist_sweep.calculation import usual_calculation
 from fmnist_sweep.config.schema import RunConfig
-from fmnist_sweep.environment import autologging_off
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.files import put_in_place
 from fmnist_sweep.interrupts import interrupts_deferred
