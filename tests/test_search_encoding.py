@@ -118,7 +118,7 @@ def check_point(config: Config, space: Space, point: dict[str, Any], reason: str
         assert (leaf.path in point) == leaf.exists_at(point)
     for path, value in point.items():
         domain = domains[path]
-        values = possible_values(domain)
+        values = possible_values(domain, 10_000)
         if values is None:
             assert isinstance(domain, FloatRange)
             assert domain.low <= value <= domain.high
@@ -202,6 +202,22 @@ def test_samples_reach_each_value_of_a_range_its_ends_included() -> None:
     assert {p["train.label_smoothing"] for p in points} == {0.0, 0.1, 0.2, 0.3, 0.4, 0.5}
     assert {p["train.batch_size"] for p in points} == {1, 2, 3, 4}
     assert {p["train.seed"] for p in points} == {2, 5, 8}
+
+
+def test_ranges_that_multiply_are_counted_before_they_are_listed() -> None:
+    # 10,000 values each, which is as many points as are listed, and 10 ** 12 together.
+    config = config_with(
+        {
+            "train": {
+                "seed": {"int": [1, 10_000]},
+                "batch_size": {"int": [1, 10_000]},
+                "label_smoothing": {"float": [0.0, 0.9999], "step": 1e-4},
+            }
+        }
+    )
+    space = read_space(config)[0]
+    assert all_points(space, to_hyperparameters(space), 10_000) is None
+    assert len(sample_points(space, 3, seed=0)) == 3
 
 
 def test_samples_are_the_seed_s() -> None:

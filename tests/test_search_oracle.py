@@ -43,6 +43,55 @@ def config_of(tuner: str, space: dict[str, Any], seed: int = 1, **values: Any) -
     return config_with(space, tuner=tuner, tuner__seed=seed, **values)
 
 
+# Each form of leaf, conditions, blocks.
+MIXED: dict[str, Any] = {
+    "train": {
+        "optimizer": {
+            "name": {"choice": ["adam", "sgd", "rmsprop"]},
+            "learning_rate": {"float": [1e-4, 1e-2], "log": True},
+            "momentum": {
+                "float": [0.0, 0.95], "step": 0.05, "when": {"train.optimizer.name": ["sgd"]},
+            },
+            "clip_norm": {"choice": [None, 1.0, 0.5]},
+        },
+        "label_smoothing": {"float": [0, 0.3], "step": 0.1},
+        "batch_size": {"int": [4, 64], "step": 20},
+        "seed": {"int": [1, 64], "log": True, "step": 4},
+    },
+    "model": {
+        "conv_blocks": {
+            "count": {"int": [0, 2]},
+            "each": {
+                "channels": {"int": [1, 16], "log": True},
+                "batch_norm": {"choice": [True, False]},
+            },
+        },
+        "head": {"dropout": {"fixed": 0.2}, "weight_init": {"choice": ["he_normal", "zeros"]}},
+    },
+}  # fmt: skip
+# Ranges without a step.
+TEN: dict[str, Any] = {
+    "train": {
+        "label_smoothing": {"float": [0, 0.3]},
+        "batch_size": {"int": [1, 64], "log": True},
+        "optimizer": {
+            "learning_rate": {"float": [1e-4, 1e-2], "log": True}, "name": {"fixed": "sgd"},
+        },
+    }
+}  # fmt: skip
+# Not one of these ranges could be listed.
+FINE: dict[str, Any] = {
+    "train": {
+        "batch_size": {"int": [1, 10**30]},
+        "seed": {"int": [1, 2**31], "step": 3},
+        "optimizer": {
+            "learning_rate": {"float": [1e-4, 1e-2], "log": True, "step": 1.0000000001},
+        },
+        "label_smoothing": {"float": [0.1, 0.5], "step": 1e-12},
+    }
+}
+
+
 class Search:
     """An oracle that is asked, told a number made from the point, and watched."""
 
@@ -87,6 +136,59 @@ def test_the_same_seed_asks_the_same(tuner: str, space: dict[str, Any]) -> None:
         search.go_on(asks)
     assert first.asked == second.asked
     assert len(first.asked) == asks
+
+
+# Recorded before the values of a range were calculated one by one; a surrogate's would depend on
+# the processor.
+@pytest.mark.parametrize(
+    ("tuner", "space", "digest"),
+    [
+        ("random", MIXED, "2a981dfa10d0e5880733769cabbb73f657dee7e85a421d9ad53af7f01a77cef5"),
+        ("random", TEN, "0e20ee837f695810a96216dd1c78f470db81b9ec5644c668a24294de4228f782"),
+        ("grid", MIXED, "834925298f4ff55a5ca723c6f3435594b32a2b6e38d160cbb9adf445363ef8e2"),
+        ("grid", TEN, "46b66b22675e3e6d3416d19cb5c20ac326bab56b19d66389b0a828a2125ad009"),
+        ("hyperband", MIXED, "180b3d7f0053040203ac79ce4d3095d673eb924c2ceabf88897bdb901d37a02f"),
+        ("hyperband", TEN, "fa76ff9fa8f8e1cc1f8593ea5401f3865b8f23b752274bd870ac17526ebd5d9c"),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else value[:9],
+)
+def test_the_proposals_are_those_of_an_earlier_version(
+    tuner: str, space: dict[str, Any], digest: str
+) -> None:
+    def why(point: Mapping[str, Any]) -> str | None:
+        return "no" if len(canonical_json(dict(point))) % 3 == 0 else None
+
+    search = Search(config_of(tuner, space, seed=5), why)
+    search.go_on(60)
+    proposed = [
+        [a.oracle_id, canonical_json(a.values), canonical_json(a.point)] for a in search.asked
+    ]
+    assert digest_of(proposed) == digest
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_ranges_of_billions_of_values_are_never_listed(tuner: str) -> None:
+    search = Search(config_of(tuner, FINE))
+    search.go_on(4 if tuner == "bayesian" else 6)  # one of the surrogate's
+    points = [suggestion.point for suggestion in search.asked if suggestion.promoted_from is None]
+    assert len({canonical_json(point) for point in points}) == len(points) > 3
+    if tuner == "grid":  # in order; neighbours that six digits do not tell apart are one value
+        smoothing = [point["train.label_smoothing"] for point in points]
+        assert smoothing == [0.1, 0.100001, 0.100002, 0.100003, 0.100004, 0.100005]
+    assert not search.oracle.is_used_up
+
+
+@pytest.mark.parametrize("tuner", ["random", "grid", "bayesian"])
+def test_a_small_space_is_known_to_be_used_up(tuner: str) -> None:
+    search = Search(
+        config_of(tuner, SMALL, **({"tuner__initial_points": 9} if tuner == "bayesian" else {}))
+    )
+    search.go_on(8)
+    assert not search.oracle.is_used_up
+    search.go_on(1)
+    assert search.oracle.is_used_up
+    search.go_on(1)
+    assert len(search.asked) == 9
 
 
 @pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from fmnist_sweep.config.compose import compose
 from fmnist_sweep.config.schema import RunConfig
-from fmnist_sweep.space.domains import Choice, Fixed, FloatRange, IntRange
+from fmnist_sweep.space.domains import Choice, Fixed, FloatRange, IntRange, possible_values
 from fmnist_sweep.space.overrides import apply_overrides, value_at
 from fmnist_sweep.space.reading import read_space
 from fmnist_sweep.space.space import Condition, Leaf, Space
@@ -86,9 +86,51 @@ def nested(path: str, inner: str) -> str:
 def test_the_values_of_a_range_are_those_that_one_writes(
     domain: IntRange | FloatRange, values: list[float]
 ) -> None:
-    found = domain.values()
-    assert found is not None
-    assert list(found) == values
+    assert possible_values(domain, most=len(values)) == tuple(values)
+    assert domain.count == len(values)
+    assert possible_values(domain, most=len(values) - 1) is None
+
+
+def test_a_range_of_any_number_of_values_is_read_at_once() -> None:
+    space, _, _ = read(
+        "space: {train: {batch_size: {int: [1, 1000000000000000000000000000000]},"
+        "label_smoothing: {float: [0.0, 0.5], step: 1e-12},"
+        "optimizer: {name: {choice: [adam, sgd], when: {train.batch_size: [64]}}}}}"
+    )
+    domains = {leaf.path: leaf.domain for leaf in space.leaves}
+    assert domains["train.batch_size"] == IntRange(1, 10**30, None, False)
+    assert domains["train.label_smoothing"] == FloatRange(0.0, 0.5, 1e-12, False)
+    assert domains["train.label_smoothing"].count == 500_000_000_001
+
+
+def test_numbers_with_the_same_six_digits_are_one_value() -> None:
+    fine = FloatRange(0.1, 0.5, 1e-12, False)
+    after = fine.index_after(0)
+    assert after is not None
+    assert fine.value(after) == 0.100001
+    assert fine.value(after - 1) == fine.value(0) == 0.1
+    assert fine.index_after((fine.count or 0) - 1) is None
+    coarse = FloatRange(0.0, 0.2, 0.1, False)
+    assert [coarse.index_after(index) for index in range(3)] == [1, 2, None]
+
+
+@pytest.mark.parametrize(
+    ("domain", "there", "absent"),
+    [
+        (IntRange(3, 9, None, False), (3, 9), (2, 10, 3.0, True, "3")),
+        (IntRange(3, 9, 4, False), (3, 7), (5, 9)),
+        (IntRange(2, 17, 2, True), (2, 16), (3, 17)),
+        (Fixed(None), (None,), (0,)),
+    ],
+)
+def test_a_value_is_found_by_its_index(
+    domain: IntRange | Fixed, there: tuple[Any, ...], absent: tuple[Any, ...]
+) -> None:
+    values = possible_values(domain, 100) or ()
+    for value in there:
+        assert values.index(value) == domain.index_of(value)
+    for value in absent:
+        assert domain.index_of(value) is None
 
 
 MOMENTUM = """

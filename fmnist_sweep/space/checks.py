@@ -14,7 +14,6 @@ from fmnist_sweep.space.domains import (
     Fixed,
     FloatRange,
     IntRange,
-    possible_values,
 )
 from fmnist_sweep.space.overrides import apply_overrides
 from fmnist_sweep.space.space import BLOCK_LISTS, VARIANT, Leaf, Space, is_at_or_below
@@ -94,8 +93,7 @@ def _check_conditions(space: Space) -> None:
             domain = domains[condition.path]
             if isinstance(domain, FloatRange):
                 raise ConfigError(f"{where}: is a float; allowed: a choice, int or fixed parent")
-            allowed = Choice(tuple(possible_values(domain) or ()))
-            never = [value for value in condition.values if allowed.index_of(value) is None]
+            never = [value for value in condition.values if domain.index_of(value) is None]
             if never or not condition.values:
                 raise ConfigError(
                     f"{where}={show(never[0] if never else [])}: is never the case; "

@@ -1,10 +1,15 @@
-"""What one searched value may be: `int`, `float`, `choice` or `fixed`, as written in YAML."""
+"""What one searched value may be: `int`, `float`, `choice` or `fixed`, as written in YAML.
+
+The values of a domain are counted and calculated one by one, never listed: a fine step makes
+billions of them.
+"""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +17,8 @@ from fmnist_sweep.config.messages import show
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import canonical_json
 
+_MOST_VALUES = 2**53
+"""Steps in a range at most: the limit up to which floats count exactly."""
 KINDS = ("int", "float", "choice", "fixed")
 _KEYS = {
     "int": {"int", "step", "log", "when"},
@@ -30,15 +37,30 @@ class IntRange:
     step: int | None
     log: bool
 
-    def values(self) -> Sequence[int]:
-        """Return all the numbers in the range."""
+    @property
+    def count(self) -> int:
+        """How many numbers are in the range."""
         if not self.log or self.step is None:
-            return range(self.low, self.high + 1, self.step or 1)
-        numbers, number = [], self.low
-        while number <= self.high:
-            numbers.append(number)
-            number *= self.step
-        return numbers
+            return (self.high - self.low) // (self.step or 1) + 1
+        steps = 0
+        while self.value(steps) <= self.high:
+            steps += 1
+        return steps
+
+    def value(self, index: int) -> int:
+        """Return the number with that index, counted from 0 at `low`."""
+        if self.log and self.step is not None:
+            return self.low * int(self.step**index)
+        return self.low + (self.step or 1) * index
+
+    def index_of(self, value: Any) -> int | None:
+        """Return the index of a number, None where it is not in the range."""
+        if type(value) is not int or not self.low <= value <= self.high:
+            return None
+        if self.log and self.step is not None:
+            return next((i for i in range(self.count) if self.value(i) == value), None)
+        index, rest = divmod(value - self.low, self.step or 1)
+        return None if rest else index
 
     def __str__(self) -> str:
         return f"int {self.low} .. {self.high}{_step_and_log(self.step, self.log)}"
@@ -53,16 +75,40 @@ class FloatRange:
     step: float | None
     log: bool
 
-    def values(self) -> Sequence[float] | None:
-        """Return all the numbers in a range with a step, None where there is none."""
+    @property
+    def count(self) -> int | None:
+        """How many numbers are in a range with a step; None: any number between its ends."""
         if self.step is None:
-            return (self.low,) if self.low == self.high else None
+            return 1 if self.low == self.high else None
+        return int(self._steps) + 1
+
+    @property
+    def has_too_many(self) -> bool:
+        """Whether the step is too small to count its multiples."""
+        return self.step is not None and not self._steps < _MOST_VALUES
+
+    @property
+    def _steps(self) -> float:
+        assert self.step is not None
         almost = 1e-9  # 0.3 is three steps of 0.1, though its float is a little less
         if self.log:
-            steps = int(math.log(self.high / self.low, self.step) + almost)
-            return [self.tidy(self.low * self.step**index) for index in range(steps + 1)]
-        steps = int((self.high - self.low) / self.step + almost)
-        return [self.tidy(self.low + self.step * index) for index in range(steps + 1)]
+            return math.log(self.high / self.low, self.step) + almost
+        return (self.high - self.low) / self.step + almost
+
+    def value(self, index: int) -> float:
+        """Return the number with that index, counted from 0 at `low`."""
+        if self.step is None:
+            return self.low
+        if self.log:
+            return self.tidy(self.low * self.step**index)
+        return self.tidy(self.low + self.step * index)
+
+    def index_after(self, index: int) -> int | None:
+        """Return the next index whose number is another one, None after the last: with a step that
+        six digits do not show, neighbours are the same number."""
+        count = self.count or 0
+        after = bisect_right(_Numbers(self), self.value(index), lo=index + 1, hi=count)
+        return after if after < count else None
 
     def tidy(self, number: float) -> float:
         """Round to six significant digits, inside the range: what is read is what is run."""
@@ -73,10 +119,36 @@ class FloatRange:
 
 
 @dataclass(frozen=True)
+class _Numbers:
+    """A range's numbers as a sequence that calculates them."""
+
+    of: FloatRange
+
+    def __len__(self) -> int:
+        return self.of.count or 0
+
+    def __getitem__(self, index: int) -> float:
+        return self.of.value(index)
+
+
+@dataclass(frozen=True)
 class Choice:
     """One of some values, of any type that YAML has."""
 
     values: tuple[Any, ...]
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return len(self.values)
+
+    def value(self, index: int) -> Any:
+        """Return the value with that index."""
+        return self.values[index]
+
+    def index_after(self, index: int) -> int | None:
+        """Return the next index, None after the last."""
+        return index + 1 if index + 1 < len(self.values) else None
 
     def index_of(self, value: Any) -> int | None:
         """Return where a value stands; `1`, `1.0` and `true` are three different values."""
@@ -96,6 +168,10 @@ class Fixed:
 
     value: Any
 
+    def index_of(self, value: Any) -> int | None:
+        """Return 0 for the value, None for any other."""
+        return Choice((self.value,)).index_of(value)
+
     def __str__(self) -> str:
         return f"fixed {show(self.value)}"
 
@@ -103,15 +179,14 @@ class Fixed:
 Domain = IntRange | FloatRange | Choice | Fixed
 
 
-def possible_values(domain: Domain) -> Sequence[Any] | None:
-    """Return all values of a domain, or None where it is continuous."""
-    match domain:
-        case IntRange() | FloatRange():
-            return domain.values()
-        case Choice(values):
-            return values
-        case Fixed(value):
-            return (value,)
+def possible_values(domain: Domain, most: int) -> tuple[Any, ...] | None:
+    """Return all values of a domain, or None where it is continuous or has more than `most`."""
+    if isinstance(domain, Fixed):
+        return (domain.value,)
+    count = domain.count
+    if count is None or count > most:
+        return None
+    return tuple(domain.value(index) for index in range(count))
 
 
 def is_leaf(node: Any) -> bool:
@@ -144,11 +219,13 @@ def _parse_choice(path: str, values: Any) -> Choice:
     if not isinstance(values, list) or not values:
         raise ConfigError(f"{path}.choice={show(values)}: must be a list of at least one value")
     _check_plain(f"{path}.choice", values)
-    choice = Choice(tuple(values))
-    for index, value in enumerate(values):
-        if choice.index_of(value) != index:
-            raise ConfigError(f"{path}.choice={show(values)}: {show(value)} stands in it twice")
-    return choice
+    seen: set[str] = set()
+    for value in values:
+        key = canonical_json(value)
+        if key in seen:
+            raise ConfigError(f"{path}.choice={show(values)}: {show(value)} is listed twice")
+        seen.add(key)
+    return Choice(tuple(values))
 
 
 def _parse_range(path: str, kind: str, node: Mapping[str, Any]) -> IntRange | FloatRange:
@@ -168,13 +245,18 @@ def _parse_range(path: str, kind: str, node: Mapping[str, Any]) -> IntRange | Fl
         raise ConfigError(f"{path}.step={show(step)}: must be one of the {what} above {least}")
     if kind == "int":
         return IntRange(low, high, step, log)
-    return FloatRange(float(low), float(high), None if step is None else float(step), log)
+    domain = FloatRange(float(low), float(high), None if step is None else float(step), log)
+    if domain.has_too_many:
+        raise ConfigError(
+            f"{path}.step={show(step)}: makes more than {_MOST_VALUES:,} values of "
+            f"{show(low)} .. {show(high)}; allowed: a larger step, or null for any number between"
+        )
+    return domain
 
 
 def _is(kind: str, value: Any) -> bool:
-    if kind == "int":
-        return type(value) is int
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+    allowed = (int,) if kind == "int" else (int, float)
+    return type(value) in allowed and abs(value) <= sys.float_info.max
 
 
 def _check_plain(where: str, value: Any) -> None:

@@ -126,14 +126,14 @@ class _Reader:
 
 
 def _numbers_of_blocks(count: Leaf) -> tuple[int, ...]:
-    numbers = possible_values(count.domain) or ()
-    if not 0 < len(numbers) <= _MOST_BLOCKS + 1 or not all(
+    numbers = possible_values(count.domain, _MOST_BLOCKS + 1)
+    if not numbers or not all(
         type(number) is int and 0 <= number <= _MOST_BLOCKS for number in numbers
     ):
         raise ConfigError(
             f"space.{count.path}: {count.domain}; must be whole numbers from 0 to {_MOST_BLOCKS}"
         )
-    return tuple(numbers)
+    return numbers
 
 
 def _read_when(path: str, written: str, when: Any) -> tuple[Condition, ...]:

@@ -171,6 +171,14 @@ class SearchOracle:
                     )
         return False
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether each point of the space was proposed or found infeasible; of a space with more
+        points than are listed, and of Hyperband, which may promote, that is not known."""
+        if self._tuner.name == "hyperband" or self._listed is None:
+            return False
+        return all(self._key(values) in self._tried for values in self._listed)
+
     # What the oracle itself calls back.
 
     def replayed(self) -> dict[str, Any] | None:

@@ -41,6 +41,55 @@ class _Declared(keras_tuner.HyperParameters):  # type: ignore[misc]  # Keras Tun
         return copied
 
 
+class _Indices(types.Choice):  # type: ignore[misc]  # Keras Tuner has no types
+    """Keras Tuner's choice among the indices of a domain's values, without a list of them: there
+    may be billions, and Keras Tuner copies it with every proposal."""
+
+    def __init__(
+        self, name: str, domain: Choice | FloatRange, conditions: Sequence[Any] | None = None
+    ) -> None:
+        super().__init__(name, values=[0], conditions=conditions)
+        self.domain = domain
+        self._values = range(domain.count or 0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what makes another one like it."""
+        given = super().get_config()
+        return {"name": self.name, "domain": self.domain, "conditions": given["conditions"]}
+
+
+def place_in_grid(hyperparameter: types.HyperParameter, value: Any) -> int:
+    """Return where a value comes in a grid: its default first, then its values in their order."""
+    if isinstance(hyperparameter, _Indices):
+        return int(value)
+    if _is_counted(hyperparameter):
+        return int((value - hyperparameter.min_value) // hyperparameter.step)
+    return _in_order(hyperparameter).index(value)
+
+
+def next_in_grid(hyperparameter: types.HyperParameter, value: Any) -> Any | None:
+    """Return the value that follows in a grid, None after the last one."""
+    if isinstance(hyperparameter, _Indices):
+        return hyperparameter.domain.index_after(value)
+    if _is_counted(hyperparameter):
+        following = value + hyperparameter.step
+        return following if following <= hyperparameter.max_value else None
+    values = _in_order(hyperparameter)
+    following = values.index(value) + 1
+    return values[following] if following < len(values) else None
+
+
+def _is_counted(hyperparameter: types.HyperParameter) -> bool:
+    """Whether it is a range of whole numbers that are evenly apart."""
+    return isinstance(hyperparameter, types.Int) and hyperparameter.sampling == "linear"
+
+
+def _in_order(hyperparameter: types.HyperParameter) -> list[Any]:
+    """Return a grid's values of the others, of which there are few."""
+    default = hyperparameter.default
+    return [default, *(value for value in hyperparameter.values if value != default)]
+
+
 def decode(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the space's values for Keras Tuner's, of the leaves that exist at that point."""
     point: dict[str, Any] = {}
@@ -56,7 +105,7 @@ def decode(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
             case FloatRange(step=None) as numbers:
                 point[leaf.path] = numbers.tidy(value)
             case indexed:
-                point[leaf.path] = (possible_values(indexed) or ())[value]
+                point[leaf.path] = indexed.value(value)
     return point
 
 
@@ -77,20 +126,18 @@ def all_points(
     """Return every point, as Keras Tuner's values; None where there are more than `most`."""
     points: list[dict[str, Any]] = [{}]
     for leaf, hyperparameter in zip(space.leaves, hyperparameters.space, strict=True):
-        choices = _encoded(leaf)
-        if choices is None or len(choices) > most:
+        choices = _encoded(leaf, most)
+        if choices is None:
             return None
-        points = [
-            longer
-            for point in points
-            for longer in (
-                [{**point, leaf.path: choice} for choice in choices]
-                if _is_active(hyperparameter, point)
-                else [point]
-            )
-        ]
-        if len(points) > most:
-            return None
+        longer: list[dict[str, Any]] = []
+        for point in points:
+            if _is_active(hyperparameter, point):
+                longer += [{**point, leaf.path: choice} for choice in choices]
+            else:
+                longer.append(point)
+            if len(longer) > most:  # before the others are made: there may be `most` times `most`
+                return None
+        points = longer
     return points
 
 
@@ -105,21 +152,22 @@ def _is_active(hyperparameter: types.HyperParameter, values: Mapping[str, Any]) 
     return all(condition.is_active(values) for condition in hyperparameter.conditions)
 
 
-def _encoded(leaf: Leaf) -> Sequence[Any] | None:
-    """Return all of Keras Tuner's values for a leaf, or None where it is continuous."""
-    values = possible_values(leaf.domain)
-    if values is None or isinstance(leaf.domain, IntRange):
-        return values
-    if isinstance(leaf.domain, FloatRange) and leaf.domain.step is None:
-        return values
-    return range(len(values))
+def _encoded(leaf: Leaf, most: int) -> Sequence[Any] | None:
+    """Return all of Keras Tuner's values for a leaf, or None where there are more than `most`."""
+    match leaf.domain:
+        case Fixed():
+            return range(1)
+        case IntRange() | FloatRange(step=None):
+            return possible_values(leaf.domain, most)
+        case indexed:
+            count = indexed.count or 0
+            return range(count) if count <= most else None
 
 
 def _parent(condition: Condition, parent: Leaf) -> dict[str, Any]:
     values: list[Any] = list(condition.values)
-    if not isinstance(parent.domain, IntRange):
-        choice = Choice(tuple(possible_values(parent.domain) or ()))
-        values = [choice.index_of(value) for value in condition.values]
+    if isinstance(parent.domain, Choice | Fixed):
+        values = [parent.domain.index_of(value) for value in condition.values]
     return {"class_name": "Parent", "config": {"name": condition.path, "values": values}}
 
 
@@ -135,5 +183,4 @@ def _declaration(leaf: Leaf, parents: list[dict[str, Any]]) -> types.HyperParame
             ends = {"min_value": low, "max_value": high, "sampling": "log" if log else "linear"}
             return types.Int.from_config({**config, **ends, "step": step})
         case indexed:
-            indices = list(range(len(possible_values(indexed) or ())))
-            return types.Choice.from_config({**config, "values": indices})
+            return _Indices.from_config({**config, "domain": indexed})

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fmnist_sweep import environment
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.config.tuner_schema import TunerConfig
+from fmnist_sweep.search.oracle.encoding import next_in_grid, place_in_grid
 
 
 class Asker(Protocol):
@@ -111,6 +112,33 @@ class _Grid(_Journaled, keras_tuner.oracles.GridSearchOracle):  # type: ignore[m
         if response["status"] == "RUNNING":
             self._populate_next.append(trial_id)
         return response
+
+    def _get_next_combination(self, values: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the combination after this one, None after the last. Keras Tuner's own lists all
+        values of each range to find it."""
+        following = self.get_space()
+        following.values = dict(values)
+        # The last first, so that what hangs on a value changes before that value does.
+        for hyperparameter in reversed(following.space):
+            name = hyperparameter.name
+            if following.is_active(hyperparameter):
+                bumped = next_in_grid(hyperparameter, following.values[name])
+                if bumped is not None:
+                    following.values[name] = bumped
+                    following.ensure_active_values()
+                    return dict(following.values)
+            following.values[name] = hyperparameter.default
+        return None
+
+    def _compare(self, one: dict[str, Any], other: dict[str, Any]) -> int:
+        """Return -1, 0 or 1: whether a combination comes before another one, is it, or comes
+        after."""
+        for hyperparameter in self.get_space().space:
+            name = hyperparameter.name
+            if name in one and one[name] != other[name]:
+                places = [place_in_grid(hyperparameter, each[name]) for each in (one, other)]
+                return -1 if places[0] < places[1] else 1
+        return 0
 
 
 class _Bayesian(_Journaled, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc]
