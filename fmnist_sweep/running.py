@@ -223,7 +223,7 @@ def _run(
                     config, begun, plan.folder, number, folders.of(number)
                 ),
             )
-        if state.ended is None:
+        if state.ended is None or state.ended.reason != reason:
             loop.record(Ended(reason, at=time.time()))
         folders.clear(but=lambda: _untracked_winner(state, log))
         shutil.rmtree(plan.folder / "stop", ignore_errors=True)  # asked too late

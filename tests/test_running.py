@@ -55,3 +55,24 @@ def test_an_executor_of_one_s_own_runs_the_rungs(
     again = InstantExecutor()
     run_sweep(compose_config([*SWEEP, f"tracking={tracking}"]), executor=again)
     assert again.rungs == []
+
+
+def test_a_larger_budget_for_a_space_that_is_used_up_says_why_nothing_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # A grid takes eleven values of that range, which it does not know before it is asked.
+    grid = [*SWEEP, "tuner=grid", "tracking=off", "report=false"]
+
+    def ended(most: int) -> tuple[str, int]:
+        config = compose_config([*grid, f"sweep.max_trials={most}"])
+        sweep = run_sweep(config, executor=InstantExecutor())
+        assert len(sweep.state.trials) == 11
+        stored = load_sweep(sweep.name).state
+        assert sweep.state.ended == stored.ended is not None
+        return stored.ended.reason, stored.ends
+
+    assert ended(11) == ("sweep.max_trials=11 is reached", 1)
+    assert ended(11) == ("sweep.max_trials=11 is reached", 1)
+    assert ended(20) == ("tuner grid has nothing more to propose", 2)
+    assert ended(20) == ("tuner grid has nothing more to propose", 2)

@@ -158,6 +158,32 @@ def test_a_space_that_is_used_up_ends_the_sweep(tuner: str, tmp_path: Path) -> N
     assert len(end.state.trials) == 3
 
 
+@pytest.mark.parametrize("tuner", ["random", "grid"])
+def test_no_larger_budget_is_wanted_for_a_space_that_is_used_up(tuner: str, tmp_path: Path) -> None:
+    space = {"train": {"batch_size": {"choice": [8, 16, 32]}}}
+
+    def reason(most: int, **values: Any) -> str:
+        return run(sweep(tuner, space, sweep__max_trials=most, **values), tmp_path).reason
+
+    assert reason(2) == "sweep.max_trials=2 is reached"
+    for most in (3, 3, 9):
+        assert reason(most) == f"tuner {tuner} has nothing more to propose"
+    # What was to be tried first is no part of the space, and neither was it tried.
+    first = [{"train": {"seed": seed}} for seed in (7, 8, 9, 10)]
+    assert reason(3, sweep__start_with=first) == "sweep.max_trials=3 is reached"
+
+
+def test_a_point_that_no_budget_allowed_is_left_to_propose(tmp_path: Path) -> None:
+    config = sweep(
+        "random",
+        {"train": {"batch_size": {"choice": [8, 16]}}},
+        train__epochs=2,
+        sweep__max_epochs_total=3,
+    )
+    end = run(config, tmp_path)
+    assert end.reason == "sweep.max_epochs_total=3 is used up: 4 are needed to go on"
+
+
 # --- budgets ------------------------------------------------------------------------------------
 
 

@@ -127,7 +127,7 @@ class SweepLoop:
                     running[self._submit(asked)] = asked
             if not running:
                 assert reason is not None  # an oracle waits only for what is running
-                return reason
+                return self._exhausted if self._is_used_up() else reason
             # What runs may end early, or be promoted: then there may be something to do again.
             done = self._executor.wait(running)
             for future in sorted(done, key=lambda future: running[future].ask):
@@ -148,7 +148,7 @@ class SweepLoop:
         if isinstance(answer, Waiting):
             return answer
         if isinstance(answer, Exhausted):
-            return f"tuner {self._config.tuner.name} has nothing more to propose"
+            return self._exhausted
         overrides = self._space.overrides(answer.point)
         if answer.promoted_from is None:
             asked = self._first_rung(overrides, answer.last_epoch)
@@ -167,6 +167,16 @@ class SweepLoop:
         )
         self._proposed_in_vain = isinstance(affordable, str)
         return affordable
+
+    @property
+    def _exhausted(self) -> str:
+        return f"tuner {self._config.tuner.name} has nothing more to propose"
+
+    def _is_used_up(self) -> bool:
+        """Whether a larger budget would change nothing, although it was a budget that ended the
+        sweep: each point of the space has been tried. A point that no budget allowed has not."""
+        started = len(self._state.asks) >= len(self._config.sweep.start_with)
+        return started and not self._proposed_in_vain and self._oracle.is_used_up
 
     def _first_rung(self, overrides: dict[str, Any], last_epoch: int | None) -> Asked:
         """Return a new trial's first rung; `last_epoch` None: the whole training."""
