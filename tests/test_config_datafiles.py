@@ -174,3 +174,15 @@ def test_only_the_three_groups_are_read_from_experiments() -> None:
 
 def test_shipped_folder_is_the_repository_s() -> None:
     assert (shipped_conf_dir() / "config.yaml").is_file()
+
+
+def test_the_winner_of_a_sweep_with_the_longest_name_can_be_chosen() -> None:
+    longest = "s" * 100
+    write(SPACE, f"sweep/{longest}.yaml")
+    assert compose([f"+sweep={longest}"])[1].selected == {"sweep": longest}
+    assert "must be a name of at most 100 letters" in refused(f"+sweep={longest}s")
+    # Its default name, and its winner's where another file has that name.
+    winner = f"synthetic-{longest}-1a2b3c-4d5e6f"
+    write("train: {epochs: 2}\n", f"best/{winner}.yaml")
+    assert compose([f"+best={winner}"])[0].train.epochs == 2
+    assert "must be a name of at most 150 letters" in refused(f"+best={'b' * 151}")

@@ -249,3 +249,27 @@ def test_words_for_what_is_allowed() -> None:
     assert allowed_values(("train", "epochs")) == "a whole number of at least 1 or null"
     assert allowed_values(("train", "optimizer", "nesterov")) == "true or false"
     assert paths_to("final_fraction") == ["train.schedule.final_fraction"]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("tracking.experiment=''", "tracking.experiment='': must be a name of 1 to 250 printable"),
+        ("tracking.experiment='  '", "tracking.experiment=: must be a name of 1 to 250 printable"),
+        (f"tracking.experiment={'x' * 251}", "tracking.experiment=xxx"),
+        (f"+tracking.tags.{'k' * 251}=v", "tracking.tags: kkk"),
+        ("tracking.tags={'a//b': v}", "tracking.tags: a//b: must be a name of 1 to 250 letters"),
+        ("tracking.tags={'../a': v}", "tracking.tags: ../a: must be a name"),
+        ("tracking.tags={'a=b': v}", "tracking.tags: a=b: must be a name"),
+        (f"tracking.experiment={'x' * 250}", None),
+        ("tracking.experiment='Größe 7 / b'", None),
+        ("tracking.tags={'team/size: 1.5-b': v}", None),
+    ],
+)
+def test_names_that_mlflow_or_the_file_system_would_refuse(override: str, said: str | None) -> None:
+    if said is None:
+        compose_config([override])
+        return
+    with pytest.raises(ConfigError) as caught:
+        compose_config([override])
+    assert str(caught.value).startswith(said)

@@ -245,7 +245,7 @@ def test_what_cannot_be_exported_or_run_gets_a_line(place: Path) -> None:
         [
             r"run nosuch: not found at sqlite:///.*; the latest are: .*\(\w{32}\)",
             r"run f{32}: not found at .*",
-            r"export: NAME=\.\./outside: must be a name of at most 100 letters, .*",
+            r"export: NAME=\.\./outside: must be a name of at most 150 letters, .*",
             r"/nowhere/at/all.db: not there yet, so no run is tracked in it",
             r"run it's \"odd\": cannot be looked up by that name; take its id",
             r"best=nosuch: .*",

@@ -25,7 +25,10 @@ from fmnist_sweep.errors import ConfigError
 DATA_GROUPS = ("sweep", "best", "baseline")
 OVERRIDABLE = ("data", "split", "model", "train", "tuner", "executor", "tracking")
 _PLAIN = (dict, list, str, int, float, bool, type(None))
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,149}")
+_LONGEST, _LONGEST_SWEEP_FILE = 150, 100
+"""Characters of a name. The file of a sweep gives the sweep its name, which gives its winner's file
+one, each longer by some digits."""
 _PACKAGE = re.compile(r"^\s*#\s*@package\s+(.*?)\s*$", re.MULTILINE)
 
 
@@ -43,7 +46,8 @@ def find_data_file(folder: Path, choice: str) -> Path | None:
     group, _, name = choice.removesuffix(".yaml").partition("/")
     if group not in DATA_GROUPS or not name:
         return None
-    check_file_name(name, _as_typed(choice))
+    most = _LONGEST_SWEEP_FILE if group == "sweep" else _LONGEST
+    check_file_name(name, _as_typed(choice), most)
     path = folder / group / f"{name}.yaml"
     if not path.is_file():
         return None
@@ -54,15 +58,17 @@ def find_data_file(folder: Path, choice: str) -> Path | None:
     return path
 
 
-def check_file_name(name: str, told: str) -> None:
-    """Refuse what cannot be the name of such a file; `told` is how the message calls it.
+def check_file_name(name: str, told: str, most: int = _LONGEST) -> None:
+    """Refuse what cannot be the name of such a file, or has more than `most` characters; `told` is
+    how the message calls it.
 
     Raises:
         ConfigError: it is no plain name.
     """
-    if not _NAME.fullmatch(name):
+    if len(name) > most or not _NAME.fullmatch(name):
         raise ConfigError(
-            f"{told}: must be a name of at most 100 letters, digits, '.', '_' and '-', not a path"
+            f"{told}: must be a name of at most {most} letters, digits, '.', '_' and '-', "
+            "not a path"
         )
 
 

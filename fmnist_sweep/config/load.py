@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from fmnist_sweep.config.bounds import check_references
 from fmnist_sweep.config.messages import one_line
 from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.tracking_names import check_tracking_names
 from fmnist_sweep.errors import ConfigError
 
 
@@ -34,6 +35,7 @@ def load_config(raw: DictConfig) -> Config:
         config = Config.model_validate(given)
     except ValidationError as error:
         raise ConfigError(one_line(error, given)) from error
+    check_tracking_names(config.tracking)
     return with_one_objective(config)
 
 

@@ -1,0 +1,50 @@
+"""What MLflow, or the file system below it, would refuse as a name: found before anything is
+written. A stored config is not held to it: what it names was accepted once."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import TYPE_CHECKING
+
+from fmnist_sweep.config.messages import show
+from fmnist_sweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fmnist_sweep.config.schema import TrackingConfig
+
+MOST_CHARACTERS = 250
+"""Of an experiment's name, which names a folder too (255 bytes at most), and of a tag's key, which
+has so many characters in MLflow's databases."""
+_TAG_KEY = re.compile(r"[/\w.\- :]+")
+
+
+def check_tracking_names(tracking: TrackingConfig) -> None:
+    """Refuse names that could not be tracked.
+
+    Raises:
+        ConfigError: an experiment's name or a tag's key that is empty, too long, or has characters
+            that MLflow does not take.
+    """
+    name = tracking.experiment
+    if name is not None and not (
+        name.strip() and name.isprintable() and len(name) <= MOST_CHARACTERS
+    ):
+        raise ConfigError(
+            f"tracking.experiment={show(name)}: must be a name of 1 to {MOST_CHARACTERS} printable "
+            "characters, or null for the default"
+        )
+    for key in tracking.tags:
+        if not _is_tag_key(key):
+            raise ConfigError(
+                f"tracking.tags: {show(key)}: must be a name of 1 to {MOST_CHARACTERS} letters, "
+                "digits, spaces, '_', '-', '.', ':' and '/', and no path that leads elsewhere, "
+                "such as ../a, /a or a//b"
+            )
+
+
+def _is_tag_key(key: str) -> bool:
+    plain = posixpath.normpath(key) == key and not key.startswith(("/", ".."))
+    return (
+        plain and key != "." and len(key) <= MOST_CHARACTERS and _TAG_KEY.fullmatch(key) is not None
+    )
