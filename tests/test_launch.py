@@ -50,24 +50,22 @@ def test_ctrl_c_prints_a_command_that_has_the_threads(
 def test_the_printed_command_goes_on_with_the_sweep_and_one_that_is_finished_says_so(
     tmp_path: Path,
 ) -> None:
-    first, again = calls(tmp_path, SWEEP, SWEEP)
-    assert (first.exit_code, again.exit_code) == (0, 0), (first, again)
+    going_on = [*SWEEP[:-1], THREADS, "sweep.max_trials=2"]
+    single = [word for word in SWEEP if word.partition(".")[0] not in ("+space", "sweep")]
+    done = calls(tmp_path, SWEEP, SWEEP, going_on, single)
+    assert [one.exit_code for one in done] == [0] * 4, done
+    first, again, gone_on, trained = done
     (folder,) = (tmp_path / "mlruns" / "sweeps").iterdir()
-    assert f", {environment.cores()} thread" in first.out
+    for one in (first, trained):
+        assert f"{environment.cores()} thread" in one.out
+    assert words_after("go on", first.out) == going_on
     assert "nothing was trained" not in first.err
     assert f"sweep {folder.name} is finished since 20" in again.err
     assert "nothing was trained; raise sweep.max_trials to go on" in again.err
+    assert "2 trials" in gone_on.out
 
-    going_on = words_after("go on", first.out)
-    assert THREADS in going_on
     tags = Store(tmp_path).parents[0].data.tags
     assert THREADS in tags["sweep.command"]
     assert THREADS in tags["mlflow.note.content"]
-    single = [word for word in SWEEP if word.partition(".")[0] not in ("+space", "sweep")]
-    gone_on, trained = calls(tmp_path, going_on, single)
-    assert (gone_on.exit_code, trained.exit_code) == (0, 0), (gone_on, trained)
-    assert list((tmp_path / "mlruns" / "sweeps").iterdir()) == [folder]
-    assert "2 trials" in gone_on.out
-    assert f"{environment.cores()} thread" in trained.out
     (run,) = Store(tmp_path, "fmnist-train").runs
     assert THREADS in run.data.tags["train.command"]
