@@ -274,3 +274,11 @@ def test_names_that_mlflow_or_the_file_system_would_refuse(
 ) -> None:
     told = refusal(changed(("tracking", key), value))
     assert told is None if said is None else str(told).startswith(said)
+
+
+@pytest.mark.parametrize("override", ["+sweep=" + "x" * 300, "+tracking.tags." + "x" * 300 + "=1"])
+def test_what_is_too_long_for_a_file_s_name_is_refused(override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_config([override])
+    assert "xxx" in str(caught.value)
+    assert "must be a name of at most" in str(caught.value)
