@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +35,7 @@ from fmnist_sweep.config.datafiles import (
     read_data_file,
 )
 from fmnist_sweep.config.load import load_config
+from fmnist_sweep.config.messages import show
 from fmnist_sweep.config.override_grammar import keep_assertions
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.config.shipped import shipped_conf_dir
@@ -292,6 +295,12 @@ def _readable_errors(overrides: Sequence[str]) -> Iterator[None]:
         raise ConfigError(bad_syntax(error.override, error.message)) from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(refused(error, overrides)) from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        # Hydra looks for a file of each key and of each choice.
+        longest = max(re.split(r"[/.=]", " ".join(overrides)), key=len)
+        raise ConfigError(f"{show(longest)}: must be a name of at most 250 characters") from error
     except (AssertionError, AttributeError, LookupError, TypeError) as error:
         # What Hydra trips over without a word on it, such as a list of numbers for a group.
         raise ConfigError(f"{' '.join(overrides)}: cannot be used") from error
