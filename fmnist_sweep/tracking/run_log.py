@@ -15,9 +15,10 @@ from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.config.yaml_text import config_yaml
 from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.environment import without_secrets
+from fmnist_sweep.errors import FmnistSweepError
 from fmnist_sweep.provenance import git_diff
+from fmnist_sweep.reasons import reason_of
 from fmnist_sweep.tracking.tracker import REASON_TAG, DatasetInput, RunStart, RunStatus, Tracker
-from fmnist_sweep.tracking.unsent import in_words
 from fmnist_sweep.training.results import BEST_MODEL_FILE, RunResult
 
 CHECKPOINTS = "checkpoints"
@@ -131,7 +132,8 @@ def end_failed(tracker: Tracker, key: str, reason: str, *, at: float) -> None:
 
 def cut_off_failed(tracker: Tracker, key: str, error: BaseException, *, at: float) -> None:
     """End a run that an error cut off, where it is open still."""
-    tracker.cut_off(key, RunStatus.FAILED, without_secrets(in_words(error)), at=at)
+    words = str(error) if isinstance(error, FmnistSweepError) else reason_of(error)
+    tracker.cut_off(key, RunStatus.FAILED, without_secrets(words), at=at)
 
 
 def provenance_tags(dataset: Dataset, split: Split, config: RunConfig) -> dict[str, str]:
