@@ -42,8 +42,15 @@ def hydra_full_error() -> bool:
 @contextmanager
 def hydra_raises() -> Iterator[None]:
     """Have Hydra raise its errors, which it else prints itself before it exits."""
-    with _variables({"HYDRA_FULL_ERROR": "1"}):
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
         yield
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
 
 
 def show_warnings_only() -> None:

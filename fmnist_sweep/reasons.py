@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+from fmnist_sweep.errors import FmnistSweepError
+
 _LONGEST = 400
-_FEWEST_WORDS = 3
+_FEWEST_WORDS = 2
 _OURS = str(Path(__file__).parent)
 _LIBRARIES = tuple(
     dict.fromkeys(
@@ -42,8 +44,8 @@ def reason_of(error: BaseException) -> str:
     """Return `ExceptionType: what went wrong`, one line of at most 400 characters and a place.
 
     What tells is looked for: behind the headers of TensorFlow's and Keras's long messages, and in
-    the exception that this one was raised from where it has no message. Where there are not even
-    three words, the line ends with the place: the file and line of the innermost function that
+    the exception that this one was raised from where it has no message. Where there is one word
+    or none, the line ends with the place: the file and line of the innermost function that
     belongs to no library.
     """
     told, words = error, _telling(error)
@@ -59,6 +61,11 @@ def reason_of(error: BaseException) -> str:
         place = _place(error)
         return line if place is None else f"{line} ({place})"
     return line
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an error of this package, and `reason_of` any other."""
+    return str(error) if isinstance(error, FmnistSweepError) else reason_of(error)
 
 
 def _telling(error: BaseException) -> str:

@@ -21,6 +21,7 @@ from fmnist_sweep.files import check_writable
 from fmnist_sweep.interrupts import stop_if_asked
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.provenance import environment_of_run, recorded_config
+from fmnist_sweep.reasons import message_of
 from fmnist_sweep.reproduction import Outcome, Verification, check_before, compare
 from fmnist_sweep.tracking import TRAININGS, open_tracker
 from fmnist_sweep.tracking.outbox import OnTrouble, Outbox, keep_quiet, sending
@@ -37,7 +38,6 @@ from fmnist_sweep.tracking.run_log import (
     start_run,
 )
 from fmnist_sweep.tracking.tracker import RunStatus, Tracker
-from fmnist_sweep.tracking.unsent import in_words
 from fmnist_sweep.training.preparation import Prepared, epochs_of, prepare, with_threads
 from fmnist_sweep.training.progress import OnStep
 from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResult
@@ -229,6 +229,6 @@ def _ended(outbox: Outbox, key: str) -> Iterator[None]:
         outbox.cut_off(key, RunStatus.KILLED, None, at=time.time())
         raise
     except BaseException as error:
-        cut_off_failed(outbox, key, in_words(error), at=time.time())
+        cut_off_failed(outbox, key, message_of(error), at=time.time())
         raise
     outbox.end(key, RunStatus.FINISHED, at=time.time())

@@ -14,6 +14,7 @@ from pathlib import Path
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.errors import RunError
+from fmnist_sweep.reasons import message_of
 from fmnist_sweep.search.failed_attempt import no_trial_completed
 from fmnist_sweep.search.journal import Journal
 from fmnist_sweep.search.records import (
@@ -50,7 +51,6 @@ from fmnist_sweep.tracking.run_log import (
 from fmnist_sweep.tracking.sweep_note import NOTE_TAG, Described, sweep_note, trial_note
 from fmnist_sweep.tracking.sweep_run import log_summary, start_sweep, trial_params
 from fmnist_sweep.tracking.tracker import RunStatus, Tracker
-from fmnist_sweep.tracking.unsent import in_words
 
 
 class SweepLog:
@@ -168,7 +168,7 @@ class SweepLog:
             yield
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt)
-            self.cut_off(None if interrupted else in_words(error))
+            self.cut_off(None if interrupted else message_of(error))
             raise
 
     def cut_off(self, failure: str | None) -> None:

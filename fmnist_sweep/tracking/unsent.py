@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fmnist_sweep.errors import FmnistSweepError, Refused
-from fmnist_sweep.reasons import reason_of
 
 MISTAKES = (
     ArithmeticError,
@@ -22,9 +21,9 @@ def may_pass(error: Exception) -> bool:
     return not isinstance(error, (Refused, *MISTAKES))
 
 
-def in_words(error: BaseException) -> str:
+def in_words(error: Exception) -> str:
     """Return an error as it is told to a person."""
-    return str(error) if isinstance(error, FmnistSweepError) else reason_of(error)
+    return str(error) if isinstance(error, FmnistSweepError) else f"{type(error).__name__}: {error}"
 
 
 class Unsent:
