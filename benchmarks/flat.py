@@ -190,7 +190,7 @@ def keras_tuner_alone(trials: int) -> dict[str, Any]:
         objective=keras_tuner.Objective("val_accuracy", "max"),
         max_trials=trials,
         hyperparameters=keras_tuner.HyperParameters.from_config(
-            to_hyperparameters(space).get_config()
+            _with_lists(to_hyperparameters(space).get_config())
         ),
         seed=1,
     )
@@ -207,6 +207,24 @@ def keras_tuner_alone(trials: int) -> dict[str, Any]:
         oracle.end_trial(trial)
         times.append(time.perf_counter())
     return {"times": times}
+
+
+def _with_lists(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a space's config with Keras Tuner's own choices, which list their values, for ours."""
+    space = [
+        each
+        if each["class_name"] != "_Indices"
+        else {
+            "class_name": "Choice",
+            "config": {
+                "name": each["config"]["name"],
+                "conditions": each["config"]["conditions"],
+                "values": list(range(each["config"]["domain"].count)),
+            },
+        }
+        for each in config["space"]
+    ]
+    return {**config, "space": space}
 
 
 if __name__ == "__main__":

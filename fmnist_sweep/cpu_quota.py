@@ -21,8 +21,8 @@ def cpu_quota(process: Path = _PROCESS) -> float | None:
 def _groups(process: Path) -> Iterator[Path]:
     """Yield the folders of a process's groups that may limit its processors, and those above."""
     try:
-        groups = (process / "cgroup").read_text().splitlines()
-        mounts = (process / "mountinfo").read_text().splitlines()
+        groups = (process / "cgroup").read_text(encoding="utf-8").splitlines()
+        mounts = (process / "mountinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
         return
     version_1: str | None = None
@@ -51,10 +51,10 @@ def _groups(process: Path) -> Iterator[Path]:
 def _limit_of(group: Path) -> float | None:
     try:
         if (group / "cpu.max").exists():
-            quota, period = (group / "cpu.max").read_text().split()
+            quota, period = (group / "cpu.max").read_text(encoding="utf-8").split()
         else:
-            quota = (group / "cpu.cfs_quota_us").read_text()
-            period = (group / "cpu.cfs_period_us").read_text()
+            quota = (group / "cpu.cfs_quota_us").read_text(encoding="utf-8")
+            period = (group / "cpu.cfs_period_us").read_text(encoding="utf-8")
         return max(0.0, float(quota) / float(period)) or None  # -1: no limit
     except (OSError, ValueError, ZeroDivisionError):  # "max", or no such file
         return None

@@ -78,7 +78,7 @@ def test_the_wheel_holds_the_package_its_configs_and_nothing_else(installed: Ins
         names = {Path(name) for name in archive.namelist()}
     modules = {
         path.relative_to(ROOT)
-        for kind in ("*.py", "templates/*.css", "templates/*.j2")
+        for kind in ("*.py", "*.bits", "templates/*.css", "templates/*.j2")
         for path in (ROOT / "fmnist_sweep").rglob(kind)
     }
     configs = {Path("fmnist_sweep/conf") / path for path in SHIPPED}

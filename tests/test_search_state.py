@@ -205,7 +205,7 @@ def test_a_sweep_is_ranked_by_its_objective(metric: str, tmp_path: Path) -> None
     config = config_with(
         {"train": {"seed": {"int": [1, 50]}}},
         sweep__max_trials=6,
-        sweep__objective__metric=metric,
+        sweep__objective={"metric": metric, "direction": None},
     )
     assert config.train.monitor == config.sweep.objective
     end = run(config, tmp_path)

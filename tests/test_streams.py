@@ -227,8 +227,8 @@ def _depends_on_the_locale(call: ast.Call) -> bool:
     if "encoding" in given:
         return False
     if name == "open":
-        module = getattr(getattr(call.func, "value", None), "id", "")
+        module = getattr(getattr(call.func, "value", None), "id", "")  # or a zip archive's name
         words = [one.value for one in ast.walk(call) if isinstance(one, ast.Constant)]
         binary = any(str(word) in ("rb", "wb", "xb", "r+b") for word in words)
-        return module not in ("os", "Image", "gzip") and not binary
+        return module not in ("os", "Image", "gzip", "archive") and not binary
     return name in ("read_text", "write_text", "fdopen") or "text" in given
