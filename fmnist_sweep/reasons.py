@@ -34,8 +34,9 @@ _INNER = ("Error encountered:", "Exception encountered:")
 _GRAPH = "Graph execution error:"
 _NODE = re.compile(
     r"(Detected at node |Detected unsupported operations|<stack traces unavailable>|Stack trace for"
-    r"|\d+ root error\(s\) found|\(\d+\) [A-Z_]+:|File \"|\[\[\{\{node|Graph execution error:)"
+    r"|\d+ root error\(s\) found|File \"|\[Previous line repeated|\[\[|Graph execution error:)"
 )
+_ROOT_ERROR = re.compile(r"^\(\d+\) [A-Z_]+:\s*")
 _FUNCTION_NODE = re.compile(r"\{\{function_node [^}]*\}\}\s*")
 _TAIL = re.compile(r"\s*(\[Op:[^\]]*\](\s*name:\s*\S*)?\s*$|Full object config: .*)")
 
@@ -92,8 +93,9 @@ def _unfolded(text: str) -> str:
 def _of_graph(text: str) -> str:
     for line in text.splitlines():
         stripped = line.strip()
-        if stripped and not _NODE.match(stripped):
-            return _TAIL.sub("", _FUNCTION_NODE.sub("", stripped))
+        is_source = line.startswith("    ")  # of the frame above it
+        if stripped and not is_source and not _NODE.match(stripped):
+            return _TAIL.sub("", _FUNCTION_NODE.sub("", _ROOT_ERROR.sub("", stripped)))
     return ""
 
 

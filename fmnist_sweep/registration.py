@@ -107,7 +107,7 @@ def _network(
             return path
         _log.warning("trial %d: not registered: only its own code loads %s", best.number, code)
         return None
-    _log.warning("trial %d: not registered: its best model is not to be had", best.number)
+    _log.warning("trial %d: not registered: its best model is unavailable", best.number)
     return None
 
 

@@ -88,7 +88,7 @@ class Sweep:
                     reasons.append(str(error))
         told = "; ".join(reasons) or "neither the sweep's folder nor MLflow has it"
         raise RunError(
-            f"sweep {self.name}: the best model is not to be had: {told}; "
+            f"sweep {self.name}: the best model is unavailable: {told}; "
             "`best_config` says how to train it again"
         )
 

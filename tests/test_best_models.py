@@ -75,7 +75,7 @@ def test_of_a_finished_sweep_mlflow_has_them_and_its_folder_has_none(tmp_path: P
     (gone,) = calls(tmp_path, ["load", "mine"], before=_LOADS)
     same, said = loaded(gone)
     assert not same
-    assert said.startswith("sweep mine: the best model is not to be had")
+    assert said.startswith("sweep mine: the best model is unavailable")
 
 
 def test_without_tracking_the_winner_s_stays_in_the_folder(tmp_path: Path) -> None:

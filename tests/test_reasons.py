@@ -147,3 +147,23 @@ def test_a_long_message_is_cut() -> None:
     line = reason_of(ValueError("much " * 1000))
     assert len(line) == 400
     assert line.endswith("...")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "Graph execution error:\n\nDetected at node a/Assert defined at (most recent call last)"
+            ':\n  File "a.py", line 3, in b\n    x = layer(y)\n\n  [Previous line repeated 2 more '
+            "times]\n\nassertion failed: [too large]\n\t [[{{node a/Assert}}]] [Op:__inference_1]",
+            "assertion failed: [too large]",
+        ),
+        (
+            "Graph execution error:\n\n2 root error(s) found.\n  (0) INVALID_ARGUMENT:  indices[0]"
+            " = 5 is not in [0, 3)\n\t [[{{node x}}]]\n\t [[y/_7]]\n  (1) INVALID_ARGUMENT:  other",
+            "indices[0] = 5 is not in [0, 3)",
+        ),
+    ],
+)
+def test_what_tensorflow_prints_around_a_message_is_left_out(text: str, said: str) -> None:
+    assert reason_of(ValueError(text)) == f"ValueError: {said}"

@@ -388,7 +388,7 @@ def test_a_journal_without_its_first_line_stops_the_plan(tmp_path: Path) -> None
     begin(made)
     path = made.folder / JOURNAL_FILE
     path.write_bytes(b'{"kind":"ended","reason":"","at":1.0}\n')
-    with pytest.raises(JournalError, match=r"line 1: tells of no beginning"):
+    with pytest.raises(JournalError, match=r"line 1: the first record is not `begun`"):
         plan()
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -307,3 +308,55 @@ def test_a_network_counts_by_its_layers_and_weights() -> None:
     assert of(backbone(2, 1.0)) == first  # its layers have other names by now
     assert of(backbone(2, 1.5)) != first
     assert of(backbone(4, 1.0)) != first
+
+
+def test_a_name_is_no_value_of_a_layer() -> None:
+    def of(activation: str) -> dict[str, str]:
+        layer = keras.layers.Dense(2, activation=activation, name=activation)
+        return reached_by(functools.partial(here, layer))
+
+    assert of("relu") != of("tanh")
+
+
+def test_what_keras_draws_or_learns_by_itself_changes_nothing() -> None:
+    def of(value: Any) -> dict[str, str]:
+        return reached_by(functools.partial(here, value))
+
+    assert of(keras.initializers.HeNormal()) == of(keras.initializers.HeNormal())
+    assert of(keras.initializers.HeNormal(seed=1)) != of(keras.initializers.HeNormal(seed=2))
+    drawn = keras.Sequential([keras.layers.RandomFlip(), keras.layers.RandomRotation(0.1)])
+    before = of(drawn)
+    drawn(np.zeros((1, 4, 4, 1), np.float32))
+    assert of(drawn) == before
+
+
+def test_a_wrapper_counts_by_what_it_adds() -> None:
+    def of(width: int) -> dict[str, str]:
+        return reached_by(functools.update_wrapper(functools.partial(here, width=width), here))
+
+    assert of(8) == of(8) != of(16)
+
+    def chosen(depth: int) -> dict[str, str]:
+        @functools.singledispatch
+        def build(value: object) -> int:
+            return 0
+
+        @build.register
+        def of_int(value: int) -> int:
+            return depth
+
+        found = reached_by(build)
+        build(1)
+        assert reached_by(build) == found  # what it remembers of calls is no code
+        return found
+
+    assert chosen(2) == chosen(2) != chosen(3)
+
+
+def test_a_module_that_is_handed_on_counts_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ModuleType("settings_of_mine")
+    settings.__dict__["DEPTH"] = 2
+    monkeypatch.setitem(sys.modules, "settings_of_mine", settings)
+    before = reached_by(functools.partial(here, settings))
+    settings.__dict__["DEPTH"] = 3
+    assert reached_by(functools.partial(here, settings)) != before

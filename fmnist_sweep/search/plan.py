@@ -134,7 +134,9 @@ def _begun(journal: Path) -> Begun | None:
     """
     records = Journal(journal).records
     if records and not isinstance(records[0], Begun):
-        raise JournalError(f"{journal}, line 1: tells of no beginning; that line is lost")
+        raise JournalError(
+            f"{journal}, line 1: the first record is not `begun`; that line is missing"
+        )
     return records[0] if records and isinstance(records[0], Begun) else None
 
 

@@ -10,6 +10,7 @@ read from a file, is not seen.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import os
@@ -25,6 +26,7 @@ from types import (
     ModuleType,
 )
 from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 
@@ -106,6 +108,8 @@ class _Walk:
             return _hash(type(value).__name__, repr(value))
         if type(value) is str:
             return _hash("str", _without_place(value))
+        if isinstance(value, ModuleType):  # handed on: whatever it is asked for
+            return self._module(value, set(vars(value)))
         if id(value) in self._known:
             return self._known[id(value)][1]
         if id(value) in self._above:
@@ -127,8 +131,6 @@ class _Walk:
                 return self._function_or_class(value)
             case CodeType():
                 return self._code(value)
-            case ModuleType():
-                return self._module(value, set())
             case MethodType():
                 return _hash(kind, *map(self._digest, (value.__func__, value.__self__)))
             case BuiltinFunctionType():
@@ -159,7 +161,7 @@ class _Walk:
         name, has_name = full_name(value), is_found_by_name(value)
         if is_library(value):
             self._note_library(value.__module__ or "")
-            if has_name or isinstance(value, type):
+            if isinstance(value, type) or (has_name and is_library_module(value.__module__ or "")):
                 return _hash("library", name)
             return _hash("library", name, *self._carried(value))  # such as a decorator's wrapper
         if has_name:
@@ -243,8 +245,10 @@ class _Walk:
     def _object(self, value: Any) -> bytes:
         kind = self._digest(type(value))
         wrapped = inspect.getattr_static(value, "__wrapped__", None)
-        if wrapped is not None:  # `functools.cache`, `tf.function`: what they remember is no code
+        if wrapped is not None and _remembers_calls(value):
             return _hash("wrapper", kind, self._digest(wrapped))
+        if isinstance(value, WeakKeyDictionary | WeakValueDictionary):  # `singledispatch`'s memory
+            return _hash("of a kind", kind)
         if isinstance(value, np.ndarray) and not value.dtype.hasobject:
             return _hash("array", kind, repr((value.dtype.descr, value.shape)), value.tobytes())
         network = content_of_network(value)
@@ -267,6 +271,12 @@ class _Walk:
         version = None if top in _RECORDED_ELSEWHERE else version_of(top)
         if version is not None:
             self.libraries[top] = version
+
+
+def _remembers_calls(wrapper: Any) -> bool:
+    """Whether it is `functools.cache`'s or `tf.function`'s; what those remember is no code."""
+    made = type(wrapper)
+    return made is type(functools.cache(len)) or made.__module__.startswith("tensorflow.")
 
 
 def _without_place(text: str) -> str:

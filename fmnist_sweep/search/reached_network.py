@@ -10,19 +10,45 @@ import numpy as np
 
 
 def content_of_network(value: Any) -> list[Any] | None:
-    """Return what a Keras layer or network is made of; None for anything else. The names that Keras
-    counts up are left out: they tell how many layers the process has made."""
+    """Return what a Keras object is made of (a layer, a network, an initializer or the like); None
+    for anything else.
+
+    The names that Keras counts up are left out, since they tell how many layers the process has
+    made, and so is what a layer learns when it is first called.
+    """
     keras: Any = sys.modules.get("keras")
-    if keras is None or not isinstance(value, keras.layers.Layer):
+    if keras is None or not hasattr(value, "get_config"):
         return None
-    weights = [np.asarray(weight) for weight in value.weights]
+    is_layer = isinstance(value, keras.layers.Layer)
+    if not is_layer and not type(value).__module__.startswith("keras."):
+        return None
+    weights = [np.asarray(weight) for weight in value.weights] if is_layer else []
+    # The code in a Lambda's config has no word on the globals that it uses.
+    functions = [value.function] if isinstance(value, keras.layers.Lambda) else []
     try:
-        config = value.get_config()
+        config = _as_written(value.get_config())
     except NotImplementedError:
-        return weights
+        return [*functions, *weights]
     numbers: dict[str, int] = {}
     _number_names(config, numbers)
-    return [_with_numbers(config, numbers), *weights]
+    return [_with_numbers(config, numbers, is_name=False), *functions, *weights]
+
+
+_NAMES = ("name", "keras_history", "input_layers", "output_layers")
+"""Keys of a network's config under which names of layers stand."""
+_LEARNT = ("build_config", "build_input_shape")
+
+
+def _as_written(config: Any) -> Any:
+    """Return a config without what its first call has added: shapes, and a Sequential's input."""
+    if isinstance(config, list | tuple):
+        return [_as_written(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    kept = {key: _as_written(value) for key, value in config.items() if key not in _LEARNT}
+    if "layers" in kept and "input_layers" not in kept:
+        kept["layers"] = [one for one in kept["layers"] if one["class_name"] != "InputLayer"]
+    return kept
 
 
 def _number_names(config: Any, numbers: dict[str, int]) -> None:
@@ -35,9 +61,12 @@ def _number_names(config: Any, numbers: dict[str, int]) -> None:
             _number_names(below, numbers)
 
 
-def _with_numbers(config: Any, numbers: Mapping[str, int]) -> Any:
+def _with_numbers(config: Any, numbers: Mapping[str, int], *, is_name: bool) -> Any:
     if isinstance(config, dict):
-        return {key: _with_numbers(value, numbers) for key, value in config.items()}
+        return {
+            key: _with_numbers(value, numbers, is_name=key in _NAMES)
+            for key, value in config.items()
+        }
     if isinstance(config, list | tuple):
-        return [_with_numbers(value, numbers) for value in config]
-    return numbers.get(config, config) if isinstance(config, str) else config
+        return [_with_numbers(value, numbers, is_name=is_name) for value in config]
+    return numbers.get(config, config) if is_name and isinstance(config, str) else config

@@ -72,11 +72,8 @@ def open_cleaner(
     uri = _existing(config, root, environment_uri)
     from fmnist_sweep.tracking.mlflow_cleaner import MlflowCleaner
 
-    # A database elsewhere may be another workspace's, with its artifacts beside it.
-    database = database_of(uri)
-    beside = database is not None and database.parent.name == "mlruns"
-    folders = (root, root / "mlruns", *([database.parent] if database and beside else []))
-    return MlflowCleaner(uri, folders)
+    # A database elsewhere may be another workspace's: what lies beside it is not ours to delete.
+    return MlflowCleaner(uri, (root, root / "mlruns"))
 
 
 def open_registry(

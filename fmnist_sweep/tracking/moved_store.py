@@ -237,8 +237,10 @@ def _brought(place: str, former: Path, home: Path) -> str:
     """Return a place in a workspace's former folder as the same place in its present one; others
     are returned as they are."""
     path = path_of(place)
-    # Everything is inside `/`; what was in a workspace there is known for sure of `mlruns` alone.
-    inside = former / "mlruns" if former == Path("/") else former
+    # Where the former folder holds everything (`/`), or the present one (`mv mlruns below/`), what
+    # came along is known for sure of `mlruns` alone.
+    is_wide = former == Path("/") or home.is_relative_to(former)
+    inside = former / "mlruns" if is_wide else former
     if path is None or not path.is_relative_to(inside):
         return place
     new = home / path.relative_to(former)

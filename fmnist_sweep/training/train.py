@@ -156,9 +156,11 @@ def build_network(config: RunConfig, data: TrainingData, build_model: ModelBuild
     try:
         with seeded(config.train.seed):
             model = build_model(config, data.image_shape, data.train.classes)
-            # A user's Sequential or subclass may wait for its first images.
+            # A user's Sequential may wait for its first images, and a subclass's layers for the
+            # first call: the optimizer needs their weights before that.
             if isinstance(model, keras.Model) and not model.built:
                 model.build((None, *data.image_shape))
+                model(np.zeros((1, *data.image_shape), np.float32), training=False)
     finally:
         keras.config.set_dtype_policy(policy)
     return model
