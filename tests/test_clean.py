@@ -92,16 +92,15 @@ def test_a_sweep_without_tracking_is_deleted_too(tmp_path: Path) -> None:
     assert not list((tmp_path / "mlruns" / "sweeps").iterdir())
 
 
-def test_a_sweep_of_the_same_name_in_another_folder_keeps_its_runs(tmp_path: Path) -> None:
-    here, there = tmp_path / "here", tmp_path / "there"
-    uri = f"tracking.uri=sqlite:///{there / 'mlruns' / 'mlflow.db'}"
-    for folder in (there, here):
-        folder.mkdir()
-        (made,) = calls(folder, [*SWEEP, "sweep.name=one", uri])
-        assert made.exit_code == 0, made
-    assert len(names(there)) == 6
-    (deleted,) = calls(here, ["clean", "one", "yes", uri])
+def test_what_lies_in_another_workspace_is_left_there(place: Path, tmp_path: Path) -> None:
+    """A copy that is told to use the original's store has the original's runs there."""
+    copy = tmp_path / "copy"
+    shutil.copytree(place / "mlruns" / "sweeps", copy / "mlruns" / "sweeps")
+    before = {path: path.read_bytes() for path in (place / "mlruns" / "artifacts").rglob("*.keras")}
+    assert before
+    store = f"tracking.uri=sqlite:///{place / 'mlruns' / 'mlflow.db'}"
+    (deleted,) = calls(copy, ["clean", "one", "yes", store])
     assert deleted.exit_code == 0, deleted
-    assert names(there) == ["one", "one-0", "one-1"]
-    (whole,) = calls(there, [*SWEEP, "sweep.name=one", "sweep.max_trials=3"])
-    assert whole.exit_code == 0, whole
+    assert "3 runs" in deleted.out
+    assert names(place) == ["one", "one-0", "one-1", "other", "other-0", "other-1"]
+    assert all(path.read_bytes() == content for path, content in before.items())

@@ -223,6 +223,27 @@ def test_a_training_has_the_same_bits_as_without(
     assert train("without", 1) == first
 
 
+@keras.saving.register_keras_serializable("network_check_tests")
+class Subclassed(keras.Model):
+    """Its layers have no weights before it is called."""
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(**named)
+        self.flat, self.answer = layers.Flatten(), layers.Dense(10, "softmax")
+
+    def call(self, given: keras.KerasTensor) -> keras.KerasTensor:
+        return self.answer(self.flat(given))
+
+
+def test_a_network_that_waits_for_its_first_call_is_trained(tmp_path: Path) -> None:
+    config = config_of()
+    result = rung.run_rung(
+        config, data_of(config), 1, tmp_path,
+        build_model=builder(Subclassed), on_epoch=lambda record: False,
+    )  # fmt: skip
+    assert result.parameters == 650
+
+
 def test_no_epoch_is_trained_of_one_that_is_refused(tmp_path: Path) -> None:
     config = config_of()
     epochs: list[object] = []

@@ -156,10 +156,11 @@ def build_network(config: RunConfig, data: TrainingData, build_model: ModelBuild
     try:
         with seeded(config.train.seed):
             model = build_model(config, data.image_shape, data.train.classes)
-            # A user's Sequential may wait for its first images, and a subclass's layers for the
-            # first call: the optimizer needs their weights before that.
-            if isinstance(model, keras.Model) and not model.built:
+            # A user's Sequential may wait for its first images, and so may a subclass's layers: the
+            # optimizer needs their weights before that.
+            if isinstance(model, keras.Sequential) and not model.built:
                 model.build((None, *data.image_shape))
+            elif isinstance(model, keras.Model) and not model.built:
                 model(np.zeros((1, *data.image_shape), np.float32), training=False)
     finally:
         keras.config.set_dtype_policy(policy)
