@@ -23,7 +23,7 @@ def usual_calculation() -> Iterator[None]:
     KERAS_MAX_STEPS_PER_EPOCH, and what a notebook may have called. They belong to the process.
     """
     settings = _process_settings()
-    before = [setting.get() for setting in settings]  # all of them: one may hang on another
+    before = [setting.get() for setting in settings]  # all of them first: one may depend on another
     with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
         try:
             for setting, value in zip(settings, before, strict=True):

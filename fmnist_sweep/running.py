@@ -84,18 +84,19 @@ def run_sweep(
         overrides: how the config was composed, for the record.
         executor: runs the rungs, such as a cluster's engine behind `submit` and `wait`; None: the
             one that `config.executor` names.
-        on_plan: hears what is going to be done, before anything is written.
-        on_state: hears where the sweep stands before it begins or goes on.
-        observer: hears of every record.
-        on_step: hears, a few times a second, how far a rung's epoch is, where the executor is one
-            that `config.executor` names; None: nothing looks.
-        on_trouble: hears why the tracker cannot be told at present, and None when it can again.
+        on_plan: called with the plan, before anything is written.
+        on_state: called with the sweep's state, before it begins or goes on.
+        observer: called with every record and the state after it.
+        on_step: progress callback, called a few times a second with a rung and how far its epoch
+            is, by the executors that `config.executor` names; None disables it.
+        on_trouble: called with the reason why messages to the tracker have to wait, and with None
+            when all were sent.
 
     Raises:
         UserError: the config cannot be run, or another sweep or training runs in another thread of
             this process; nothing was written.
         SweepStopped: too many trials failed, or another process runs this sweep.
-        NotTracked: the sweep came to its end, and not all of it could be told to the tracker.
+        NotTracked: the sweep has ended, and its tracking data was only partly sent.
     """
     with interrupts.terminable(), alone("a sweep"):
         plan = plan_sweep(config, build_model, data, label=label, pinned=pinned, root=Path.cwd())
@@ -289,7 +290,7 @@ def _model_files(
         yield path
         if foreign_code(path) is not None:
             return  # what could not be loaded could not be loaded again
-    _log.warning("trial %d: its best model is nowhere any more: trained again", number)
+    _log.warning("trial %d: its best model is unavailable; it is trained again", number)
     trial = state.trials[number]
     base = apply_overrides(config.run, trial.overrides)
     rung = Rung(base, 0, trial.last_epoch, folders.of(number), number)

@@ -28,7 +28,7 @@ def ui(config: Config, port: str = "5000") -> None:
     links only.
 
     Raises:
-        ConfigError: nothing is tracked, there is no store yet, or the port cannot be had.
+        ConfigError: nothing is tracked, there is no store yet, or the port is unavailable.
     """
     if not config.tracking.enabled:
         raise ConfigError("ui: tracking.enabled=false: nothing is tracked; allowed: true")
@@ -65,7 +65,7 @@ def _require_free(port: int) -> None:
         except OSError as error:
             other = port + 1 if port < 65535 else port - 1
             raise ConfigError(
-                f"ui: PORT={port} cannot be had: {error.strerror}; give another, as in "
+                f"ui: PORT={port} is unavailable: {error.strerror}; give another, as in "
                 f"{command(())} ui {other} (make ui PORT={other})"
             ) from error
 

@@ -1,4 +1,4 @@
-"""What code says about itself: the names that it uses, and whose it is, a user's or a library's."""
+"""The names that code uses, and whether it belongs to the user or to a library."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ class Messages:
         self._tried = None
 
     def hurry(self) -> None:
-        """End the pauses, and leave out the next one: a message may just be tried in vain."""
+        """End the pauses, and leave out the next one: a try may be about to fail."""
         self._hurried = True
         for lane in (self._records, self._files):
             lane.until = 0.0
