@@ -255,8 +255,8 @@ def test_words_for_what_is_allowed() -> None:
     ("key", "value", "said"),
     [
         ("experiment", "", "tracking.experiment='': must be a name of 1 to 250 printable"),
-        ("experiment", "  ", "tracking.experiment=: must be a name of 1 to 250 printable"),
-        ("experiment", "a\tb", "tracking.experiment=a b: must be a name of 1 to 250 printable"),
+        ("experiment", "  ", "tracking.experiment='  ': must be a name of 1 to 250 printable"),
+        ("experiment", "a\tb", "tracking.experiment='a\\tb': must be a name of 1 to 250 printable"),
         ("experiment", "x" * 251, "tracking.experiment=xxx"),
         ("experiment", "x" * 250, None),
         ("experiment", "Größe 7 / b", None),

@@ -31,13 +31,13 @@ def check_tracking_names(tracking: TrackingConfig) -> None:
         name.strip() and name.isprintable() and len(name) <= MOST_CHARACTERS
     ):
         raise ConfigError(
-            f"tracking.experiment={show(name)}: must be a name of 1 to {MOST_CHARACTERS} printable "
-            "characters, or null for the default"
+            f"tracking.experiment={_shown(name)}: must be a name of 1 to {MOST_CHARACTERS} "
+            "printable characters, or null for the default"
         )
     for key in tracking.tags:
         if not _is_tag_key(key):
             raise ConfigError(
-                f"tracking.tags: {show(key)}: must be a name of 1 to {MOST_CHARACTERS} letters, "
+                f"tracking.tags: {_shown(key)}: must be a name of 1 to {MOST_CHARACTERS} letters, "
                 "digits, spaces, '_', '-', '.', ':' and '/', and no path that leads elsewhere, "
                 "such as ../a, /a or a//b"
             )
@@ -48,3 +48,8 @@ def _is_tag_key(key: str) -> bool:
     return (
         plain and key != "." and len(key) <= MOST_CHARACTERS and _TAG_KEY.fullmatch(key) is not None
     )
+
+
+def _shown(name: str) -> str:
+    """Return a name so that blanks and what cannot be printed are seen."""
+    return show(name) if name.strip() and name.isprintable() else repr(name)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fmnist_sweep.config.data_schema import NpzData
 from fmnist_sweep.data.arrays import LabelledImages, make_dataset
 from fmnist_sweep.data.dataset import Dataset
-from fmnist_sweep.data.packed import ZIP, kind_of, regular_file
+from fmnist_sweep.data.packed import ZIP, kind_of, regular_file, words_of
 from fmnist_sweep.errors import DataError
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -88,7 +88,7 @@ def _unreadable(path: Path, reason: str) -> DataError:
 
 
 def _why(path: Path, error: Exception) -> str:
-    kind, reason = kind_of(path), " ".join(str(error).split()) or type(error).__name__
+    kind, reason = kind_of(path), words_of(error)
     if "pickle" in reason:  # NumPy's advice is to load it all the same
         reason = "it holds Python objects, which are not loaded" if kind == ZIP else ""
-    return f"found {kind}" + (f"; {reason[:200]}" if reason else "")
+    return f"found {kind}" + (f"; {reason}" if reason else "")

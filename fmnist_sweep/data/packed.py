@@ -101,8 +101,13 @@ def unpacked(path: Path, is_wrong: Callable[[str], DataError]) -> Iterator[Binar
         except DataError:
             raise
         except Exception as error:  # whatever a damaged archive makes its library raise
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise is_wrong(f"found {kind_of(path)}; {reason[:200]}") from error
+            raise is_wrong(f"found {kind_of(path)}; {words_of(error)}") from error
+
+
+def words_of(error: Exception) -> str:
+    """Return what a library says of an archive that it cannot read, in one line."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return reason.replace("File is not a zip file", "its end is missing")[:200]
 
 
 def _opened(kind: str, stream: BinaryIO, opened: ExitStack) -> BinaryIO:
@@ -120,8 +125,8 @@ def _opened(kind: str, stream: BinaryIO, opened: ExitStack) -> BinaryIO:
 
 def _only(names: list[str]) -> str:
     if len(names) != 1:
-        shown = ", ".join(name[:40] for name in names[:3])
-        raise ValueError(f"{len(names)} files in it" + (f": {shown}, …" if names else ""))
+        shown = ", ".join(name[:40] for name in names[:3]) + (", …" if len(names) > 3 else "")
+        raise ValueError(f"{len(names)} files in it" + (f": {shown}" if names else ""))
     return names[0]
 
 
