@@ -278,7 +278,7 @@ def test_a_sweep_in_processes_that_is_killed_and_interrupted_ends_as_one_in_line
         assert mine.data.params == theirs.data.params
         assert mine.info.status == theirs.info.status == "FINISHED"
     left = {path.name for path in sweep_folder(stopped).iterdir()}
-    assert left == {"best.yaml", "config.json", "journal.jsonl", "lock"}
+    assert left == {"best.yaml", "classes.csv", "config.json", "journal.jsonl", "lock"}
 
 
 @contextmanager

@@ -47,7 +47,9 @@ def raised(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_raised_budget_ends_where_the_larger_one_would_have(tuner: str, raised: Path) -> None:
     assert_same_outcome(raised / "whole" / tuner, raised / "raised" / tuner)
     left = {path.name for path in sweep_folder(raised / "raised" / tuner).iterdir()}
-    assert left == {"best.yaml", "config.json", "journal.jsonl", "lock"}, "and no checkpoint"
+    assert left == {"best.yaml", "classes.csv", "config.json", "journal.jsonl", "lock"}, (
+        "and no checkpoint"
+    )
 
 
 def test_a_sweep_that_was_interrupted_goes_on_as_if_it_never_was(tmp_path: Path) -> None:
