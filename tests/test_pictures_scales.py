@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fmnist_sweep.config.metrics import Direction
@@ -11,6 +11,7 @@ SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 
 
 @given(SCORES, st.sampled_from(["max", "min"]))
+@example([5e-324], "max")
 def test_the_best_and_the_middle_are_always_shown(
     scores: list[float], direction: Direction
 ) -> None:

@@ -580,7 +580,7 @@ def test_deleted_experiment_says_how_to_get_it_back(root: Path) -> None:
         ("mlflow-artifacts:/7", r"a tracking server keeps them; set tracking\.uri to that server"),
         (
             "s3://bucket/7",
-            "No module named 'boto",
+            "the Python package boto",
         ),  # which is not among this package's requirements
         ("ftp://me:secret@127.0.0.1:1/7", r"refused; choose another tracking\.experiment"),
         ("nonsense://x/7", "Could not find a registered artifact repository for"),

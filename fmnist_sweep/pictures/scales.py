@@ -45,7 +45,8 @@ def zoomed(
     best, middle, worst = float(good.max()), float(np.median(good)), float(good.min())
     if best > middle:
         worst = float(good[good >= middle - 4 * (best - middle)].min())
-    pad = margin * (best - worst) if best > worst else 0.02 * (abs(best) or 1.0)
+    pad = margin * (best - worst) if best > worst else 0.02 * abs(best)
+    pad = pad or 0.02  # of a zero, or of what underflows to one
     low, high = sorted((sign * (worst - pad), sign * (best + pad)))
     return low, high
 

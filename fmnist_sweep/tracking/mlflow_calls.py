@@ -35,6 +35,8 @@ def one_line_errors(doing: str, uri: str) -> Iterator[None]:
         if not known and isinstance(error, (FmnistSweepError, *MISTAKES)):
             raise
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        if isinstance(error, ImportError) and error.name:
+            reason = f"the Python package {error.name} is not installed"
         if len(reason) > _MAX_REASON:
             reason = f"{reason[:_MAX_REASON]}…"
         message = f"MLflow could not {doing} at {uri}: {reason}"

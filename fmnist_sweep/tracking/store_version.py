@@ -90,19 +90,19 @@ def _of_server(uri: str) -> set[str]:
 
     from fmnist_sweep.tracking.mlflow_calls import one_line_errors
 
-    try:
-        with one_line_errors("open its store", uri):
+    with one_line_errors("open its store", uri):
+        try:
             engine = sqlalchemy.create_engine(uri)
-            try:
-                with engine.connect() as connection:
-                    return {*MigrationContext.configure(connection).get_current_heads()}
-            finally:
-                engine.dispose()
-    except ImportError as error:
-        raise ConfigError(
-            f"{without_secrets(uri)} needs the Python package {error.name}; install it, or take "
-            "another store with tracking.uri"
-        ) from error
+        except ImportError as error:
+            raise ConfigError(
+                f"{without_secrets(uri)} needs the Python package {error.name}; install it, or "
+                "take another store with tracking.uri"
+            ) from error
+        try:
+            with engine.connect() as connection:
+                return {*MigrationContext.configure(connection).get_current_heads()}
+        finally:
+            engine.dispose()
 
 
 @cache
