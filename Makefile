@@ -59,10 +59,11 @@ test-drawn: ready ## the tests with drawn examples, on new ones in each run (ten
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=drawn $(PYTEST_ARGS)
 	@echo "Next: make torture"
 
-lint: $(INSTALLED) ## formatter check, linter, type checker
+lint: $(INSTALLED) ## formatter check, linter, type checker, order of the folders
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	@echo "Next: make test"
 
 ui: $(INSTALLED) ## browse the results in MLflow's UI, on this machine only (PORT=5000)

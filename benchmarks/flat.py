@@ -111,7 +111,7 @@ class Instant:
 
     def submit(self, rung: Any, on_epoch: Any) -> Future[Any]:
         """Answer with a score that the config decides."""
-        from fmnist_sweep.search.executor import RungOutcome
+        from fmnist_sweep.executors.protocol import RungOutcome
         from fmnist_sweep.training.results import EpochRecord, RunResult
 
         self.first_rung = self.first_rung or time.perf_counter()
@@ -147,7 +147,7 @@ class Instant:
 def sweep(trials: int, tuner: str, tracking: str) -> dict[str, Any]:
     """Run a sweep of that many trials in the working directory, or resume it for one more."""
     from fmnist_sweep import run_sweep
-    from fmnist_sweep.search.records import Told
+    from fmnist_sweep.journal.records import Told
 
     times: list[float] = []
 
@@ -156,7 +156,7 @@ def sweep(trials: int, tuner: str, tracking: str) -> dict[str, Any]:
             times.append(time.perf_counter())
 
     if tracking == "mlflow":  # a trial is over when MLflow has it, in the outbox's thread
-        from fmnist_sweep.tracking.mlflow_tracker import MlflowTracker
+        from fmnist_sweep.tracking.mlflow.tracker import MlflowTracker
 
         end = MlflowTracker.end
 
@@ -182,8 +182,8 @@ def keras_tuner_alone(trials: int) -> dict[str, Any]:
     """Ask and tell Keras Tuner's oracle as its own `Tuner` does, in the working directory."""
     import keras_tuner
 
-    from fmnist_sweep.search.oracle.encoding import to_hyperparameters
     from fmnist_sweep.space.reading import read_space
+    from fmnist_sweep.tuners.encoding import to_hyperparameters
 
     space, _ = read_space(compose_config(SWEEP))
     oracle = keras_tuner.oracles.RandomSearchOracle(

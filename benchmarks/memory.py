@@ -95,7 +95,7 @@ def cleared(networks: int) -> list[float]:
 def sweep(networks: int) -> list[float]:
     """Train the networks as a sweep's trials."""
     from fmnist_sweep import run_sweep
-    from fmnist_sweep.search.records import Told
+    from fmnist_sweep.journal.records import Told
 
     sizes: list[float] = []
 

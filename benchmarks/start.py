@@ -41,7 +41,7 @@ def marking(step, batches):
     return given
 interrupts._looking = marking
 
-from fmnist_sweep.app import main
+from fmnist_sweep.cli.app import main
 sys.exit(main(["+sweep=cnn", *sys.argv[1:]]))
 """
 

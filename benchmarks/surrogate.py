@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 from measuring import read_sizes, say, say_figure, say_where
 
 from fmnist_sweep.config.compose import compose_config
-from fmnist_sweep.search.oracle import SearchOracle, Suggestion
 from fmnist_sweep.space.domains import FloatRange
 from fmnist_sweep.space.space import Leaf, Space
+from fmnist_sweep.tuners import SearchOracle, Suggestion
 
 LONGEST = 30.0
 DEAR = 3.0

@@ -283,8 +283,8 @@ def config_of(network: str, overrides: tuple[str, ...]) -> RunConfig:
         return compose_config(overrides).run
     environment.load_tensorflow()  # quietly
     from fmnist_sweep.model.plan import plan_cnn
-    from fmnist_sweep.search.oracle import sample_points
-    from fmnist_sweep.search.plan import plan_sweep
+    from fmnist_sweep.sweep.plan import plan_sweep
+    from fmnist_sweep.tuners import sample_points
 
     sweep = compose_config(["+sweep=cnn", *overrides])
     plan = plan_sweep(sweep, None, None, label="cnn", pinned=(), root=Path.cwd())

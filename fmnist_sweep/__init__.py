@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from fmnist_sweep.data.npz_data import dataset_from_arrays
     from fmnist_sweep.model.builder import build_cnn
     from fmnist_sweep.model.wrapper import FashionMNISTCNN
-    from fmnist_sweep.running import run_sweep
-    from fmnist_sweep.sweep import load_sweep
+    from fmnist_sweep.sweep.results import load_sweep
+    from fmnist_sweep.sweep.run import run_sweep
 
 __version__ = "0.1.0"
 
@@ -39,8 +39,8 @@ _HOME = {
     "compose_config": "fmnist_sweep.config.compose",
     "dataset_from_arrays": "fmnist_sweep.data.npz_data",
     "load_dataset": "fmnist_sweep.data",
-    "load_sweep": "fmnist_sweep.sweep",
-    "run_sweep": "fmnist_sweep.running",
+    "load_sweep": "fmnist_sweep.sweep.results",
+    "run_sweep": "fmnist_sweep.sweep.run",
 }
 _TRAINING = {"FashionMNISTCNN", "build_cnn", "load_sweep", "run_sweep"}
 

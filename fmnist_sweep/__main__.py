@@ -10,7 +10,7 @@ def run() -> None:
     streams.open_closed_descriptors()
     environment.show_warnings_only()
     # Not before: what these import may open files and give warnings.
-    from fmnist_sweep.app import main
+    from fmnist_sweep.cli.app import main
     from fmnist_sweep.interrupts import end_process
 
     code = main()

@@ -35,7 +35,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 @pytest.fixture(scope="session")
 def blank_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of an MLflow store with nothing in it; to make one takes seconds."""
-    from fmnist_sweep.tracking.store import ensure_local_store  # few tests want MLflow
+    from fmnist_sweep.tracking.mlflow.store import ensure_local_store  # few tests want MLflow
 
     root = tmp_path_factory.mktemp("blank")
     ensure_local_store(root)

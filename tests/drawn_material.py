@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from fmnist_sweep.analysis.material import DataMaterial, WinnerMaterial
 from fmnist_sweep.pictures.style import to_png
-from fmnist_sweep.report.material import DataMaterial, WinnerMaterial
 
 HOSTILE = ("$x_1^2$", "a <b>bold</b> & long name " * 4, "two\nlines", "犬\x07", "", "$")
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from fmnist_sweep.config.schema import Objective
-from fmnist_sweep.search.records import Asked, Begun, EpochEnded, Record, Told, TrialStatus
-from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.journal.records import Asked, Begun, EpochEnded, Record, Told, TrialStatus
+from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.space.domains import Choice, FloatRange, IntRange
 from fmnist_sweep.space.space import Condition, Leaf, Space
 from fmnist_sweep.training.results import RunResult

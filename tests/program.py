@@ -55,7 +55,7 @@ class Called:
 
 _DRIVER = """
 import contextlib, io, json, os, sys
-from fmnist_sweep.app import main
+from fmnist_sweep.cli.app import main
 
 for folder, arguments in json.load(sys.stdin):
     os.chdir(folder)

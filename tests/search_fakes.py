@@ -16,20 +16,20 @@ from fmnist_sweep.config.load import load_config
 from fmnist_sweep.config.record_schema import Environment, Numerics
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.data import load_dataset, make_split
+from fmnist_sweep.executors.protocol import OnEpoch, Rung, RungOutcome
 from fmnist_sweep.files import digest_of
-from fmnist_sweep.search.executor import OnEpoch, Rung, RungOutcome
-from fmnist_sweep.search.feasibility import feasibility
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, to_line
-from fmnist_sweep.search.leaders import Leaders
-from fmnist_sweep.search.loop import SweepLoop
-from fmnist_sweep.search.records import Record, to_json
-from fmnist_sweep.search.state import SweepState
-from fmnist_sweep.search.stopping import StopRequests
-from fmnist_sweep.search.trial_folders import TrialFolders
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, to_line
+from fmnist_sweep.journal.leaders import Leaders
+from fmnist_sweep.journal.records import Record, to_json
+from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.space.reading import read_space
+from fmnist_sweep.sweep.loop import SweepLoop
+from fmnist_sweep.sweep.stopping import StopRequests
+from fmnist_sweep.sweep.trial_folders import TrialFolders
 from fmnist_sweep.tracking.kept_models import candidates
 from fmnist_sweep.training.preparation import Prepared, epochs_of
 from fmnist_sweep.training.results import EpochRecord, RunResult
+from fmnist_sweep.tuners.feasibility import feasibility
 
 ENVIRONMENT = Environment(
     numerics=Numerics(

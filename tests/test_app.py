@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fmnist_sweep import app
+from fmnist_sweep.cli import app
 from fmnist_sweep.config.composition import Composition
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import RunError

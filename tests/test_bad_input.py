@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from program import SMALL, environment
 
-from fmnist_sweep.tracking.store import local_store_uri
+from fmnist_sweep.tracking.mlflow.store import local_store_uri
 
 BAD = {
     "space.train.bach_size": ["+space.train.bach_size={choice: [1]}"],
@@ -71,7 +71,7 @@ def bad_files(folder: Path) -> None:
 
 ALL_CASES = """
 import contextlib, glob, io, json, os, sys
-from fmnist_sweep.app import main
+from fmnist_sweep.cli.app import main
 told = {}
 for named, (folder, arguments) in json.load(sys.stdin).items():
     os.chdir(folder)

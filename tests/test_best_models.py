@@ -12,7 +12,8 @@ MODEL = "checkpoints/best.keras"
 SWEEP = [*SMALL, *QUICK_SPACE, "train.epochs=1", "sweep.name=mine"]
 _LOADS = """
 import json
-from fmnist_sweep import app, environment
+from fmnist_sweep import environment
+from fmnist_sweep.cli import app
 environment.load_tensorflow()
 import fmnist_sweep
 from fmnist_sweep.training.checkpoint import weights_digest
@@ -32,7 +33,7 @@ app.COMMANDS["load"] = app.Command(load, "SWEEP", least=1, most=1)
 _SCORES = """
 from concurrent.futures import Future
 from dataclasses import replace
-from fmnist_sweep.search.executor import InlineExecutor
+from fmnist_sweep.executors.inline import InlineExecutor
 
 submit = InlineExecutor.submit
 

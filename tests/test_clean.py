@@ -10,7 +10,7 @@ import pytest
 from mlflow.entities import ViewType
 from program import QUICK_SPACE, SMALL, Store, calls
 
-from fmnist_sweep.tracking.moved_store import open_at_home
+from fmnist_sweep.tracking.mlflow.moved_store import open_at_home
 
 SWEEP = [*SMALL, *QUICK_SPACE, "train.epochs=1", "sweep.max_trials=2"]
 

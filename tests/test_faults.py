@@ -36,7 +36,7 @@ def fill():
 _FULL_FROM_THE_FIRST_TRIAL_ON = f"""{_FULL}
 from fmnist_sweep import environment
 environment.load_tensorflow()
-from fmnist_sweep.search.loop import SweepLoop
+from fmnist_sweep.sweep.loop import SweepLoop
 
 run = SweepLoop.run
 
@@ -46,7 +46,7 @@ def full(self):
 
 SweepLoop.run = full
 
-from fmnist_sweep.tracking import outbox
+from fmnist_sweep.tracking.opening import outbox
 outbox._PATIENCE_AT_THE_END = 5.0
 """
 

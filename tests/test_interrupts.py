@@ -15,6 +15,8 @@ import pytest
 from search_fakes import config_with
 
 from fmnist_sweep import interrupts
+from fmnist_sweep.executors.inline import InlineExecutor
+from fmnist_sweep.executors.protocol import OnEpoch, Rung
 from fmnist_sweep.files import write_text_whole
 from fmnist_sweep.interrupts import (
     HungUp,
@@ -24,9 +26,8 @@ from fmnist_sweep.interrupts import (
     stop_if_asked,
     terminable,
 )
-from fmnist_sweep.search.executor import InlineExecutor, OnEpoch, Rung
-from fmnist_sweep.search.journal import Journal
-from fmnist_sweep.search.records import Ended
+from fmnist_sweep.journal.file import Journal
+from fmnist_sweep.journal.records import Ended
 from fmnist_sweep.training.results import RunResult
 
 

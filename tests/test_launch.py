@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from program import QUICK_SPACE, SMALL, Store, calls
 
-from fmnist_sweep import environment, launch
+from fmnist_sweep import environment
+from fmnist_sweep.cli import launch
 from fmnist_sweep.config.compose import compose
 
 # The number of threads is left to the machine.

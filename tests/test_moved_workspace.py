@@ -24,7 +24,7 @@ SWEEP = [
 DRIVER = """
 import contextlib, io, json, os, sys
 from fmnist_sweep import load_sweep
-from fmnist_sweep.app import main
+from fmnist_sweep.cli.app import main
 from fmnist_sweep.errors import UserError
 
 for line in sys.stdin:

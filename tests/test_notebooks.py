@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from program import QUICK_SPACE, SMALL, environment
 
-from fmnist_sweep.search.failed_attempt import attempts
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
+from fmnist_sweep.journal.failed_attempt import attempts
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal
 
 # The second point comes from the surrogate, which scikit-learn fits.
 SWEEP = [
@@ -46,8 +46,8 @@ def digests(swept):
             for t in swept.state.trials.values()]
 
 from fmnist_sweep import compose_config, run_sweep
-from fmnist_sweep.app import main
-from fmnist_sweep.autologging import autologging_off
+from fmnist_sweep.cli.app import main
+from fmnist_sweep.training.autologging import autologging_off
 from sklearn.linear_model import LinearRegression
 import keras, numpy as np
 
@@ -98,7 +98,7 @@ def statuses():
     return [[run.info.run_name, run.info.status, run.data.tags.get("status_reason")]
             for run in found]
 
-from fmnist_sweep import running
+from fmnist_sweep.sweep import run as running
 from fmnist_sweep.training import rung
 
 # A builder that fails at first, and in a trial, is meant here: one that always fails is refused.

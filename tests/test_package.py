@@ -97,7 +97,7 @@ def test_help_shows_the_commands(installed: Installed) -> None:
 
 ALL_CONFIGS = """
 import contextlib, io, json, sys
-from fmnist_sweep.app import main
+from fmnist_sweep.cli.app import main
 
 printed = []
 for override in sys.argv[1:]:
@@ -171,10 +171,12 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_every_public_name_is_there() -> None:
-    from fmnist_sweep import data, running, sweep
+    from fmnist_sweep import data
     from fmnist_sweep.config import compose
     from fmnist_sweep.data import npz_data
     from fmnist_sweep.model import builder, wrapper
+    from fmnist_sweep.sweep import results as sweep
+    from fmnist_sweep.sweep import run as running
 
     homes: dict[str, Any] = {
         "FashionMNISTCNN": wrapper,
@@ -200,7 +202,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_mlflow_and_optuna_are_imported_where_they_are_used() -> None:
     # MLflow after its settings were made, which it reads when it is imported.
     code = (
-        "import sys, fmnist_sweep.launch, fmnist_sweep.prediction, fmnist_sweep.single;"
+        "import sys, fmnist_sweep.cli.launch, fmnist_sweep.cli.predict, fmnist_sweep.runs.single;"
         "print(sorted({'mlflow', 'optuna'} & {*sys.modules}))"
     )
     assert run([sys.executable, "-c", code], ROOT).stdout.strip() == "[]"

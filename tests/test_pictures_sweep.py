@@ -9,7 +9,10 @@ from drawn_sweeps import MAX, SPACE, DrawnSweep, drawn_sweep
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fmnist_sweep.analysis.history import brackets, by_time, by_trial
+from fmnist_sweep.analysis.importance import Importances, importances
 from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.pictures.best_so_far import best_by_time, best_by_trial
 from fmnist_sweep.pictures.parallel_coordinates import parallel_coordinates
 from fmnist_sweep.pictures.rungs import rung_survival
@@ -20,9 +23,6 @@ from fmnist_sweep.pictures.trade_offs import (
     pareto_front,
 )
 from fmnist_sweep.pictures.what_mattered import importances as draw_importances
-from fmnist_sweep.report.history import brackets, by_time, by_trial
-from fmnist_sweep.report.importance import Importances, importances
-from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.space.space import Space
 
 SWEEPS = [

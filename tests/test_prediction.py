@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from fmnist_sweep.cli.predict import fitted, opened
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.prediction import fitted, opened
 
 MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA"]
 """What pictures come in, once they are read."""

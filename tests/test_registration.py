@@ -32,8 +32,8 @@ from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.environment import cores
+from fmnist_sweep.tracking.mlflow.registry import MlflowRegistry
 from fmnist_sweep.tracking.registered import WEIGHTS_TAG, Winner
-from fmnist_sweep.tracking.registry import MlflowRegistry
 
 NAME = "synthetic-cnn"
 SWEEP = [*SMALL, *QUICK_SPACE, *SHOWN, "report=false"]
@@ -258,13 +258,13 @@ def test_the_champion_can_be_served(store: Store, served: str) -> None:
 
 _KILLED = """
 import os, sys
-from fmnist_sweep.tracking import registry
+from fmnist_sweep.tracking.mlflow import registry
 
 def killed(*_, **__):
     os.kill(os.getpid(), 9)
 
 setattr(registry.MlflowClient, sys.argv[1], killed)
-from fmnist_sweep.app import main
+from fmnist_sweep.cli.app import main
 main(sys.argv[2:])
 """
 

@@ -13,21 +13,17 @@ import pytest
 from mlflow import MlflowClient
 from program import QUICK_SPACE, SHOWN, SMALL, calls
 
-from fmnist_sweep.config.compose import compose_config
-from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.report.comparison_page import comparison_page
-from fmnist_sweep.report.material import (
+from fmnist_sweep.analysis.material import (
     MATERIAL_FILE,
     DataMaterial,
     Material,
     WinnerMaterial,
 )
-from fmnist_sweep.report.page import report_page
-from fmnist_sweep.report.source import ReportSource, source_in
-from fmnist_sweep.report.sweep_pictures import pictures_of
-from fmnist_sweep.search.identity import sweep_identity
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
-from fmnist_sweep.search.records import (
+from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal
+from fmnist_sweep.journal.identity import sweep_identity
+from fmnist_sweep.journal.records import (
     SCHEMA,
     Asked,
     Begun,
@@ -37,6 +33,10 @@ from fmnist_sweep.search.records import (
     Told,
     TrialStatus,
 )
+from fmnist_sweep.report.comparison_page import comparison_page
+from fmnist_sweep.report.page import report_page
+from fmnist_sweep.report.source import ReportSource, source_in
+from fmnist_sweep.report.sweep_pictures import pictures_of
 from fmnist_sweep.space.reading import read_space
 from fmnist_sweep.training.results import RunResult
 

@@ -15,7 +15,7 @@ from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.record_schema import Expected, ExpectedMetric, Reported
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.model.plan import plan_cnn
-from fmnist_sweep.report.baselines import Baseline, markdown, write_baseline_file
+from fmnist_sweep.runs.baselines import Baseline, markdown, write_baseline_file
 from fmnist_sweep.tracking.baseline_runs import BaselineRuns
 
 REPOSITORY = Path(__file__).parents[1]

@@ -11,9 +11,9 @@ from search_fakes import ENVIRONMENT
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import load_dataset, make_split
-from fmnist_sweep.report.best_file import best_config, write_best_file
-from fmnist_sweep.search.records import SCHEMA, Asked, Begun, EpochEnded, RunsIn, Told, TrialStatus
-from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.journal.records import SCHEMA, Asked, Begun, EpochEnded, RunsIn, Told, TrialStatus
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.runs.best_file import best_config, write_best_file
 from fmnist_sweep.training.results import RunResult
 
 RESULT = RunResult(

@@ -32,8 +32,8 @@ ENDED = re.compile(
 # The display is drawn four times a second: each of its states lasts longer, on whatever machine.
 SLOWLY = """
 import sys, time
-from fmnist_sweep.app import main
-from fmnist_sweep.report.live import LiveSweep
+from fmnist_sweep.cli.app import main
+from fmnist_sweep.cli.live import LiveSweep
 
 on_record = LiveSweep.on_record
 
@@ -146,8 +146,8 @@ def test_an_error_leaves_the_terminal_in_order(tmp_path: Path) -> None:
 
 NOISY = """
 import logging, os, sys, warnings
-from fmnist_sweep import launch
-from fmnist_sweep.app import main
+from fmnist_sweep.cli import launch
+from fmnist_sweep.cli.app import main
 
 def noisy(function):
     def told(self, *arguments):
@@ -159,7 +159,7 @@ def noisy(function):
         return function(self, *arguments)
     return told
 
-from fmnist_sweep.report.live import LiveSweep
+from fmnist_sweep.cli.live import LiveSweep
 LiveSweep.on_record = noisy(LiveSweep.on_record)
 sys.exit(main(sys.argv[1:]))
 """

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_fakes import config_with, run
 
-from fmnist_sweep.config.schema import Objective
-from fmnist_sweep.report.history import (
+from fmnist_sweep.analysis.history import (
     LONGEST_GAP,
     WorkedTime,
     best_so_far,
@@ -18,7 +17,8 @@ from fmnist_sweep.report.history import (
     by_time,
     by_trial,
 )
-from fmnist_sweep.search.records import EpochEnded, Record, Told, TrialStatus
+from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.journal.records import EpochEnded, Record, Told, TrialStatus
 
 MIN = Objective(metric="val_loss", direction="min")
 SCORES = st.lists(st.floats(0, 1) | st.just(float("nan")), min_size=1, max_size=30)

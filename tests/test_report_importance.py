@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from drawn_sweeps import MOMENTUM, NOISE, OPTIMIZER, RATE, SPACE, drawn_sweep
 
-from fmnist_sweep.report.importance import FEWEST_SCORES, Importances, Unknown, importances
-from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.analysis.importance import FEWEST_SCORES, Importances, Unknown, importances
+from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.space.space import Space
 
 

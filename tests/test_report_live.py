@@ -10,11 +10,11 @@ from typing import Any
 from rich.console import Console
 from search_fakes import InstantExecutor, LateExecutor, config_with, run, train_at_once
 
+from fmnist_sweep.cli.live import LiveSweep, LiveTraining, Screen
 from fmnist_sweep.config.schema import Config, RunConfig
-from fmnist_sweep.report.live import LiveSweep, LiveTraining, Screen
-from fmnist_sweep.search.executor import OnEpoch, Rung, RungOutcome
-from fmnist_sweep.search.records import Record
-from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.executors.protocol import OnEpoch, Rung, RungOutcome
+from fmnist_sweep.journal.records import Record
+from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.training.progress import StepProgress
 
 SPACE = {"train": {"batch_size": {"choice": [16, 32, 64, 128]}}}

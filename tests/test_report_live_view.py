@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fmnist_sweep.report.live_view import Running, View, lines_of
-from fmnist_sweep.report.words import time_in_words
+from fmnist_sweep.analysis.words import time_in_words
+from fmnist_sweep.cli.live_view import Running, View, lines_of
 from fmnist_sweep.training.progress import StepProgress
 
 words = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), max_size=60)

@@ -6,7 +6,7 @@ import pytest
 
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import SweepConfig
-from fmnist_sweep.search.budget import continued
+from fmnist_sweep.journal.spending import continued
 
 TYPED = "python -m fmnist_sweep +sweep=cnn sweep.max_trials=4 train.epochs=2"
 

@@ -14,10 +14,10 @@ from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.environment import cores
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.running import run_sweep
-from fmnist_sweep.search.builder_check import check_builder
-from fmnist_sweep.search.journal import JOURNAL_FILE
-from fmnist_sweep.search.plan import plan_sweep
+from fmnist_sweep.journal.file import JOURNAL_FILE
+from fmnist_sweep.sweep.builder_check import check_builder
+from fmnist_sweep.sweep.plan import plan_sweep
+from fmnist_sweep.sweep.run import run_sweep
 
 Shape = tuple[int, int, int]
 

@@ -17,13 +17,13 @@ from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import canonical_json
 from fmnist_sweep.model.plan import plan_cnn
-from fmnist_sweep.search.feasibility import feasibility
-from fmnist_sweep.search.oracle import sample_points
-from fmnist_sweep.search.oracle.encoding import all_points, decode, draw, to_hyperparameters
 from fmnist_sweep.space.domains import FloatRange, possible_values
 from fmnist_sweep.space.overrides import apply_overrides, value_at
 from fmnist_sweep.space.reading import read_space
 from fmnist_sweep.space.space import VARIANT, Space
+from fmnist_sweep.tuners import sample_points
+from fmnist_sweep.tuners.encoding import all_points, decode, draw, to_hyperparameters
+from fmnist_sweep.tuners.feasibility import feasibility
 
 VALUES: dict[str, Any] = {
     "train.batch_size": [

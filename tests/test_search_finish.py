@@ -13,11 +13,11 @@ from search_fakes import InstantExecutor, Run, config_with, journal_of, run, sco
 
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import SweepStopped
-from fmnist_sweep.search.finish import confirm, confirmation_epochs, look_at_official_test
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
-from fmnist_sweep.search.records import Confirmed, LookedAtOfficialTest, Record
-from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal
+from fmnist_sweep.journal.records import Confirmed, LookedAtOfficialTest, Record
+from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.space.overrides import apply_overrides
+from fmnist_sweep.sweep.finish import confirm, confirmation_epochs, look_at_official_test
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.checkpoint import weights_digest
 from fmnist_sweep.training.results import BEST_MODEL_FILE

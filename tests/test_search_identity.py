@@ -18,11 +18,11 @@ from fmnist_sweep.config.schema import Config, Objective
 from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.errors import ConfigError, JournalError
 from fmnist_sweep.files import canonical_json, check_writable, digest_of
-from fmnist_sweep.search.identity import check_same_sweep, sweep_identity, sweep_name
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
-from fmnist_sweep.search.plan import SweepPlan, plan_sweep
-from fmnist_sweep.search.records import SCHEMA, Begun
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal
+from fmnist_sweep.journal.identity import check_same_sweep, sweep_identity, sweep_name
+from fmnist_sweep.journal.records import SCHEMA, Begun
 from fmnist_sweep.space.reading import read_space
+from fmnist_sweep.sweep.plan import SweepPlan, plan_sweep
 from fmnist_sweep.training.preparation import with_threads
 
 MINE = """

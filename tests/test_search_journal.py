@@ -16,8 +16,8 @@ from search_fakes import ENVIRONMENT, config_with, journal_of, run, to_lines, tr
 
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.errors import JournalError
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, to_line
-from fmnist_sweep.search.records import (
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, to_line
+from fmnist_sweep.journal.records import (
     SCHEMA,
     Asked,
     Begun,
@@ -34,7 +34,7 @@ from fmnist_sweep.search.records import (
     from_json,
     to_json,
 )
-from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.journal.state import SweepState
 
 RESULT = train_at_once(config_with().run, 1)[1]
 EACH: list[Record] = [
@@ -227,8 +227,8 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
 DISK_FULL = """
 import resource, signal, sys
 from pathlib import Path
-from fmnist_sweep.search.journal import Journal
-from fmnist_sweep.search.records import Ended
+from fmnist_sweep.journal.file import Journal
+from fmnist_sweep.journal.records import Ended
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path, room = Path(sys.argv[1]), int(sys.argv[2])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fmnist_sweep.config.metrics import Metric
 from fmnist_sweep.config.schema import Objective
-from fmnist_sweep.search.leaders import Leaders
+from fmnist_sweep.journal.leaders import Leaders
 
 
 @given(

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from fmnist_sweep.errors import SweepStopped
-from fmnist_sweep.search.lock import held
+from fmnist_sweep.journal.lock import held
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from fmnist_sweep.search.lock import held
+from fmnist_sweep.journal.lock import held
 
 with held(Path(sys.argv[1])):
     print("held", flush=True)

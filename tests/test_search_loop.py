@@ -20,12 +20,13 @@ from search_fakes import (
 
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.errors import ConfigError, RunError, SweepStopped
-from fmnist_sweep.search.budget import check_budget
-from fmnist_sweep.search.executor import InlineExecutor, OnEpoch, Rung
-from fmnist_sweep.search.oracle import SearchOracle
-from fmnist_sweep.search.records import Asked, EpochEnded, FoundInfeasible, Told, TrialStatus
+from fmnist_sweep.executors.inline import InlineExecutor
+from fmnist_sweep.executors.protocol import OnEpoch, Rung
+from fmnist_sweep.journal.records import Asked, EpochEnded, FoundInfeasible, Told, TrialStatus
+from fmnist_sweep.sweep.budget import check_budget
 from fmnist_sweep.training.checkpoint import CheckpointFolder
 from fmnist_sweep.training.results import EpochRecord, RunResult
+from fmnist_sweep.tuners import SearchOracle
 
 SPACE: dict[str, Any] = {
     "train": {

@@ -11,8 +11,8 @@ from search_fakes import config_with
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import SweepStopped
 from fmnist_sweep.files import canonical_json, digest_of
-from fmnist_sweep.search.oracle import Exhausted, SearchOracle, Suggestion, Waiting
 from fmnist_sweep.space.reading import read_space
+from fmnist_sweep.tuners import Exhausted, SearchOracle, Suggestion, Waiting
 
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 Why = Callable[[Mapping[str, Any]], str | None]

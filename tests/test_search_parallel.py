@@ -11,8 +11,8 @@ import pytest
 from search_fakes import LateExecutor, config_with, journal_of, run, told
 
 from fmnist_sweep.config.schema import Config
-from fmnist_sweep.search.executor import OnEpoch, Rung, RungOutcome
-from fmnist_sweep.search.records import Asked
+from fmnist_sweep.executors.protocol import OnEpoch, Rung, RungOutcome
+from fmnist_sweep.journal.records import Asked
 
 FEW: dict[str, Any] = {"train": {"batch_size": {"choice": [16, 32, 48, 64]}}}
 MORE: dict[str, Any] = {

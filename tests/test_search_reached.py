@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.search.reached import reached_by
-from fmnist_sweep.search.worker import Job, check_builder
+from fmnist_sweep.executors.worker import check_builder
+from fmnist_sweep.executors.worker_messages import Job
+from fmnist_sweep.journal.reached import reached_by
 
 REPOSITORY = Path(__file__).parents[1]
 MINE = '''
@@ -131,7 +132,7 @@ FILES = {
 BUILDERS = ["build", "partial", "item", "bound", "anonymous", "remembered"]
 _READER = """
 import importlib, json, os, sys
-from fmnist_sweep.search.reached import reached_by
+from fmnist_sweep.journal.reached import reached_by
 
 for folder in json.load(sys.stdin):
     os.chdir(folder)

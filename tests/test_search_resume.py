@@ -20,11 +20,11 @@ from search_fakes import (
 )
 
 from fmnist_sweep.config.schema import Config, RunConfig
-from fmnist_sweep.search.feasibility import feasibility
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
-from fmnist_sweep.search.leaderboard import leaderboard
-from fmnist_sweep.search.records import Asked, FoundInfeasible, Told, TrialStatus
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal
+from fmnist_sweep.journal.leaderboard import leaderboard
+from fmnist_sweep.journal.records import Asked, FoundInfeasible, Told, TrialStatus
 from fmnist_sweep.space.reading import read_space
+from fmnist_sweep.tuners.feasibility import feasibility
 
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 SPACE: dict[str, Any] = {

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from fmnist_sweep.search.socket_folder import remove_abandoned, socket_folder
+from fmnist_sweep.executors.socket_folder import remove_abandoned, socket_folder
 
 OWNER = """
 import time
-from fmnist_sweep.search.processes import worker_processes
-from fmnist_sweep.search.worker import Job
+from fmnist_sweep.executors.processes import worker_processes
+from fmnist_sweep.executors.worker_messages import Job
 from pathlib import Path
 with worker_processes(1, 0, Job(Path("data"), 10, 1, None, None)) as executor:
     print(Path(executor._calls.address_of(0).listener).parent, flush=True)

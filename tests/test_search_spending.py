@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from search_fakes import InstantExecutor, LateExecutor, config_with, run
 
 from fmnist_sweep.config.schema import Config
-from fmnist_sweep.search.records import EpochEnded, Record
-from fmnist_sweep.search.spending import RunningEpoch, spending
-from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.journal.records import EpochEnded, Record
+from fmnist_sweep.journal.spending import RunningEpoch, spending
+from fmnist_sweep.journal.state import SweepState
 
 SPACE = {"train": {"batch_size": {"choice": [16, 32, 64, 128]}}}
 

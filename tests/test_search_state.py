@@ -16,8 +16,8 @@ from search_fakes import config_with, run, train_at_once
 
 from fmnist_sweep.config.metrics import Metric
 from fmnist_sweep.config.schema import Objective
-from fmnist_sweep.search.leaderboard import cannot_be_told_apart, leaderboard
-from fmnist_sweep.search.records import (
+from fmnist_sweep.journal.leaderboard import cannot_be_told_apart, leaderboard
+from fmnist_sweep.journal.records import (
     Asked,
     Confirmed,
     Ended,
@@ -27,7 +27,7 @@ from fmnist_sweep.search.records import (
     Told,
     TrialStatus,
 )
-from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.journal.state import SweepState
 
 RESULT = train_at_once(config_with().run, 1)[1]
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from search_fakes import InstantExecutor, Run, config_with, journal_of, run, told, train_at_once
 
 from fmnist_sweep.config.schema import Config
-from fmnist_sweep.report.best_file import best_config
-from fmnist_sweep.search.leaderboard import leaderboard
-from fmnist_sweep.search.records import Asked, EpochEnded, Stopped, Told, TrialStatus
-from fmnist_sweep.search.stopping import StopRequests, request_stop
+from fmnist_sweep.journal.leaderboard import leaderboard
+from fmnist_sweep.journal.records import Asked, EpochEnded, Stopped, Told, TrialStatus
+from fmnist_sweep.runs.best_file import best_config
 from fmnist_sweep.space.overrides import apply_overrides
+from fmnist_sweep.sweep.stopping import StopRequests, request_stop
 
 TUNERS = ["random", "grid", "hyperband"]
 EPOCHS = 9

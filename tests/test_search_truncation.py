@@ -27,11 +27,11 @@ from test_search_resume import LINE, SPACE, TUNERS
 
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import JournalError
+from fmnist_sweep.executors.protocol import OnEpoch, Rung, RungOutcome
 from fmnist_sweep.files import digest_of
-from fmnist_sweep.search.executor import OnEpoch, Rung, RungOutcome
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal, to_line
-from fmnist_sweep.search.records import SCHEMA, Asked, Begun, Ended, FoundInfeasible, Record
-from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, to_line
+from fmnist_sweep.journal.records import SCHEMA, Asked, Begun, Ended, FoundInfeasible, Record
+from fmnist_sweep.journal.state import SweepState
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from program import QUICK_SPACE, REPOSITORY, SMALL, calls, environment
 
-from fmnist_sweep import app
-from fmnist_sweep.tracking.store import ensure_local_store
+from fmnist_sweep.cli import app
+from fmnist_sweep.tracking.mlflow.store import ensure_local_store
 
 SECRET = "correct-horse-battery"
 SPACE = "space: {train: {batch_size: {choice: [32, 64]}}}\n"
@@ -120,7 +120,7 @@ ATTACKS = {
 READ_ALL = """
 import contextlib, io, json, os, sys
 from pathlib import Path
-from fmnist_sweep.app import main
+from fmnist_sweep.cli.app import main
 told = {}
 for named, (text, arguments) in json.load(sys.stdin).items():
     path = Path("experiments", arguments[-1].removeprefix("+").replace("=", "/") + ".yaml")

@@ -17,9 +17,9 @@ from program import REPOSITORY, environment
 from rich.table import Table
 
 from fmnist_sweep import streams
-from fmnist_sweep.report.console import console
-from fmnist_sweep.report.live import Screen
-from fmnist_sweep.report.live_view import Running, View
+from fmnist_sweep.cli.console import console
+from fmnist_sweep.cli.live import Screen
+from fmnist_sweep.cli.live_view import Running, View
 from fmnist_sweep.streams import SteadyStream, showable, steady_streams
 
 
@@ -130,8 +130,8 @@ def test_the_live_display_keeps_its_width_where_signs_are_missing(
 
 _FILES_AND_PRINTS = """
 import os, sys, tempfile
-from fmnist_sweep.report.live import Screen
-from fmnist_sweep.report.live_view import Running, View
+from fmnist_sweep.cli.live import Screen
+from fmnist_sweep.cli.live_view import Running, View
 from fmnist_sweep.streams import open_closed_descriptors
 open_closed_descriptors()
 with tempfile.TemporaryFile() as file:

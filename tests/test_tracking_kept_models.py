@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from search_fakes import InstantExecutor, config_with, run
 
-from fmnist_sweep.search.executor import OnEpoch, Rung
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
-from fmnist_sweep.search.records import Told, TrialStatus
-from fmnist_sweep.search.state import SweepState
-from fmnist_sweep.search.trial_folders import trial_folder
+from fmnist_sweep.executors.protocol import OnEpoch, Rung
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal
+from fmnist_sweep.journal.records import Told, TrialStatus
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.sweep.trial_folders import trial_folder
 from fmnist_sweep.tracking.kept_models import KeptModels
 
 

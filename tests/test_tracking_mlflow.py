@@ -17,8 +17,8 @@ import pytest
 
 from fmnist_sweep.config.schema import TrackingConfig
 from fmnist_sweep.errors import ConfigError, RunError
-from fmnist_sweep.tracking import open_tracker
-from fmnist_sweep.tracking.store import local_store_uri
+from fmnist_sweep.tracking.mlflow.store import local_store_uri
+from fmnist_sweep.tracking.opening import open_tracker
 from fmnist_sweep.tracking.tracker import DatasetInput, NoTracker, RunStart, RunStatus, Tracker
 from fmnist_sweep.training.results import EpochRecord
 
@@ -502,7 +502,7 @@ def test_replaying_fifty_trials_costs_two_searches_and_nothing_else(
 def test_all_pages_of_a_long_search_are_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tell(root, a_sweep_of(7))
     before = dump(root)
-    monkeypatch.setattr("fmnist_sweep.tracking.mlflow_tracker._RUNS_A_PAGE", 3)
+    monkeypatch.setattr("fmnist_sweep.tracking.mlflow.tracker._RUNS_A_PAGE", 3)
     tell(root, a_sweep_of(7))
     assert dump(root) == before
 

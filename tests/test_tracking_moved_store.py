@@ -17,15 +17,16 @@ from mlflow import MlflowClient
 
 from fmnist_sweep.config.schema import TrackingConfig
 from fmnist_sweep.errors import ConfigError, RunError
-from fmnist_sweep.tracking import moved_store, open_cleaner, open_reader, open_tracker
-from fmnist_sweep.tracking.moved_store import open_at_home
-from fmnist_sweep.tracking.store import local_store_uri
+from fmnist_sweep.tracking.mlflow import moved_store
+from fmnist_sweep.tracking.mlflow.moved_store import open_at_home
+from fmnist_sweep.tracking.mlflow.store import local_store_uri
+from fmnist_sweep.tracking.opening import open_cleaner, open_reader, open_tracker
 from fmnist_sweep.tracking.tracker import RunStart, RunStatus
 
 OPEN = """
 import sys
 from pathlib import Path
-from fmnist_sweep.tracking import moved_store
+from fmnist_sweep.tracking.mlflow import moved_store
 if len(sys.argv) > 2:  # ended by SIGKILL at the third folder that is rewritten
     import os, signal
     brought, calls = moved_store._brought, []

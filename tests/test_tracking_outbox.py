@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from fmnist_sweep.errors import ConfigError, NotTracked, RunError
-from fmnist_sweep.tracking import messages
-from fmnist_sweep.tracking import outbox as module
+from fmnist_sweep.tracking.opening import messages
+from fmnist_sweep.tracking.opening import outbox as module
 from fmnist_sweep.tracking.outbox import Outbox, sending
 from fmnist_sweep.tracking.tracker import RunStart, RunStatus
 
@@ -199,8 +199,8 @@ def test_a_database_that_another_writer_holds_for_longer_than_mlflow_waits(
     from sqlalchemy import Engine, event
 
     from fmnist_sweep.config.schema import TrackingConfig
-    from fmnist_sweep.tracking import open_tracker
-    from fmnist_sweep.tracking.store import local_store_uri
+    from fmnist_sweep.tracking.mlflow.store import local_store_uri
+    from fmnist_sweep.tracking.opening import open_tracker
 
     tracking = TrackingConfig(
         enabled=True,

@@ -16,10 +16,10 @@ from mlflow import MlflowClient
 from program import EPOCH_METRICS, LAST_METRICS, QUICK_SPACE, SMALL, calls, environment
 from test_sweep_goes_on import wait_for_epochs
 
-from fmnist_sweep.search.journal import JOURNAL_FILE
+from fmnist_sweep.journal.file import JOURNAL_FILE
 
 SWEEP = [*SMALL, *QUICK_SPACE, "sweep.name=away", "sweep.max_trials=3"]
-IMPATIENT = "from fmnist_sweep.tracking import outbox\noutbox._PATIENCE_AT_THE_END = 15.0\n"
+IMPATIENT = "from fmnist_sweep.tracking.opening import outbox\noutbox._PATIENCE_AT_THE_END = 15.0\n"
 
 
 class Server:
@@ -106,7 +106,7 @@ def kills_at_the_second_epoch(server: Server) -> str:
     assert server._process is not None
     return f"""
 import os, signal
-from fmnist_sweep.search.loop import SweepLoop
+from fmnist_sweep.sweep.loop import SweepLoop
 record, epochs = SweepLoop.record, []
 
 def killing(self, told):

@@ -15,7 +15,7 @@ from threading import Thread
 import pytest
 
 from fmnist_sweep.errors import ConfigError, RunError, UserError
-from fmnist_sweep.tracking.store import (
+from fmnist_sweep.tracking.mlflow.store import (
     ensure_local_store,
     local_store_uri,
     prepare_store,
@@ -26,14 +26,14 @@ from fmnist_sweep.tracking.store import (
 CREATE = """
 import sys
 from pathlib import Path
-from fmnist_sweep.tracking.store import ensure_local_store
+from fmnist_sweep.tracking.mlflow.store import ensure_local_store
 ensure_local_store(Path(sys.argv[1]))
 """
 OPEN = """
 import sys
 from pathlib import Path
 from fmnist_sweep.config.schema import TrackingConfig
-from fmnist_sweep.tracking import open_tracker
+from fmnist_sweep.tracking.opening import open_tracker
 config = TrackingConfig(
     enabled=True, uri=None, experiment=None, tags={}, note=None, every_steps=None,
     keep_checkpoints=None,

@@ -16,7 +16,7 @@ from mlflow.store.tracking.dbmodels.initial_models import Base
 from program import QUICK_SPACE, SMALL, calls
 
 from fmnist_sweep.errors import ConfigError, NoStore, RunError, StoreVersion
-from fmnist_sweep.tracking.store_version import require_installed_version
+from fmnist_sweep.tracking.mlflow.store_version import require_installed_version
 
 OLD = "acf3f17fdcc7"  # of October 2023
 SWEEP = [*SMALL, *QUICK_SPACE, "train.epochs=1", "sweep.max_trials=1", "sweep.name=one"]

@@ -16,8 +16,8 @@ from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset, Split, load_dataset, make_split
 from fmnist_sweep.errors import RunError
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
-from fmnist_sweep.search.records import (
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal
+from fmnist_sweep.journal.records import (
     SCHEMA,
     Asked,
     Begun,
@@ -29,11 +29,11 @@ from fmnist_sweep.search.records import (
     Told,
     TrialStatus,
 )
-from fmnist_sweep.search.state import SweepState
-from fmnist_sweep.search.trial_folders import trial_folder
+from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.space.reading import read_space
-from fmnist_sweep.tracking import open_tracker
-from fmnist_sweep.tracking.store import local_store_uri
+from fmnist_sweep.sweep.trial_folders import trial_folder
+from fmnist_sweep.tracking.mlflow.store import local_store_uri
+from fmnist_sweep.tracking.opening import open_tracker
 from fmnist_sweep.tracking.sweep_log import SweepLog
 from fmnist_sweep.tracking.tracker import Tracker
 from fmnist_sweep.training.results import RunResult

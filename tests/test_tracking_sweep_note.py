@@ -13,7 +13,7 @@ from test_tracking_sweep_log import RECORDS, RESULT
 
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import SweepConfig
-from fmnist_sweep.search.records import (
+from fmnist_sweep.journal.records import (
     SCHEMA,
     Asked,
     Begun,
@@ -22,7 +22,7 @@ from fmnist_sweep.search.records import (
     Told,
     TrialStatus,
 )
-from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.space.domains import Choice, FloatRange
 from fmnist_sweep.space.space import Condition, Leaf
 from fmnist_sweep.tracking.sweep_note import MAX_NOTE, Described, sweep_note, trial_note

@@ -19,8 +19,8 @@ from fmnist_sweep import FashionMNISTCNN, build_cnn, run_sweep
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.environment import cores
 from fmnist_sweep.errors import UserError
-from fmnist_sweep.search.state import SweepState
-from fmnist_sweep.single import Origin, run_single
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.runs.single import Origin, run_single
 from fmnist_sweep.training.graphs import graphs_freed
 from fmnist_sweep.training.rung import default_builder
 from fmnist_sweep.turns import alone, in_turn

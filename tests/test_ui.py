@@ -10,10 +10,10 @@ import pytest
 from mlflow import MlflowClient
 
 from fmnist_sweep import environment
+from fmnist_sweep.cli.ui import ui
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.tracking.store import ensure_local_store, local_store_uri
-from fmnist_sweep.ui import ui
+from fmnist_sweep.tracking.mlflow.store import ensure_local_store, local_store_uri
 
 
 @pytest.fixture(scope="module")

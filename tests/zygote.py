@@ -20,10 +20,10 @@ from fmnist_sweep import environment
 environment.load_tensorflow()
 environment.quiet_mlflow()
 
-import fmnist_sweep.launch  # noqa: E402 - imported for those to come, and quietly
-import fmnist_sweep.search.oracle  # noqa: E402
-import fmnist_sweep.tracking.mlflow_tracker  # noqa: E402, F401
-from fmnist_sweep.app import main  # noqa: E402
+import fmnist_sweep.cli.launch  # noqa: E402 - imported for those to come, and quietly
+import fmnist_sweep.tracking.mlflow.tracker  # noqa: E402
+import fmnist_sweep.tuners  # noqa: E402, F401
+from fmnist_sweep.cli.app import main  # noqa: E402
 
 
 def strike(module: str, path: str, nth: int, after: bool, number: int, half_line: str) -> None:

@@ -47,6 +47,14 @@ def read_config_yaml(text: str) -> RunConfig:
         raise ConfigError(one_line(error, given)) from error
 
 
+def read_yaml(text: str) -> Any:
+    """Return the values of YAML text as OmegaConf resolves them; None where it is no YAML."""
+    try:
+        return OmegaConf.to_container(OmegaConf.create(text))
+    except (ValueError, yaml.YAMLError, OmegaConfBaseException):
+        return None
+
+
 def to_yaml(values: dict[str, Any]) -> str:
     """Return YAML in the order of the keys; short lists and mappings stay on their line.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.analysis.history import ByTime, ByTrial
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.pictures.scales import draw_scores, score_axis, time_unit
 from fmnist_sweep.pictures.style import (
@@ -22,7 +23,6 @@ from fmnist_sweep.pictures.style import (
     shown,
     style_axes,
 )
-from fmnist_sweep.report.history import ByTime, ByTrial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.analysis.material import WinnerMaterial
 from fmnist_sweep.pictures.style import (
     BLUE,
     FAINT,
@@ -19,7 +20,6 @@ from fmnist_sweep.pictures.style import (
     new_figure,
     style_axes,
 )
-from fmnist_sweep.report.material import WinnerMaterial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

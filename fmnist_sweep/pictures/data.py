@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.analysis.material import DataMaterial
 from fmnist_sweep.pictures.images import on_screen
 from fmnist_sweep.pictures.style import (
     BLUE,
@@ -20,7 +21,6 @@ from fmnist_sweep.pictures.style import (
     shown,
     style_axes,
 )
-from fmnist_sweep.report.material import DataMaterial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.analysis.searched import SearchedValue, searched_values
+from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.pictures.scales import log_ticks, round_ticks, zoomed
 from fmnist_sweep.pictures.style import (
     FAINT,
@@ -22,8 +24,6 @@ from fmnist_sweep.pictures.style import (
     plain_number,
     shown,
 )
-from fmnist_sweep.report.searched import SearchedValue, searched_values
-from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.space.space import Space
 
 if TYPE_CHECKING:

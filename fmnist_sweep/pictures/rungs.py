@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fmnist_sweep.analysis.history import Bracket
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.pictures.scales import score_axis
 from fmnist_sweep.pictures.style import (
@@ -20,7 +21,6 @@ from fmnist_sweep.pictures.style import (
     new_figure,
     style_axes,
 )
-from fmnist_sweep.report.history import Bracket
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

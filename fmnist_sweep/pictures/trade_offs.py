@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.config.metrics import DIRECTIONS
+from fmnist_sweep.journal.state import SweepState, Trial
 from fmnist_sweep.pictures.scales import draw_scores, score_axis, time_unit, use_log, use_log_time
 from fmnist_sweep.pictures.style import (
     INK,
@@ -23,7 +24,6 @@ from fmnist_sweep.pictures.style import (
     plain_number,
     style_axes,
 )
-from fmnist_sweep.search.state import SweepState, Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

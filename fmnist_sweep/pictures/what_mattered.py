@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fmnist_sweep.analysis.importance import Importances
 from fmnist_sweep.pictures.style import (
     BLUE,
     INK,
@@ -16,7 +17,6 @@ from fmnist_sweep.pictures.style import (
     shown,
     style_axes,
 )
-from fmnist_sweep.report.importance import Importances
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.analysis.material import WinnerMaterial
 from fmnist_sweep.pictures.images import on_screen
 from fmnist_sweep.pictures.style import (
     BLUE,
@@ -24,7 +25,6 @@ from fmnist_sweep.pictures.style import (
     shown,
     style_axes,
 )
-from fmnist_sweep.report.material import WinnerMaterial
 from fmnist_sweep.training.results import EpochRecord
 
 if TYPE_CHECKING:

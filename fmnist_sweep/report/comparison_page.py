@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fmnist_sweep.analysis.words import plain, time_in_words
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.provenance import command, was_typed
 from fmnist_sweep.report.page import render
 from fmnist_sweep.report.source import ReportSource
 from fmnist_sweep.report.sweep_pictures import comparison_pictures
-from fmnist_sweep.report.words import plain, time_in_words
 
 _NONE = "-"
 

@@ -10,20 +10,20 @@ from typing import Any
 
 import jinja2
 
-from fmnist_sweep.config.messages import counted
-from fmnist_sweep.config.record_schema import Environment
-from fmnist_sweep.provenance import command, package_version, was_typed
-from fmnist_sweep.report.material import DataMaterial
-from fmnist_sweep.report.source import ReportSource
-from fmnist_sweep.report.words import (
+from fmnist_sweep.analysis.material import DataMaterial
+from fmnist_sweep.analysis.words import (
     overrides_in_words,
     plain,
     time_in_words,
 )
-from fmnist_sweep.search.identity import space_of
-from fmnist_sweep.search.leaderboard import stopped_words
-from fmnist_sweep.search.records import TrialStatus
-from fmnist_sweep.search.state import SweepState, Trial
+from fmnist_sweep.config.messages import counted
+from fmnist_sweep.config.record_schema import Environment
+from fmnist_sweep.journal.identity import space_of
+from fmnist_sweep.journal.leaderboard import stopped_words
+from fmnist_sweep.journal.records import TrialStatus
+from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.provenance import command, package_version, was_typed
+from fmnist_sweep.report.source import ReportSource
 
 _LEADERS = 20
 

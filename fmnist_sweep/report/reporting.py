@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from fmnist_sweep.analysis.material import MATERIAL_FILE
 from fmnist_sweep.files import write_text_whole, write_whole
+from fmnist_sweep.journal.file import JOURNAL_FILE
 from fmnist_sweep.report.comparison_page import comparison_page
-from fmnist_sweep.report.material import MATERIAL_FILE
 from fmnist_sweep.report.page import report_page
 from fmnist_sweep.report.source import ReportSource, source_in
 from fmnist_sweep.report.sweep_pictures import pictures_of
-from fmnist_sweep.search.journal import JOURNAL_FILE
 
 REPORT_FILE = "report.html"
 _MADE_FROM = "made_from.sha256"

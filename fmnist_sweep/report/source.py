@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from fmnist_sweep.analysis.material import MATERIAL_FILE, Material, WinnerMaterial
 from fmnist_sweep.config.messages import one_line
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.errors import ConfigError, RunError
-from fmnist_sweep.report.material import MATERIAL_FILE, Material, WinnerMaterial
-from fmnist_sweep.search.journal import JOURNAL_FILE, Journal
-from fmnist_sweep.search.records import Begun
-from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal
+from fmnist_sweep.journal.records import Begun
+from fmnist_sweep.journal.state import SweepState
 
 if TYPE_CHECKING:
-    from fmnist_sweep.tracking.mlflow_reader import MlflowReader, SeenRun
+    from fmnist_sweep.tracking.mlflow.reader import MlflowReader, SeenRun
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from fmnist_sweep.analysis.history import brackets, by_time, by_trial
+from fmnist_sweep.analysis.importance import Importances, importances
+from fmnist_sweep.journal.identity import space_of
 from fmnist_sweep.pictures.best_so_far import best_by_time, best_by_trial
 from fmnist_sweep.pictures.calibration import calibration
 from fmnist_sweep.pictures.data import class_distribution, samples
@@ -19,11 +22,8 @@ from fmnist_sweep.pictures.winner import (
     confusion_matrix,
     learning_curves,
 )
-from fmnist_sweep.report.history import brackets, by_time, by_trial
-from fmnist_sweep.report.importance import Importances, importances
 from fmnist_sweep.report.page import Picture
 from fmnist_sweep.report.source import ReportSource
-from fmnist_sweep.search.identity import space_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,8 +11,8 @@ from fmnist_sweep.config.record_schema import Environment, Expected
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.reproduction import expected_of
-from fmnist_sweep.tracking.mlflow_calls import quoted
-from fmnist_sweep.tracking.mlflow_reader import MlflowReader, SeenRun
+from fmnist_sweep.tracking.mlflow.calls import quoted
+from fmnist_sweep.tracking.mlflow.reader import MlflowReader, SeenRun
 from fmnist_sweep.tracking.run_reading import config_of, environments_of, outcome_of
 from fmnist_sweep.tracking.tracker import RunStatus
 

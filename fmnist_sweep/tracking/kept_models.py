@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fmnist_sweep.config.schema import Config
-from fmnist_sweep.search.leaders import Leaders
-from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.journal.leaders import Leaders
+from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.tracking.run_log import BEST_MODEL_ARTIFACT, log_best_model
 from fmnist_sweep.tracking.tracker import Tracker
 

@@ -11,7 +11,7 @@ from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.config.yaml_text import read_config_yaml
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.reproduction import Outcome
-from fmnist_sweep.tracking.mlflow_reader import MlflowReader, SeenRun
+from fmnist_sweep.tracking.mlflow.reader import MlflowReader, SeenRun
 from fmnist_sweep.tracking.run_log import (
     CONFIG_FILE,
     CUSTOM_BUILDER_TAG,

@@ -14,10 +14,9 @@ from pathlib import Path
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.errors import RunError
-from fmnist_sweep.reasons import message_of
-from fmnist_sweep.search.failed_attempt import no_trial_completed
-from fmnist_sweep.search.journal import Journal
-from fmnist_sweep.search.records import (
+from fmnist_sweep.journal.failed_attempt import no_trial_completed
+from fmnist_sweep.journal.file import Journal
+from fmnist_sweep.journal.records import (
     Asked,
     Begun,
     Confirmed,
@@ -30,7 +29,8 @@ from fmnist_sweep.search.records import (
     Told,
     TrialStatus,
 )
-from fmnist_sweep.search.state import SweepState
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.reasons import message_of
 from fmnist_sweep.space.overrides import apply_overrides, straight_config, with_train
 from fmnist_sweep.space.space import Space
 from fmnist_sweep.tracking.kept_models import KeptModels

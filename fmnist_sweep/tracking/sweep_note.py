@@ -10,10 +10,10 @@ from typing import Any
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import SweepConfig
 from fmnist_sweep.files import canonical_json
+from fmnist_sweep.journal.records import Begun
+from fmnist_sweep.journal.spending import continued
+from fmnist_sweep.journal.state import SweepState, Trial
 from fmnist_sweep.provenance import command, was_typed
-from fmnist_sweep.search.budget import continued
-from fmnist_sweep.search.records import Begun
-from fmnist_sweep.search.state import SweepState, Trial
 from fmnist_sweep.space.space import Leaf
 
 NOTE_TAG = "mlflow.note.content"

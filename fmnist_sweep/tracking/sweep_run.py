@@ -10,11 +10,11 @@ from fmnist_sweep.config.yaml_text import to_yaml
 from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.data.split_report import classes_csv, indices_npz
 from fmnist_sweep.errors import InfeasibleModel
+from fmnist_sweep.journal.file import JOURNAL_FILE
+from fmnist_sweep.journal.leaderboard import leaderboard
+from fmnist_sweep.journal.records import Begun
+from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.model.plan import plan_cnn
-from fmnist_sweep.search.journal import JOURNAL_FILE
-from fmnist_sweep.search.leaderboard import leaderboard
-from fmnist_sweep.search.records import Begun
-from fmnist_sweep.search.state import SweepState
 from fmnist_sweep.space.overrides import apply_overrides
 from fmnist_sweep.tracking.run_log import CONFIG_FILE, dataset_inputs, input_tags
 from fmnist_sweep.tracking.sweep_views import sweep_views

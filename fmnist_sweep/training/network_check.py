@@ -10,13 +10,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep.calculation import usual_calculation
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.interrupts import interrupts_deferred
 from fmnist_sweep.reasons import reason_of
 from fmnist_sweep.training.batches import ImageSet, TrainingData
+from fmnist_sweep.training.calculation import usual_calculation
 from fmnist_sweep.training.checkpoint import weights_digest
 from fmnist_sweep.training.graphs import graphs_freed
 from fmnist_sweep.training.randomness import seeded, seeded_epoch

@@ -10,15 +10,15 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep.autologging import autologging_off
-from fmnist_sweep.calculation import usual_calculation
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.files import put_in_place
 from fmnist_sweep.interrupts import interrupts_deferred
 from fmnist_sweep.model.builder import build_cnn
 from fmnist_sweep.reasons import reason_of
+from fmnist_sweep.training.autologging import autologging_off
 from fmnist_sweep.training.batches import ImageSet, TrainingData
+from fmnist_sweep.training.calculation import usual_calculation
 from fmnist_sweep.training.checkpoint import Checkpoint, CheckpointFolder, weights_digest
 from fmnist_sweep.training.evaluation import Evaluation, evaluate, probabilities
 from fmnist_sweep.training.graphs import graphs_freed

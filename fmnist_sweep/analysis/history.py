@@ -1,0 +1,162 @@
+"""How a sweep went, as arrays: the best score by trial and by time, and who survived which rung."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.journal.records import Asked, Begun, EpochEnded, Record, Told, TrialStatus
+
+LONGEST_GAP = 60.0
+"""Seconds: what lies between two stretches of training for longer is a pause of the sweep."""
+
+
+@dataclass(frozen=True, eq=False)
+class ByTrial:
+    """The trials in the order in which they were first told: their numbers, int64 (n,), their
+    scores at the end, float64 (n,), nan for those that failed, and the best so far, float64 (n,),
+    nan before there is one."""
+
+    objective: Objective
+    trials: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    best: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ByTime:
+    """Every answer that has a score, in the order of their times: `seconds` float64 (n,), since the
+    sweep began, pauses left out; `trials` int64 (n,); `scores` and `best`, the best so far, float64
+    (n,). A trial that was promoted stands in it once a rung."""
+
+    objective: Objective
+    seconds: NDArray[np.float64]
+    trials: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    best: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RungReached:
+    """The trials of a bracket that were trained up to that epoch, and their scores there (None for
+    those that failed); `went_on` are those that a later rung was asked for."""
+
+    epoch: int
+    scores: dict[int, float | None]
+    went_on: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """One of Hyperband's brackets, over all of its iterations; rungs by their epochs."""
+
+    number: int
+    rungs: tuple[RungReached, ...]
+
+
+def by_trial(records: Sequence[Record], objective: Objective) -> ByTrial:
+    """Return the best score over the trials; of the search's own scores, confirmations apart."""
+    last: dict[int, Told] = {}  # keeps the place of the first
+    for record in records:
+        if isinstance(record, Told):
+            last[record.trial] = record
+    scores = np.array([_score(told) for told in last.values()], dtype=np.float64)
+    trials = np.array(list(last), dtype=np.int64)
+    return ByTrial(objective, trials, scores, best_so_far(scores, objective))
+
+
+def by_time(records: Sequence[Record], objective: Objective) -> ByTime:
+    """Return the best score over the time that was worked; trials that failed in the end are left
+    out, so that it ends with the best of `by_trial`."""
+    answers = [record for record in records if isinstance(record, Told)]
+    failed = {told.trial for told in answers if told.status is not TrialStatus.COMPLETED}
+    scored = [told for told in answers if told.trial not in failed and np.isfinite(_score(told))]
+    scored.sort(key=lambda told: told.at)
+    scores = np.array([_score(told) for told in scored], dtype=np.float64)
+    at = np.array([told.at for told in scored], dtype=np.float64)
+    trials = np.array([told.trial for told in scored], dtype=np.int64)
+    worked = WorkedTime.of(records)
+    return ByTime(objective, worked.until(at), trials, scores, best_so_far(scores, objective))
+
+
+def best_so_far(scores: NDArray[np.float64], objective: Objective) -> NDArray[np.float64]:
+    """Return the best of each score, (n,), and all before it; nan where there is none yet."""
+    finite = np.where(np.isfinite(scores), scores, np.nan)
+    best: NDArray[np.float64] = objective.sign * np.fmax.accumulate(objective.sign * finite)
+    return best
+
+
+@dataclass(frozen=True, eq=False)
+class WorkedTime:
+    """The stretches in which a sweep worked, apart from each other and in order; seconds since
+    1970, float64 (n,)."""
+
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> WorkedTime:
+        """Join what epochs and rungs took, with the gaps that are no pauses.
+
+        An epoch took its `epoch_seconds` before it was recorded, a rung the `seconds` that it was
+        told with. Where several workers trained at a time, that time counts once.
+        """
+        starts: list[float] = []
+        ends: list[float] = []
+        for start, end in sorted(_stretches(records)):
+            if ends and start - ends[-1] < LONGEST_GAP:
+                ends[-1] = max(ends[-1], end)
+            else:
+                starts.append(start)
+                ends.append(end)
+        return cls(np.array(starts, dtype=np.float64), np.array(ends, dtype=np.float64))
+
+    def until(self, at: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how many seconds were worked until each of those times."""
+        spent = np.clip(at[:, None] - self.starts, 0.0, self.ends - self.starts)
+        total: NDArray[np.float64] = spent.sum(axis=1)
+        return total
+
+
+def brackets(records: Sequence[Record]) -> list[Bracket]:
+    """Return who survived which rung, the bracket with the most rungs first; empty unless the tuner
+    is Hyperband."""
+    scores = {r.ask: r.score for r in records if isinstance(r, Told)}
+    asks = [r for r in records if isinstance(r, Asked) and _bracket(r) is not None]
+    rungs: dict[tuple[int, int], dict[int, float | None]] = {}
+    latest: dict[int, int] = {}  # by trial: where its latest rung was to end
+    for ask in asks:
+        number = _bracket(ask)
+        assert number is not None  # those without one were left out
+        latest[ask.trial] = ask.last_epoch
+        if ask.ask in scores:
+            rungs.setdefault((number, ask.last_epoch), {})[ask.trial] = scores[ask.ask]
+    made: dict[int, list[RungReached]] = {}
+    for (number, epoch), reached in sorted(rungs.items()):
+        went_on = frozenset(trial for trial in reached if latest[trial] > epoch)
+        made.setdefault(number, []).append(RungReached(epoch, reached, went_on))
+    return [Bracket(number, tuple(made[number])) for number in sorted(made, reverse=True)]
+
+
+def _score(told: Told) -> float:
+    return np.nan if told.score is None else told.score
+
+
+def _bracket(ask: Asked) -> int | None:
+    number = (ask.values or {}).get("tuner/bracket")
+    return None if number is None else int(number)
+
+
+def _stretches(records: Iterable[Record]) -> Iterable[tuple[float, float]]:
+    for record in records:
+        match record:
+            case Begun():
+                yield record.at, record.at
+            case EpochEnded():
+                yield record.at - record.metrics.get("epoch_seconds", 0.0), record.at
+            case Told():
+                yield record.at - record.seconds, record.at

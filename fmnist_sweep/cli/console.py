@@ -1,0 +1,208 @@
+"""What a sweep or a training says on the console: plain lines while it runs, tables at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fmnist_sweep.analysis.words import overrides_in_words, plain, short_path
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.journal.leaderboard import cannot_be_told_apart, searched_paths, stopped_words
+from fmnist_sweep.journal.records import (
+    Asked,
+    Confirmed,
+    EpochEnded,
+    LookedAtOfficialTest,
+    Record,
+    Stopped,
+    Told,
+    TrialStatus,
+)
+from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.streams import showable
+from fmnist_sweep.training.results import EpochRecord
+
+_WIDEST = 200
+"""Columns of a table where the output is no terminal: nothing is cut off."""
+_NARROW = 115
+"""A terminal of fewer columns has no room for all of the leaderboard's numbers and the values."""
+
+
+def console(*, as_terminal: bool = False) -> Console:
+    """Return a console on standard output; as wide as a table needs where that is a file, unless
+    that is to be taken for a terminal.
+
+    What is in brackets is text, not markup: names and paths come from users.
+    """
+    width = None if as_terminal or sys.stdout.isatty() else _WIDEST
+    forced = True if as_terminal else None
+    return _Console(highlight=False, markup=False, width=width, force_terminal=forced)
+
+
+class _Console(Console):
+    """A console that measures a text as its stream will write it: `+-` is wider than `±`."""
+
+    def render_str(self, text: str, **named: Any) -> Text:
+        """Make a text to be printed of a string."""
+        return super().render_str(showable(text, self.encoding), **named)
+
+
+def say_tracking_trouble(trouble: str | None) -> None:
+    """Say on standard error that the tracker is away, or back; the training goes on meanwhile."""
+    if trouble is None:
+        sys.stderr.write("tracking: works again\n")
+    else:
+        sys.stderr.write(f"tracking: waits, the training goes on: {' '.join(trouble.split())}\n")
+
+
+class SweepProgress:
+    """Says each record of a running sweep in a line."""
+
+    def __init__(self, config: Config, out: Console) -> None:
+        self._config = config
+        self._out = out
+
+    def __call__(self, record: Record, state: SweepState) -> None:
+        """Say one record; `state` is the sweep's after it."""
+        match record:
+            case Asked():
+                self._out.print(self._asked(record, state), soft_wrap=True)
+            case EpochEnded():
+                self._say_of(record.trial, epoch_line(record.record))
+            case Stopped():
+                self._say_of(record.trial, stopped_words(record.epoch))
+            case Told():
+                self._say_of(record.trial, self._told(record, state))
+            case Confirmed():
+                self._out.print(
+                    f"confirmation of trial {record.trial}, seed {record.seed}: "
+                    f"{state.objective.metric} {record.score:.4f}"
+                )
+            case LookedAtOfficialTest():
+                self._out.print(
+                    f"official test: trial {record.trial} has accuracy {record.accuracy:.4f} "
+                    f"on {record.images:,} images (look {len(state.official)})"
+                )
+
+    def _say_of(self, trial: int, words: str) -> None:
+        # One at a time: whose line it is goes without saying.
+        whose = f"trial {trial}: " if self._config.executor.workers > 1 else "  "
+        self._out.print(f"{whose}{words}", soft_wrap=True)
+
+    def _asked(self, record: Asked, state: SweepState) -> str:
+        epochs = f"epochs {record.first_epoch + 1}-{record.last_epoch}"
+        what = "promoted: " if record.rung > 0 else ""
+        values = overrides_in_words(record.overrides)
+        return f"trial {record.trial} ({what}{epochs}; {self._spent(state)}) {values}"
+
+    def _spent(self, state: SweepState) -> str:
+        sweep = self._config.sweep
+        parts = [f"{state.epochs_total}"]
+        parts[0] += f" of {sweep.max_epochs_total} epochs" if sweep.max_epochs_total else " epochs"
+        if sweep.max_trials:
+            parts.append(f"{len(state.trials)} of {sweep.max_trials} trials")
+        if sweep.max_minutes:
+            minutes = state.rung_seconds / 60 / self._config.executor.workers
+            parts.append(f"{minutes:.1f} of {sweep.max_minutes:g} min")
+        return "so far " + ", ".join(parts)
+
+    def _told(self, record: Told, state: SweepState) -> str:
+        if record.status is TrialStatus.FAILED or record.result is None:
+            return f"failed: {record.reason}"
+        best = state.best
+        leads = " *best so far*" if best is not None and best.number == record.trial else ""
+        return (
+            f"{state.objective.metric} {record.score:.4f} at epoch {record.result.best_epoch}, "
+            f"test_accuracy {record.result.test_accuracy:.4f}, "
+            f"{record.result.parameters:,} parameters, {record.seconds:.1f} s{leads}"
+        )
+
+
+def epoch_line(record: EpochRecord) -> str:
+    """Return an epoch's metrics in a line."""
+    names = ("loss", "accuracy", "val_loss", "val_accuracy")
+    told = [f"{name} {record.metrics[name]:.4f}" for name in names if name in record.metrics]
+    seconds = record.metrics["epoch_seconds"]
+    return f"epoch {record.epoch:2d}  {'  '.join(told)}  {seconds:.1f} s"
+
+
+def leaderboard_table(state: SweepState, most: int = 20, *, width: int = _WIDEST) -> Table:
+    """Return the leaderboard for a console of so many columns, the first `most` rows of it.
+
+    In few columns what a trial cost is left out, rather than what it tried.
+    """
+    paths = searched_paths(state)
+    # What differs is what is read; the parts that all paths share would only fill the line.
+    metric = state.objective.metric
+    table = Table(title=f"Leaderboard by {metric}", title_justify="left")
+    costs = ("parameters", "epochs", "seconds") if width >= _NARROW else ()
+    for name in ("rank", "trial", metric, "test_accuracy", *costs):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("searched values", overflow="fold", min_width=30)
+    ranking = state.ranking()
+    for rank, trial in enumerate(ranking[:most], start=1):
+        table.add_row(
+            str(rank),
+            str(trial.number),
+            _score(trial, ranking[0]),
+            *_numbers(trial)[: 1 + len(costs)],
+            ", ".join(
+                f"{short_path(p)}={plain(trial.overrides[p])}"
+                for p in paths
+                if p in trial.overrides
+            ),
+        )
+    return table
+
+
+def summary_lines(state: SweepState, most: int = 20) -> list[str]:
+    """Return what the leaderboard's table leaves out: rows, failures, infeasible points."""
+    lines = []
+    if len(state.ranking()) > most:
+        lines.append(f"{len(state.ranking()) - most} more trials are in leaderboard.csv")
+    for number in sorted(state.failed_trials):
+        lines.append(f"trial {number} failed: {state.trials[number].reason}")
+    for trial in state.trials.values():
+        if trial.stopped_at is not None:
+            lines.append(f"trial {trial.number} was {stopped_words(trial.stopped_at)}")
+    if state.infeasible:
+        lines.append(f"{state.infeasible} infeasible points were proposed and replaced")
+    if any(trial.confirmed_score for trial in state.ranking()):
+        lines.append("≈ cannot be told apart from the best (Welch's t-test, 5 %)")
+    return lines
+
+
+def _score(trial: Trial, best: Trial) -> str:
+    confirmed = trial.confirmed_score
+    if confirmed is None:
+        return f"{trial.score:.4f}"
+    mark = ""
+    if trial is not best and best.confirmed_score is not None:
+        mark = " ≈" if cannot_be_told_apart(trial, best) else ""
+    return f"{confirmed[0]:.4f} ± {confirmed[1]:.4f}{mark}"
+
+
+def _numbers(trial: Trial) -> list[str]:
+    result = trial.result
+    assert result is not None  # a ranked trial has one
+    return [
+        f"{result.test_accuracy:.4f}",
+        f"{result.parameters:,}",
+        str(result.last_epoch),
+        f"{result.train_seconds:.1f}",
+    ]
+
+
+def print_commands(out: Console, commands: Mapping[str, str]) -> None:
+    """Print commands to copy next, what each is for before it; nothing where there are none."""
+    if not commands:
+        return
+    out.print("next:")
+    width = max(map(len, commands))
+    for what, line in commands.items():
+        out.print(f"  {what:<{width}}  {line}", soft_wrap=True)

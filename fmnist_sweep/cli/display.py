@@ -1,0 +1,96 @@
+"""What the console shows while something runs, as the config's `display` says."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from rich.console import Console
+
+from fmnist_sweep.cli.console import SweepProgress, epoch_line
+from fmnist_sweep.cli.live import LiveSweep, LiveTraining, Screen
+from fmnist_sweep.cli.live_region import live_region
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.executors.protocol import OnRungStep
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.sweep.loop import Observer
+from fmnist_sweep.sweep.plan import SweepPlan
+from fmnist_sweep.training.progress import OnStep
+from fmnist_sweep.training.results import EpochRecord
+
+
+@dataclass(frozen=True)
+class SweepDisplay:
+    """What hears of a sweep. `on_step` is None where steps are not shown, so that nothing looks at
+    them."""
+
+    on_plan: Callable[[SweepPlan], None]
+    on_state: Callable[[SweepState], None]
+    observer: Observer
+    on_step: OnRungStep | None
+
+
+@dataclass(frozen=True)
+class TrainingDisplay:
+    """The same of a single training; `on_start` hears in a line what is going to be trained."""
+
+    on_start: Callable[[str], None]
+    on_epoch: Callable[[EpochRecord], None]
+    on_step: OnStep | None
+
+
+@contextmanager
+def sweep_display(
+    config: Config, out: Console, announce: Callable[[SweepPlan], None]
+) -> Iterator[SweepDisplay]:
+    """Show a sweep while the block runs it. `announce` says what is going to be done."""
+    match shown(config, out):
+        case "quiet":
+            yield SweepDisplay(_nothing, _nothing, _nothing_of_records, None)
+        case "lines":
+            yield SweepDisplay(announce, _nothing, SweepProgress(config, out), None)
+        case "live":
+            screen = Screen(out)
+            live = LiveSweep(config, out, screen)
+            with live_region(out, screen.lines, stderr=sys.stderr.isatty()):
+                yield SweepDisplay(announce, live.on_state, live.on_record, live.on_step)
+
+
+@contextmanager
+def training_display(config: Config, out: Console) -> Iterator[TrainingDisplay]:
+    """Show a single training while the block runs it."""
+
+    def say(line: str) -> None:
+        out.print(line, soft_wrap=True)
+
+    match shown(config, out):
+        case "quiet":
+            yield TrainingDisplay(_nothing, _nothing, None)
+        case "lines":
+            yield TrainingDisplay(say, lambda record: say(f"  {epoch_line(record)}"), None)
+        case "live":
+            screen = Screen(out)
+            live = LiveTraining(out, screen)
+            with live_region(out, screen.lines, stderr=sys.stderr.isatty()):
+                yield TrainingDisplay(live.on_start, live.on_epoch, live.on_step)
+
+
+def shown(config: Config, out: Console) -> Literal["live", "lines", "quiet"]:
+    """Say what is shown: `auto` is live where standard output is a terminal; `live` wherever the
+    cursor can be moved."""
+    if config.display == "quiet" or config.display == "lines":
+        return config.display
+    # FORCE_COLOR has rich take a file for a terminal; a file wants lines all the same.
+    wanted = config.display == "live" or sys.stdout.isatty()
+    return "live" if wanted and out.is_terminal and not out.is_dumb_terminal else "lines"
+
+
+def _nothing(_heard: object) -> None:
+    pass
+
+
+def _nothing_of_records(_record: object, _state: object) -> None:
+    pass

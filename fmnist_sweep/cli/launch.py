@@ -1,0 +1,216 @@
+"""What the command line launches: a sweep, one training, a look at a space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from fmnist_sweep import environment
+from fmnist_sweep.cli.console import (
+    console,
+    leaderboard_table,
+    print_commands,
+    say_tracking_trouble,
+    summary_lines,
+)
+from fmnist_sweep.cli.display import sweep_display, training_display
+from fmnist_sweep.cli.space_table import print_space
+from fmnist_sweep.config.composition import Composition
+from fmnist_sweep.config.messages import counted
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.errors import ConfigError, NotReproduced, RunError
+from fmnist_sweep.journal.spending import continued
+from fmnist_sweep.provenance import command, recorded_command
+from fmnist_sweep.runs.comparisons import print_verification, reported_table
+from fmnist_sweep.runs.single import Origin, run_single
+from fmnist_sweep.sweep.finish import confirmation_epochs
+from fmnist_sweep.sweep.plan import SweepPlan, plan_sweep
+from fmnist_sweep.sweep.results import Sweep
+from fmnist_sweep.sweep.run import run_sweep
+from fmnist_sweep.tracking.opening import ui_command
+from fmnist_sweep.training.preparation import overrides_with_threads
+
+
+def launch_sweep(config: Config, composition: Composition) -> None:
+    """Run a sweep, or go on with it, saying what happens and what to do next."""
+    out = console(as_terminal=config.display == "live")
+    overrides = overrides_with_threads(composition.overrides, config, config.executor.workers)
+    try:
+        with sweep_display(config, out, lambda plan: _announce(plan, out)) as display:
+            sweep = run_sweep(
+                config,
+                label=composition.selected.get("sweep", "sweep"),
+                pinned=composition.overridden_keys,
+                overrides=overrides,
+                on_plan=display.on_plan,
+                on_state=display.on_state,
+                observer=display.observer,
+                on_step=display.on_step,
+                on_trouble=say_tracking_trouble,
+            )
+    except (KeyboardInterrupt, RunError):
+        out.print(f"To go on: {recorded_command(overrides)}", soft_wrap=True)
+        raise
+    _conclude(sweep, overrides)
+
+
+def launch_training(config: Config, composition: Composition) -> None:
+    """Train one config and track it; hold it to its record, where it has one.
+
+    Raises:
+        NotReproduced: it is not what was recorded, or did not give it.
+    """
+    out = console(as_terminal=config.display == "live")
+    source = composition.source
+    label = "train" if source is None else source.partition("/")[2]
+    origin = Origin(source, derived=bool(composition.deriving))
+    with training_display(config, out) as display:
+        run = run_single(
+            config,
+            label,
+            overrides_with_threads(composition.overrides, config),
+            origin,
+            on_start=display.on_start,
+            on_epoch=display.on_epoch,
+            on_step=display.on_step,
+            on_trouble=say_tracking_trouble,
+        )
+    result = run.result
+    validation = result.best_metrics.get("val_accuracy")
+    out.print(
+        f"best epoch {result.best_epoch}: "
+        + (f"val_accuracy {validation:.4f}, " if validation is not None else "")
+        + f"test_accuracy {result.test_accuracy:.4f}, test_loss {result.test_loss:.4f} "
+        f"({result.train_seconds:.1f} s)"
+    )
+    out.print(f"weights {result.weights_sha256[:16]}, best {result.best_weights_sha256[:16]}")
+    if config.reported is not None:
+        out.print(reported_table(config.reported, result))
+    if run.verification is not None:
+        print_verification(out, run.verification)
+    elif config.expected is not None:
+        out.print(f"derived from {source}: {' '.join(composition.deriving)}; no verdict")
+    print_commands(out, {**_keep_it(run.run_id), **_see_it(config)})
+    if run.not_tracked is not None:
+        raise run.not_tracked
+    if run.verification is not None and not run.verification.matches:
+        raise NotReproduced(f"{source}: the rerun did not give what was recorded")
+
+
+def launch_space(config: Config, composition: Composition) -> None:
+    """Print a sweep's space; start nothing."""
+    if not config.is_sweep:
+        raise ConfigError("space: this config has none; choose a sweep, such as +sweep=cnn")
+    plan = plan_sweep(
+        config,
+        None,
+        None,
+        label=composition.selected.get("sweep", "sweep"),
+        pinned=composition.overridden_keys,
+        root=Path.cwd(),
+    )
+    print_space(plan, console())
+
+
+def _announce(plan: SweepPlan, out: Console) -> None:
+    dataset, split = plan.prepared.dataset, plan.prepared.split
+    validation = 0 if split.validation is None else len(split.validation)
+    out.print(
+        f"sweep {plan.name}: tuner {plan.config.tuner.name}, {len(plan.space.leaves)} searched "
+        f"values, {dataset.name} {len(split.train):,} train / {validation:,} validate / "
+        f"{len(split.test):,} test, {_threads(plan.config)}",
+        soft_wrap=True,
+    )
+    for path in plan.pinned:
+        out.print(f"{path} is pinned on the command line: no longer searched", soft_wrap=True)
+    if split.official_set(dataset) is None:
+        out.print("no official test set is left with this split: the winner is not looked at")
+    extra = confirmation_epochs(plan.config, plan.epochs)
+    if extra:
+        out.print(f"confirmation will take up to {extra} further epochs")
+
+
+def _threads(config: Config) -> str:
+    threads = counted(config.train.threads or 0, "thread")
+    workers = config.executor.workers
+    return threads if workers == 1 else f"{workers} workers of {threads} each"
+
+
+def _conclude(sweep: Sweep, overrides: tuple[str, ...]) -> None:
+    out = console()
+    out.print(leaderboard_table(sweep.state, width=out.width))
+    for line in summary_lines(sweep.state):
+        out.print(line, soft_wrap=True)
+    state, best = sweep.state, sweep.state.best
+    ended = state.ended.reason if state.ended is not None else ""
+    out.print(
+        f"{sweep.name}: {len(state.trials)} trials, {state.epochs_total} epochs, "
+        f"{state.rung_seconds / 60:.1f} min in rungs; ended: {ended}",
+        soft_wrap=True,
+    )
+    if best is None or best.result is None:
+        raise RunError(f"sweep {sweep.name}: no trial completed")
+    out.print(
+        f"winner: trial {best.number}, {state.objective.metric} {best.score:.4f}, "
+        f"test_accuracy {best.result.test_accuracy:.4f}"
+    )
+    if state.official:
+        look = state.official[-1]
+        out.print(f"official_test_accuracy {look.accuracy:.4f} (look {len(state.official)})")
+    _say_renamed(out, sweep)
+    _say_registered(out, sweep)
+    on = continued(recorded_command(overrides), sweep.config.sweep, ended)
+    commands = {} if on is None else {"go on": on}
+    if sweep.best_file is not None:
+        commands = {"reproduce": command((f"+best={sweep.best_file.stem}",)), **commands}
+    if sweep.registration is not None:
+        commands["ask it"] = f"{command(())} predict {sweep.name} IMAGE.png"
+    if sweep.report is not None:
+        commands["read"] = str(sweep.report.relative_to(Path.cwd()))
+    print_commands(out, {**commands, **_see_it(sweep.config)})
+
+
+def _say_renamed(out: Console, sweep: Sweep) -> None:
+    found = sweep.registration
+    is_renamed = found is not None and found.is_renamed
+    if sweep.renaming is None and not is_renamed:
+        return
+    renewed = {
+        "the report": sweep.report is not None,
+        "split/classes.csv in MLflow": sweep.run_id is not None,
+        "the registered model": is_renamed,
+    }
+    made_again = ", ".join(what for what, is_so in renewed.items() if is_so) or "nothing"
+    out.print(
+        f"the classes have other names: {sweep.renaming or 'than the registered model had'}; "
+        f"made again, without training: {made_again}",
+        soft_wrap=True,
+    )
+
+
+def _say_registered(out: Console, sweep: Sweep) -> None:
+    found = sweep.registration
+    if found is None:
+        return
+    standing = "the champion" if found.is_champion else "not the champion"
+    out.print(
+        f"registered: {found.version.name} version {found.version.number}, {standing} "
+        f"({found.why})",
+        soft_wrap=True,
+    )
+
+
+def _keep_it(run_id: str | None) -> dict[str, str]:
+    """Return how to make a config with a record out of a run."""
+    return {} if run_id is None else {"keep it": f"{command(())} export {run_id}"}
+
+
+def _see_it(config: Config) -> dict[str, str]:
+    """Return how to look at the results, where there are any."""
+    where = ui_command(
+        config.tracking,
+        root=Path.cwd(),
+        environment_uri=environment.tracking_uri_from_environment(),
+    )
+    return {} if where is None else {"see it": where}

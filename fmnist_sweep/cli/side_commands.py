@@ -1,0 +1,238 @@
+"""What the side commands do that train nothing, and so need no TensorFlow."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from fmnist_sweep import environment
+from fmnist_sweep.cli.console import console, print_commands
+from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.config.datafiles import check_file_name, data_file_names
+from fmnist_sweep.config.messages import counted
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.errors import ConfigError, NoStore
+from fmnist_sweep.files import check_writable, folder_in, size_of, write_text_whole
+from fmnist_sweep.journal.failed_attempt import attempts
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, first_record
+from fmnist_sweep.journal.lock import held
+from fmnist_sweep.journal.records import Begun, TrialStatus
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.provenance import command
+from fmnist_sweep.report.source import ReportSource, source_in, source_of_run
+from fmnist_sweep.runs.baselines import Baseline, markdown, write_baseline_file
+from fmnist_sweep.runs.export import export_run
+from fmnist_sweep.sweep.stopping import request_stop
+from fmnist_sweep.tracking.baseline_runs import gather
+from fmnist_sweep.tracking.keys import sweep_key
+from fmnist_sweep.tracking.mlflow.calls import quoted
+from fmnist_sweep.tracking.mlflow.cleaner import MlflowCleaner
+from fmnist_sweep.tracking.mlflow.entities import KEY_TAG
+from fmnist_sweep.tracking.mlflow.reader import MlflowReader, SeenRun
+from fmnist_sweep.tracking.opening import SWEEPS, TRAININGS, open_cleaner, open_reader
+
+_PAGE = Path("docs") / "baselines.md"
+
+
+def export(config: Config, run: str, name: str | None = None) -> None:
+    """Write a tracked run as a config into `experiments/best/`; `run` is its id or its name."""
+    if name is not None:
+        name = name.removesuffix(".yaml")
+        check_file_name(name, f"export: NAME={name}")
+    folder = Path.cwd() / "experiments" / "best"
+    reader = _reader(config)
+    seen = reader.run(run, _experiments(config))
+    check_writable(Path.cwd(), "experiments/best")
+    file = export_run(reader, seen, folder, name)
+    out = console()
+    done = "written to" if file.is_new else "stands already in"
+    out.print(f"run {seen.name}: {done} {file.path.relative_to(Path.cwd())}", soft_wrap=True)
+    print_commands(out, {"reproduce": command((f"+best={file.path.stem}",))})
+
+
+def report(config: Config, *names: str) -> None:
+    """Make the report of a sweep again, or a page that compares several, from their folders or,
+    where those are gone, from what MLflow has."""
+    sources = [_report_source(config, name) for name in dict.fromkeys(names)]
+    check_writable(Path.cwd(), "mlruns/reports")
+    from fmnist_sweep.report.reporting import write_comparison, write_report  # draws
+
+    path = write_report(sources[0]) if len(sources) == 1 else write_comparison(sources)
+    console().print(f"written: {path.relative_to(Path.cwd())}", soft_wrap=True)
+
+
+def _report_source(config: Config, name: str) -> ReportSource:
+    check_file_name(name, f"report: SWEEP={name}")
+    sweeps = Path.cwd() / "mlruns" / "sweeps"
+    source = source_in(folder_in(sweeps, name))
+    if source is not None:
+        return source
+    there = ", ".join(sorted(path.parent.name for path in sweeps.glob(f"*/{JOURNAL_FILE}")))
+    missing = f"report: sweep {name}: not found; there are: {there or 'none'}"
+    if not config.tracking.enabled:
+        raise ConfigError(missing)
+    try:
+        reader = _reader(config)
+    except NoStore as error:
+        raise ConfigError(missing) from error
+    condition = f"tags.`sweep.name` = {quoted(name)} and tags.`fmnist.role` = 'sweep'"
+    runs = reader.runs(_experiments(config), condition)
+    if not runs:
+        raise ConfigError(missing)
+    return source_of_run(reader, runs[0])
+
+
+def clean(config: Config, name: str, sure: str | None = None) -> None:
+    """Show what a sweep takes on disk and, where `sure` is yes, delete its runs and its folder."""
+    check_file_name(name, f"clean: SWEEP={name}")
+    if sure not in (None, "yes"):
+        raise ConfigError(f"clean: {sure}: must be yes, or left out to be shown the sizes only")
+    folder = folder_in(Path.cwd() / "mlruns" / "sweeps", name)
+    cleaner, runs = _runs_of_sweep(config, folder)
+    if not runs and not folder.is_dir():
+        there = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
+        raise ConfigError(f"sweep {name}: not found; there are: {', '.join(there) or 'none'}")
+    out = console()
+    if cleaner is not None:
+        artifacts = cleaner.artifact_bytes(runs)
+        shown = "on the server" if artifacts is None else _megabytes(artifacts)
+        kept = cleaner.elsewhere(runs)
+        gone = len(runs) - len(kept)
+        out.print(f"{counted(gone, 'run')} in MLflow, their artifacts: {shown}", soft_wrap=True)
+        if kept:
+            out.print(
+                f"{counted(len(kept), 'run')} left as they are: their artifacts are outside of "
+                f"this workspace, such as {next(iter(kept))}",
+                soft_wrap=True,
+            )
+    report = folder_in(Path.cwd() / "mlruns" / "reports", name)
+    for place in (folder, *([report] if report.is_dir() else [])):
+        out.print(f"{place.relative_to(Path.cwd())}: {_megabytes(size_of(place))}")
+    if sure is None:
+        print_commands(out, {"delete it": f"{command(())} clean {name} yes"})
+        return
+    with held(folder / "lock"):
+        if cleaner is not None:
+            cleaner.delete(runs)
+        shutil.rmtree(folder)
+        shutil.rmtree(report, ignore_errors=True)
+    freed = cleaner is None or cleaner.frees_space
+    out.print("deleted" if freed else "deleted here; `mlflow gc` on the server frees it")
+    out.print("exported configs in experiments/best and registered models are left as they are")
+
+
+def _runs_of_sweep(config: Config, folder: Path) -> tuple[MlflowCleaner | None, list[SeenRun]]:
+    """Return a sweep's runs, and what deletes them: None where nothing is tracked.
+
+    Of a sweep that has its folder those that it began itself, since another one may have its name
+    in the same store; of one whose folder is gone all of that name.
+    """
+    journal = folder / JOURNAL_FILE
+    if not config.tracking.enabled:
+        return None, []
+    try:
+        cleaner = open_cleaner(
+            config.tracking,
+            root=Path.cwd(),
+            environment_uri=environment.tracking_uri_from_environment(),
+        )
+    except NoStore:
+        if journal.exists():  # it was made without tracking
+            return None, []
+        raise
+    of_that_name = f"tags.`sweep.name` = {quoted(folder.name)}"
+    runs = _reader(config).runs(_experiments(config), of_that_name, deleted=True)
+    there = [journal, *attempts(folder)] if journal.exists() else []
+    begun = [record for one in there if isinstance(record := first_record(one), Begun)]
+    if begun:
+        keys = tuple(f"{sweep_key(record.name, record.at)}/" for record in begun)
+        runs = [run for run in runs if f"{run.tags.get(KEY_TAG)}/".startswith(keys)]
+    return cleaner, runs
+
+
+def stop(config: Config, run: str) -> None:
+    """Ask a sweep to stop one trial, named as its run is, after the epoch that it is in."""
+    name, _, number = run.rpartition("-")
+    if not name:
+        raise ConfigError(f"stop: {run}: must be a trial as its run is called, SWEEP-NUMBER")
+    check_file_name(name, f"stop: TRIAL={run}")
+    folder = folder_in(Path.cwd() / "mlruns" / "sweeps", name)
+    state = SweepState.after(Journal(folder / JOURNAL_FILE), config.sweep.objective)
+    if state.begun is None:
+        there = sorted(path.parent.name for path in folder.parent.glob(f"*/{JOURNAL_FILE}"))
+        raise ConfigError(
+            f"stop: {run}: there is no sweep {name!r}; there are: {', '.join(there) or 'none'}"
+        )
+    promotes = state.begun.identity["tuner"]["name"] == "hyperband"
+    can_be = [
+        str(trial.number)
+        for trial in state.trials.values()
+        if state.ended is None
+        and not trial.is_over
+        and (promotes or trial.status is TrialStatus.RUNNING)
+    ]
+    if number not in can_be:
+        allowed = ", ".join(f"{name}-{one}" for one in can_be) or "none at present"
+        raise ConfigError(f"stop: {run}: cannot be stopped; allowed: {allowed}")
+    check_writable(Path.cwd(), f"mlruns/sweeps/{name}/stop")
+    request_stop(folder, int(number))
+    when = "after the epoch that it is in, or the next one, should the sweep not run at present"
+    if state.trials[int(number)].status is not TrialStatus.RUNNING:
+        when = "where it is: it will not be promoted"
+    console().print(f"trial {number} of {name} stops {when}", soft_wrap=True)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def baselines(config: Config, *names: str) -> None:
+    """Write table, headers and records of the baselines (all, or those named) from their runs."""
+    folder = Path.cwd() / "experiments" / "baseline"
+    there = data_file_names(folder.parent, "baseline")
+    unknown = [name for name in names if name not in there]
+    if unknown:
+        raise ConfigError(
+            f"baselines: {unknown[0]}: not found in experiments/baseline; there are: "
+            f"{', '.join(there) or 'none'}"
+        )
+    reader, out, found, missing = _reader(config), console(), [], []
+    for name in names or there:
+        baseline_config = compose_config([f"+baseline={name}"])
+        if baseline_config.reported is None:
+            out.print(f"{name}: says nothing of what was `reported`; left as it is")
+            continue
+        runs = gather(baseline_config, reader, f"baseline/{name}", _experiments(config))
+        if runs is None:
+            missing.append(name)
+            make_them = command(("-m", f"+baseline={name}", "train.seed=1,2,3"))
+            out.print(f"{name}: no finished run of this config is tracked: {make_them}")
+            continue
+        baseline = Baseline(name, baseline_config.reported, runs)
+        write_baseline_file(folder / f"{name}.yaml", baseline)
+        left_out = f", {counted(runs.left_out, 'run')} of another machine left out"
+        out.print(
+            f"{name}: header and record of seeds {', '.join(map(str, runs.seeds))}"
+            + (left_out if runs.left_out else "")
+        )
+        found.append(baseline)
+    if found and not names and not missing:
+        write_text_whole(Path.cwd() / _PAGE, markdown(found))
+        out.print(f"{counted(len(found), 'baseline')}: {_PAGE}")
+    elif found and not names:
+        out.print(f"{_PAGE} is left as it is: it is written when all baselines have runs")
+
+
+def _reader(config: Config) -> MlflowReader:
+    return open_reader(
+        config.tracking,
+        root=Path.cwd(),
+        environment_uri=environment.tracking_uri_from_environment(),
+    )
+
+
+def _experiments(config: Config) -> list[str]:
+    """Return the experiments to look in: the config's, or all of this package's own."""
+    if config.tracking.experiment is not None:
+        return [config.tracking.experiment]
+    return [TRAININGS, SWEEPS]

@@ -1,0 +1,96 @@
+"""The side command `ui`: MLflow's own UI on what was tracked, with links to where to look."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+from fmnist_sweep import environment
+from fmnist_sweep.cli.console import console
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.provenance import command
+from fmnist_sweep.tracking.mlflow.reader import MlflowReader
+from fmnist_sweep.tracking.mlflow.store import is_server, resolve_tracking_uri
+from fmnist_sweep.tracking.opening import SWEEPS, TRAININGS, open_reader
+from fmnist_sweep.tracking.sweep_views import CURVES_VIEW, TABLE_VIEW
+
+_HOST = "127.0.0.1"
+_WORKERS = "2"
+# The UI has two faces, and comes with the one for language models at first.
+_FACE = "workflowType=machine_learning"
+
+
+def ui(config: Config, port: str = "5000") -> None:
+    """Print the links to the experiments and to the latest sweep, and become MLflow's UI, which
+    Ctrl-C, SIGTERM and the closing of its terminal end; of a store on a server print that server's
+    links only.
+
+    Raises:
+        ConfigError: nothing is tracked, there is no store yet, or the port is unavailable.
+    """
+    if not config.tracking.enabled:
+        raise ConfigError("ui: tracking.enabled=false: nothing is tracked; allowed: true")
+    number = _port(port)
+    given = environment.tracking_uri_from_environment()
+    uri = resolve_tracking_uri(config.tracking.uri, given, Path.cwd())
+    reader = open_reader(config.tracking, root=Path.cwd(), environment_uri=given)
+    if is_server(uri):
+        address = environment.without_secrets(uri).rstrip("/")
+        _print_links(f"MLflow's UI: {address}", address, reader, config)
+        return
+    _require_free(number)
+    address = f"http://{_HOST}:{number}"
+    _print_links(f"MLflow's UI: {address} (Ctrl-C ends it)", address, reader, config)
+    artifacts = str(Path.cwd() / "mlruns" / "artifacts")
+    served = ("--host", _HOST, "--port", str(number), "--workers", _WORKERS)
+    words: tuple[str, ...] = ("-m", "fmnist_sweep.tracking.mlflow.ui_process", "ui", *served)
+    words += ("--default-artifact-root", artifacts)
+    environment.become((sys.executable, *words), backend_store=uri)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise ConfigError(f"ui: PORT={text}: must be a number from 1 to 65535")
+    return int(text)
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        # As the server will: a port whose last connections are dying is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError as error:
+            other = port + 1 if port < 65535 else port - 1
+            raise ConfigError(
+                f"ui: PORT={port} is unavailable: {error.strerror}; give another, as in "
+                f"{command(())} ui {other} (make ui PORT={other})"
+            ) from error
+
+
+def _print_links(head: str, address: str, reader: MlflowReader, config: Config) -> None:
+    out = console()
+    out.print(head, soft_wrap=True)
+    links = _links(f"{address}/#/experiments", reader, config)
+    width = max(map(len, links), default=0)
+    for what, link in links.items():
+        out.print(f"  {what:<{width}}  {link}", soft_wrap=True)
+
+
+def _links(root: str, reader: MlflowReader, config: Config) -> dict[str, str]:
+    """Return links to what is there, by what they show."""
+    sweeps = config.tracking.experiment or SWEEPS
+    links = {}
+    sweep_id, training_id = reader.experiment_id(sweeps), reader.experiment_id(TRAININGS)
+    if sweep_id is not None:
+        runs = f"{root}/{sweep_id}/runs?{_FACE}&viewStateShareKey="
+        links["sweeps and their trials"] = f"{runs}{TABLE_VIEW}"
+        latest = reader.latest(sweeps, "tags.`fmnist.role` = 'sweep'")
+        if latest is not None:
+            links["learning curves"] = f"{runs}{CURVES_VIEW}&compareRunsMode=CHART"
+            links[f"latest sweep, {latest.name}"] = f"{root}/{sweep_id}/runs/{latest.id}?{_FACE}"
+    if training_id is not None and training_id != sweep_id:
+        links["single trainings"] = f"{root}/{training_id}/runs?{_FACE}"
+    return links

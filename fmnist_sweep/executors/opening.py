@@ -1,0 +1,79 @@
+"""The executor that a config names."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fmnist_sweep.config.schema import Config, ProcessesConfig
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.executors.inline import InlineExecutor
+from fmnist_sweep.executors.protocol import Executor, OnRungStep
+from fmnist_sweep.executors.socket_folder import remove_abandoned
+from fmnist_sweep.executors.trainer import trainer
+from fmnist_sweep.journal.reached import reached_by
+from fmnist_sweep.training.preparation import Prepared
+from fmnist_sweep.training.saved_code import registered_here
+from fmnist_sweep.training.train import ModelBuilder
+
+
+def check_executor(config: Config, build_model: ModelBuilder | None) -> None:
+    """Refuse, before anything is written, a builder that cannot travel to a worker process.
+
+    Raises:
+        ConfigError: says why it cannot.
+    """
+    if not isinstance(config.executor, ProcessesConfig) or build_model is None:
+        return
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(build_model)
+    except Exception as error:
+        raise ConfigError(
+            f"executor=processes: build_model cannot be sent to a worker process: {error}; "
+            "executor=inline takes any"
+        ) from error
+
+
+@contextmanager
+def open_executor(
+    config: Config,
+    prepared: Prepared,
+    build_model: ModelBuilder | None,
+    sweep: Path,
+    on_step: OnRungStep | None = None,
+) -> Iterator[Executor]:
+    """Have `config.executor` run rungs inside the block. `sweep` is the sweep's folder, which holds
+    the data for worker processes to map as long as they run. `on_step` is called where `on_epoch`
+    is; without it nobody looks at steps."""
+    shared = sweep / "data"
+    shutil.rmtree(shared, ignore_errors=True)  # a killed one's
+    remove_abandoned()
+    if not isinstance(config.executor, ProcessesConfig):
+        every_steps = config.tracking.every_steps
+        yield InlineExecutor(trainer(prepared.data, build_model, every_steps, on_step))
+        return
+    from fmnist_sweep.executors.processes import worker_processes
+    from fmnist_sweep.executors.worker_messages import Job
+
+    assert config.train.threads is not None  # `with_threads` came first
+    job = Job(
+        shared,
+        prepared.dataset.classes,
+        config.train.threads,
+        build_model,
+        config.tracking.every_steps,
+        tells_steps=on_step is not None,
+        registered={} if build_model is None else registered_here(),
+        reaches=None if build_model is None else reached_by(build_model),
+    )
+    try:
+        prepared.data.save(shared)
+        workers, retries = config.executor.workers, config.executor.retries
+        with worker_processes(workers, retries, job, on_step) as executor:
+            yield executor
+    finally:
+        shutil.rmtree(shared, ignore_errors=True)

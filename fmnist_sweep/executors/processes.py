@@ -1,0 +1,298 @@
+"""Rungs in worker processes of loky's, several at a time."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import queue
+import signal
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from loky import BrokenProcessPool, ProcessPoolExecutor
+from loky import wait as wait_for
+
+from fmnist_sweep import environment
+from fmnist_sweep.errors import RunError
+from fmnist_sweep.executors import worker
+from fmnist_sweep.executors.calls import Calls
+from fmnist_sweep.executors.protocol import OnEpoch, OnRungStep, Rung, RungOutcome
+from fmnist_sweep.executors.socket_folder import socket_folder
+from fmnist_sweep.executors.worker_messages import BEGUN, OWNERS_SIGNALS, READY, CannotStart, Job
+from fmnist_sweep.training.progress import StepProgress
+from fmnist_sweep.training.results import EpochRecord
+
+_log = logging.getLogger(__name__)
+_LONGEST_END = 5.0  # seconds until a worker that was asked to end is killed
+_MOST_FALSE_STARTS = 3  # deaths in a row, in one worker's place, before it could train
+# loky ends a worker that has grown by 300 MB since its first rung: a larger network is no leak.
+_ENVIRONMENT = {
+    "LOKY_MAX_MEMORY_LEAK_SIZE": "1e15",
+    **environment.KERAS_NEEDS,  # to unpickle a builder may import Keras
+}
+
+
+@contextmanager
+def worker_processes(
+    workers: int, retries: int, job: Job, on_step: OnRungStep | None = None
+) -> Iterator[ProcessExecutor]:
+    """Have an executor whose workers end with the block: at once where it is interrupted, each
+    between two steps."""
+    with socket_folder() as folder:
+        executor = ProcessExecutor(workers, retries, job, folder, on_step)
+        try:
+            yield executor
+        finally:
+            executor.close()
+
+
+@dataclass(eq=False)
+class _Task:
+    rung: Rung
+    on_epoch: OnEpoch
+    future: Future[RungOutcome] = field(default_factory=Future)
+    epoch: int = 0  # the last one known to be on disk
+    deaths: int = 0  # of workers that trained it, since that epoch
+    ticket: int = -1
+
+
+@dataclass(eq=False)
+class _Slot:
+    """A worker's place. Each has an engine of its own: loky's ends all the processes of an engine
+    when one of them dies. `waiting` is the connection of a worker that waits for an answer;
+    `was_idle`: whether it could train before its rung came; `begun`: the latest rung's ticket."""
+
+    number: int
+    engine: ProcessPoolExecutor | None = None
+    process: int | None = None
+    is_ready: bool = False
+    was_idle: bool = False
+    begun: int = -1
+    false_starts: int = 0
+    task: _Task | None = None
+    ends: Future[RungOutcome] | None = None
+    waiting: Connection | None = None
+
+
+class ProcessExecutor:
+    """Runs rungs in `workers` processes.
+
+    What happens elsewhere (an epoch told, a rung ended, a worker dead) waits in a queue until the
+    sweep's owner calls `wait`, and is dealt with on its thread.
+
+    Args:
+        workers: how many.
+        retries: how often a rung is tried again whose worker died, without a new epoch.
+        job: what they train.
+        folder: of this executor's alone, for its socket.
+        on_step: hears of steps, where the job has the workers tell of them.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        retries: int,
+        job: Job,
+        folder: Path,
+        on_step: OnRungStep | None = None,
+    ) -> None:
+        self.workers = workers
+        self._retries = retries
+        self._job = job
+        self._on_step = on_step
+        self._tickets = itertools.count()
+        self._happened: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._waiting: deque[_Task] = deque()
+        self._slots = [_Slot(number) for number in range(workers)]
+        self._calls = Calls(folder, self._hear)
+
+    def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
+        """Start the rung in a free worker, or have it wait for one."""
+        task = _Task(rung, on_epoch, epoch=rung.first_epoch)
+        self._waiting.append(task)
+        self._start_waiting()
+        return task.future
+
+    def wait(self, futures: Collection[Future[RungOutcome]]) -> set[Future[RungOutcome]]:
+        """Deal with what happens until one of the futures has come; return those that have.
+
+        Raises:
+            RunError: no worker can be started.
+        """
+        while True:
+            done = {future for future in futures if future.done()}
+            if done:
+                return done
+            self._happened.get()()
+
+    def close(self) -> None:
+        """End the workers; those that train stop between two steps."""
+        self._waiting.clear()
+        asked = []
+        for slot in self._slots:
+            if slot.ends is not None and slot.process is not None:
+                asked.append(slot.ends)
+                with suppress(ProcessLookupError):
+                    os.kill(slot.process, signal.SIGTERM)
+                if slot.waiting is not None and slot.task is not None:
+                    with suppress(OSError):  # woken, it finds that it was asked to end
+                        slot.waiting.send((slot.task.ticket, True))
+        wait_for(asked, timeout=_LONGEST_END)
+        self._calls.close()
+        for slot in self._slots:
+            if slot.engine is not None:
+                slot.engine.shutdown(wait=True, kill_workers=True)
+
+    def _start_waiting(self) -> None:
+        for slot in self._slots:
+            if slot.task is None and self._waiting:
+                self._start(slot, self._waiting.popleft())
+
+    def _start(self, slot: _Slot, task: _Task) -> None:
+        task.ticket = next(self._tickets)
+        with _interrupts_held_back():
+            try:
+                ends = self._engine(slot).submit(worker.train, task.rung, task.ticket)
+            except BrokenProcessPool:  # it died between two rungs
+                self._let_go(slot)
+                ends = self._engine(slot).submit(worker.train, task.rung, task.ticket)
+        slot.task, slot.ends, slot.was_idle = task, ends, slot.is_ready
+        ends.add_done_callback(lambda ended: self._happened.put(lambda: self._ended(slot, ended)))
+
+    def _engine(self, slot: _Slot) -> ProcessPoolExecutor:
+        if slot.engine is None:
+            address = self._calls.address_of(slot.number)
+            slot.engine = ProcessPoolExecutor(
+                1, initializer=worker.start, initargs=(self._job, address), env=_ENVIRONMENT
+            )
+        return slot.engine
+
+    def _let_go(self, slot: _Slot) -> None:
+        assert slot.engine is not None  # its worker has died
+        slot.engine.shutdown(wait=True, kill_workers=True)
+        slot.engine, slot.process, slot.is_ready, slot.waiting = None, None, False, None
+
+    def _ended(self, slot: _Slot, ended: Future[RungOutcome]) -> None:
+        task = slot.task
+        assert task is not None  # it is the one that ended
+        slot.task, slot.ends = None, None
+        error = ended.exception()
+        if error is None:
+            task.future.set_result(ended.result())
+        elif isinstance(error, KeyboardInterrupt):  # somebody's SIGTERM: its process lives on
+            self._try_again(task)
+        elif isinstance(error, BrokenProcessPool):
+            self._died(slot, task)
+        else:
+            task.future.set_exception(error)
+        self._start_waiting()
+
+    def _died(self, slot: _Slot, task: _Task) -> None:
+        could_train = slot.is_ready
+        # One that was started for this rung has had to do with nothing else.
+        has_begun = slot.begun == task.ticket or not slot.was_idle
+        self._let_go(slot)
+        if could_train and has_begun:
+            self._try_again(task)
+        else:  # not this rung's fault
+            self._waiting.appendleft(task)
+            if not could_train:
+                self._false_start(slot)
+
+    def _false_start(self, slot: _Slot) -> None:
+        slot.false_starts += 1
+        if slot.false_starts == _MOST_FALSE_STARTS:
+            raise RunError(
+                f"worker processes die before they can train, {slot.false_starts} in a row; "
+                "executor=inline does without them"
+            )
+        _log.warning("a worker process died before it could train; another one is started")
+
+    def _try_again(self, task: _Task) -> None:
+        task.deaths += 1
+        if task.deaths <= self._retries:
+            _log.warning("%s: its worker process died; it goes on", task.rung.folder.name)
+            self._waiting.appendleft(task)
+        else:
+            times = f"{task.deaths} times without a new epoch"
+            reason = f"its worker process died {times}; was there memory enough?"
+            task.future.set_result(RungOutcome(None, reason, 0.0))
+
+    def _hear(self, connection: Connection) -> None:
+        """Hear a worker out, on a thread of its own."""
+        number, process = connection.recv()
+        slot = self._slots[number]
+        slot.process = process
+        while True:
+            told = connection.recv()
+            if told == READY:
+                self._happened.put(partial(self._became_ready, slot, process))
+                continue
+            if isinstance(told, CannotStart):
+                self._happened.put(_raising(told))
+                continue
+            ticket, what = told
+            if what == BEGUN:
+                slot.begun = ticket
+            elif isinstance(what, StepProgress):
+                self._happened.put(partial(self._step_told, slot, ticket, what))
+            else:
+                slot.waiting = connection
+                self._happened.put(_answering(slot, connection, ticket, what))
+
+    def _became_ready(self, slot: _Slot, process: int) -> None:
+        if slot.process != process:  # it has died since
+            return
+        slot.is_ready = True
+        for any_slot in self._slots:  # where one can train, others can
+            any_slot.false_starts = 0
+
+    def _step_told(self, slot: _Slot, ticket: int, progress: StepProgress) -> None:
+        task = slot.task
+        if self._on_step is not None and task is not None and task.ticket == ticket:
+            self._on_step(task.rung, progress)
+
+
+def _answering(
+    slot: _Slot, connection: Connection, ticket: int, record: EpochRecord
+) -> Callable[[], None]:
+    def answer() -> None:
+        if slot.task is None or slot.task.ticket != ticket:  # its worker has died since
+            return
+        if record.epoch > slot.task.epoch:
+            slot.task.epoch, slot.task.deaths = record.epoch, 0
+        stop = slot.task.on_epoch(record)
+        slot.waiting = None
+        with suppress(OSError):  # dead by now; the engine tells
+            connection.send((ticket, stop))
+
+    return answer
+
+
+def _raising(told: CannotStart) -> Callable[[], None]:
+    def stop() -> None:
+        raise RunError(f"a worker process cannot start: {told.reason}")
+
+    return stop
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Have a process that is started here not receive what a terminal sends to all of them before
+    it can ignore it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, OWNERS_SIGNALS)
+    try:
+        # It lets SIGINT through again once it has started.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, OWNERS_SIGNALS)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

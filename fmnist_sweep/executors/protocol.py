@@ -1,0 +1,104 @@
+"""Where rungs run. The seam is `submit(rung) -> future`, and `wait` for what was submitted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.environment import without_secrets
+from fmnist_sweep.errors import RunError
+from fmnist_sweep.interrupts import stop_if_asked
+from fmnist_sweep.reasons import reason_of
+from fmnist_sweep.training.progress import StepProgress
+from fmnist_sweep.training.results import EpochRecord, RunResult
+
+OnEpoch = Callable[[EpochRecord], bool]
+"""Hears of an epoch that was trained; whether the training is to stop after it."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A config to be trained to the end of `last_epoch`, from where `folder` left off; that ought
+    to be at `first_epoch` or later. `trial` is whose it is, None where it is no trial's."""
+
+    config: RunConfig
+    first_epoch: int
+    last_epoch: int
+    folder: Path
+    trial: int | None = None
+
+
+OnRungStep = Callable[[Rung, StepProgress], None]
+"""Hears, a few times a second, how far a rung's epoch is. An executor need not tell."""
+
+
+@dataclass(frozen=True)
+class RungOutcome:
+    """What came of a rung: a result, or the reason why there is none."""
+
+    result: RunResult | None
+    reason: str | None
+    seconds: float
+
+
+Train = Callable[[Rung, OnEpoch], RunResult]
+"""Trains a rung and measures it."""
+
+
+class Executor(Protocol):
+    """Runs rungs, up to `workers` at a time. `on_epoch` is called in the process, and on the
+    thread, of the sweep's owner: in `submit` or in `wait`."""
+
+    workers: int
+
+    def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
+        """Start a rung, or have it wait for its turn; the future's outcome says what came of it.
+
+        Raises:
+            RunError: the rung's files cannot be written or read. The future may raise it instead.
+        """
+
+    def wait(self, futures: Collection[Future[RungOutcome]]) -> set[Future[RungOutcome]]:
+        """Return those of the futures that have come, once there is one."""
+
+
+def run_now(executor: Executor, rung: Rung) -> RungOutcome:
+    """Run one rung to its end; nobody hears of its epochs."""
+    future = executor.submit(rung, lambda record: False)
+    executor.wait([future])
+    return future.result()
+
+
+def outcome_of(train: Train, rung: Rung, on_epoch: OnEpoch) -> RungOutcome:
+    """Train a rung; its own errors become its outcome. What `on_epoch` raises (a tracker that is
+    away) is not the trial's and goes through, as an interrupt does; so does a full disk.
+
+    Raises:
+        RunError: the rung's files cannot be written or read.
+    """
+    started = time.perf_counter()
+    result, reason = None, None
+    not_the_trials: list[Exception] = []
+
+    def report(record: EpochRecord) -> bool:
+        try:
+            return on_epoch(record)
+        except Exception as error:
+            not_the_trials.append(error)
+            raise
+
+    try:
+        result = train(rung, report)
+    except Exception as error:
+        stop_if_asked()  # an interrupt in a library's depths comes out as any error
+        if not_the_trials:
+            raise
+        if isinstance(error, OSError):
+            raise RunError(f"trial in {rung.folder}: {error}") from error
+        reason = without_secrets(reason_of(error))
+    return RungOutcome(result, reason, time.perf_counter() - started)

@@ -1,0 +1,35 @@
+"""What trains a rung, in whichever process."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fmnist_sweep.executors.protocol import OnEpoch, OnRungStep, Rung, Train
+from fmnist_sweep.training.batches import TrainingData
+from fmnist_sweep.training.results import RunResult
+from fmnist_sweep.training.rung import default_builder, run_rung
+from fmnist_sweep.training.train import ModelBuilder
+
+
+def trainer(
+    data: TrainingData,
+    build_model: ModelBuilder | None,
+    every_steps: int | None,
+    on_step: OnRungStep | None = None,
+) -> Train:
+    """Return what trains a rung on those data, in whichever process."""
+
+    def train(rung: Rung, on_epoch: OnEpoch) -> RunResult:
+        return run_rung(
+            rung.config,
+            data,
+            rung.last_epoch,
+            rung.folder,
+            first_epoch=rung.first_epoch,
+            build_model=build_model or default_builder,
+            on_epoch=on_epoch,
+            every_steps=every_steps,
+            on_step=None if on_step is None else partial(on_step, rung),
+        )
+
+    return train

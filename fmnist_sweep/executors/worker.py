@@ -1,0 +1,124 @@
+"""A worker process: what runs there, and how it talks to the process that owns the sweep."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+from contextlib import suppress
+from multiprocessing.connection import Client, Connection
+
+from fmnist_sweep import environment, streams
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.executors.protocol import Rung, RungOutcome, outcome_of
+from fmnist_sweep.executors.worker_messages import (
+    BEGUN,
+    OWNERS_SIGNALS,
+    READY,
+    Address,
+    CannotStart,
+    Job,
+)
+from fmnist_sweep.interrupts import terminable
+from fmnist_sweep.journal.reached import differing_parts, reached_by
+from fmnist_sweep.reasons import reason_of
+from fmnist_sweep.training.progress import StepProgress
+from fmnist_sweep.training.results import EpochRecord
+
+
+def start(job: Job, address: Address) -> None:
+    """Make this process a worker; runs in it once, before its first rung."""
+    global _worker
+    for number in OWNERS_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    streams.make_steady()  # a builder may print, and the owner's terminal be gone
+    connection: Connection = Client(address.listener, authkey=address.key)
+    connection.send((address.worker, os.getpid()))
+    try:
+        check_builder(job)
+        environment.load_tensorflow()
+        environment.use_threads(job.threads)
+        environment.share_accelerators()
+        _worker = _Worker(job, connection)
+    except Exception as error:
+        connection.send(CannotStart(reason_of(error)))
+        raise
+    connection.send(READY)
+
+
+def check_builder(job: Job) -> None:
+    """Refuse a builder that is another one here: a worker imports the user's modules from disk, the
+    owner may have them as they were before, or with values set since."""
+    if job.build_model is None or job.reaches is None:
+        return
+    differ = differing_parts(job.reaches, reached_by(job.build_model))
+    if differ:
+        raise ConfigError(
+            f"build_model is another one in a worker process, which imports modules as they are on "
+            f"disk: {', '.join(differ)}; start anew, or take executor=inline"
+        )
+
+
+def train(rung: Rung, ticket: int) -> RungOutcome:
+    """Train a rung in this worker. SIGTERM interrupts it between two steps.
+
+    `ticket` goes with what the owner hears, and comes with its answers: one to a rung that was
+    interrupted may come late.
+
+    Raises:
+        RunError: the rung's files cannot be written or read.
+        KeyboardInterrupt: the worker was asked to end.
+    """
+    here = _worker
+    assert here is not None  # `start` came first
+    here.begin(ticket)
+    with terminable():
+        return outcome_of(here.train, rung, lambda record: here.report(ticket, record))
+
+
+class _Worker:
+    def __init__(self, job: Job, connection: Connection) -> None:
+        from fmnist_sweep.executors.trainer import trainer  # needs TensorFlow
+        from fmnist_sweep.training.batches import TrainingData
+        from fmnist_sweep.training.saved_code import register
+
+        register(job.registered)
+        data = TrainingData.mapped(job.data, job.classes)
+        on_step = self._tell_step if job.tells_steps else None
+        self.train = trainer(data, job.build_model, job.every_steps, on_step)
+        self.ticket = -1
+        self._connection = connection
+        self._answers: queue.SimpleQueue[tuple[int, bool]] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def begin(self, ticket: int) -> None:
+        """Tell the owner that a rung was taken up: should this process die, it died of that."""
+        self.ticket = ticket
+        with suppress(OSError):  # the owner is gone: `_listen` ends the process
+            self._connection.send((ticket, BEGUN))
+
+    def report(self, ticket: int, record: EpochRecord) -> bool:
+        """Tell the owner of an epoch, and wait for what it says."""
+        self._connection.send((ticket, record))
+        while True:
+            answered, stop = self._answers.get()
+            if answered == ticket:
+                return stop
+
+    def _tell_step(self, _rung: Rung, progress: StepProgress) -> None:
+        with suppress(OSError):  # the owner is gone: `_listen` ends the process
+            self._connection.send((self.ticket, progress))
+
+    def _listen(self) -> None:
+        """Take answers in; end with the owner, however that ended: whoever goes on with the sweep
+        must find nobody training its trials. Files are written whole, so this may happen anywhere.
+        """
+        try:
+            while True:
+                self._answers.put(self._connection.recv())
+        except (EOFError, OSError):
+            os._exit(1)
+
+
+_worker: _Worker | None = None

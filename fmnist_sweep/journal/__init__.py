@@ -1,0 +1,1 @@
+"""What happened in a sweep: its records, and all that is derived from them."""

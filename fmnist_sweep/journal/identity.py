@@ -1,0 +1,177 @@
+"""What makes a sweep the sweep it is, and the name that follows from it.
+
+Budgets, tracking, executor and display are no part of it: they may change between a start and a
+resume. Everything that decides which points are tried and what they score is, `train.threads` too,
+which is a worker's share of the cores where it is left to the executor, and what a builder of the
+user's own reaches.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, get_args
+
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.files import canonical_json, digest_of
+from fmnist_sweep.journal.reached import reached_by
+from fmnist_sweep.journal.reached_code import full_name
+from fmnist_sweep.space.domains import Domain
+from fmnist_sweep.space.space import Condition, Leaf, Space
+
+_NAME_DIGITS = 6
+
+
+def sweep_identity(
+    config: Config,
+    space: Space,
+    data_sha256: str,
+    split_sha256: str,
+    build_model: Callable[..., Any] | None,
+) -> dict[str, Any]:
+    """Return the identity, as plain values under the names that the config uses."""
+    return {
+        "space": {leaf.path: _plain(leaf) for leaf in space.leaves},
+        "space_order": [leaf.path for leaf in space.leaves],  # it decides what is drawn
+        "variants": {name: dict(given) for name, given in space.variants.items()},
+        "model": config.model.as_given(),
+        "train": config.train.model_dump(),
+        "tuner": config.tuner.model_dump(),
+        "objective": config.sweep.objective.model_dump(),
+        "start_with": config.sweep.start_with,
+        "max_parameters": config.sweep.max_parameters,
+        "max_mflops": config.sweep.max_mflops,
+        "build_model": None if build_model is None else _code_of(build_model),
+        "data": data_sha256,
+        "split": split_sha256,
+    }
+
+
+def space_of(identity: Mapping[str, Any]) -> Space:
+    """Return the space that an identity tells of, as it was searched: without what was pinned."""
+    leaves = [_leaf(path, identity["space"][path]) for path in identity["space_order"]]
+    return Space(tuple(leaves), identity["variants"])
+
+
+def sweep_name(config: Config, label: str, identity: Mapping[str, Any]) -> str:
+    """Return the name that was given, or `<label>-<digits of the identity>`."""
+    if config.sweep.name is not None:
+        return config.sweep.name
+    return f"{label}-{digest_of(identity)[:_NAME_DIGITS]}"
+
+
+def check_same_sweep(name: str, recorded: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Refuse to go on with a sweep of another identity.
+
+    Raises:
+        ConfigError: names the keys that differ and both values.
+    """
+    differences = list(_differences(recorded, identity, ""))
+    if differences:
+        raise ConfigError(
+            f"sweep.name={name} belongs to another sweep: {'; '.join(differences[:4])}"
+            + (f"; and {len(differences) - 4} more" if len(differences) > 4 else "")
+            + ". Take another name, or the config that it was begun with"
+        )
+
+
+def before_reached(
+    identity: Mapping[str, Any], build_model: Callable[..., Any] | None
+) -> dict[str, Any]:
+    """Return an identity in the form that it had before it held what a builder reaches: a digest of
+    the builder's own source."""
+    if build_model is None:
+        return dict(identity)
+    code = build_model if hasattr(build_model, "__qualname__") else type(build_model)
+    try:
+        sha256 = digest_of(inspect.getsource(code))
+    except (OSError, TypeError):  # typed at a prompt, or compiled
+        sha256 = ""
+    return {**identity, "build_model": {"name": full_name(code), "sha256": sha256}}
+
+
+def is_of_form(recorded: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
+    """Whether two identities hold the same about a builder, whatever that is."""
+    builders = recorded["build_model"] or {}, identity["build_model"] or {}
+    return builders[0].keys() == builders[1].keys()
+
+
+def how_it_differs(recorded: Mapping[str, Any], identity: Mapping[str, Any]) -> str | None:
+    """Say what a recorded sweep of the same config has that differs: the data's content, the
+    threads, the builder's code. None where it is another config's, or differs in nothing."""
+    if canonical_json(_config_of(recorded)) != canonical_json(_config_of(identity)):
+        return None
+    threads = recorded["train"]["threads"], identity["train"]["threads"]
+    of_data = recorded["data"] != identity["data"]
+    if recorded["split"] != identity["split"] and not of_data:
+        return None
+    differ = ["other data: their content has changed since"] if of_data else []
+    if recorded["build_model"] != identity["build_model"]:
+        differ.append(_how_code_differs(recorded["build_model"], identity["build_model"]))
+    if threads[0] != threads[1]:
+        advice = "" if differ else f" (add train.threads={threads[0]} to go on with it)"
+        differ.append(f"train.threads={threads[0]}, here {threads[1]}{advice}")
+    return " and ".join(differ) or None
+
+
+def _config_of(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an identity without what may change while config and builder are called the same."""
+    found = {key: value for key, value in identity.items() if key not in ("data", "split")}
+    found["train"] = {**found["train"], "threads": None}
+    found["build_model"] = (found["build_model"] or {}).get("name")
+    return found
+
+
+def _how_code_differs(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    if recorded.get("python") != now.get("python"):
+        return f"a build_model compiled by Python {recorded.get('python')}, here {now['python']}"
+    was, reached = recorded.get("reaches", {}), now.get("reaches", {})
+    changed = [name for name, _ in sorted(was.items() ^ reached.items())]
+    names = list(dict.fromkeys(changed)) or [now["name"]]
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"another build_model: {', '.join(names[:4])}{more} changed since"
+
+
+def _plain(leaf: Leaf) -> dict[str, Any]:
+    when = [[condition.path, list(condition.values)] for condition in leaf.conditions]
+    return {type(leaf.domain).__name__: asdict(leaf.domain), "when": when}
+
+
+def _leaf(path: str, plain: Mapping[str, Any]) -> Leaf:
+    (kind,) = plain.keys() - {"when"}
+    fields = {
+        name: tuple(value) if name == "values" else value for name, value in plain[kind].items()
+    }
+    domain = {known.__name__: known for known in get_args(Domain)}[kind](**fields)
+    when = tuple(Condition(parent, tuple(values)) for parent, values in plain["when"])
+    return Leaf(path, domain, when, path)
+
+
+def _differences(recorded: Any, now: Any, path: str) -> list[str]:
+    if isinstance(recorded, Mapping) and isinstance(now, Mapping):
+        found = []
+        for key in sorted({*recorded, *now}):
+            found += _differences(
+                recorded.get(key, "absent"), now.get(key, "absent"), f"{path}{key}."
+            )
+        return found
+    if canonical_json(recorded) == canonical_json(now):
+        return []
+    return [f"{path.rstrip('.')} was {_short(recorded)}, is {_short(now)}"]
+
+
+def _short(value: Any) -> str:
+    text = canonical_json(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _code_of(build_model: Callable[..., Any]) -> dict[str, Any]:
+    named = build_model if hasattr(build_model, "__qualname__") else type(build_model)
+    return {
+        "name": full_name(named),
+        "python": ".".join(map(str, sys.version_info[:2])),  # bytecode is a version's own
+        "reaches": reached_by(build_model),
+    }

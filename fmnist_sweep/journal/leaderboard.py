@@ -1,0 +1,99 @@
+"""The leaderboard: a sweep's trials, best first."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from fmnist_sweep.files import canonical_json
+from fmnist_sweep.journal.records import TrialStatus
+from fmnist_sweep.journal.state import SweepState, Trial
+
+_SIGNIFICANCE = 0.05
+
+
+def leaderboard(state: SweepState) -> pd.DataFrame:
+    """Return one row a trial: completed ones by rank, then the others by number.
+
+    Columns: `rank`, `trial`, `status`, the objective's name, `confirmed_mean`, `confirmed_std`
+    and `ties_with_best` (where trials were confirmed), `test_accuracy`, `parameters`,
+    `best_epoch`, `epochs`, `train_seconds`, `best_weights_sha256`, `reason`, and the searched
+    values under their config paths (empty where a value does not exist for a trial).
+    """
+    ranking = state.ranking()
+    ranked = {trial.number: rank for rank, trial in enumerate(ranking, start=1)}
+    others = [t for t in state.trials.values() if t.status is not TrialStatus.COMPLETED]
+    rows = [_row(trial, ranked.get(trial.number), ranking, state) for trial in ranking + others]
+    return pd.DataFrame(rows, columns=_columns(state))
+
+
+def cannot_be_told_apart(trial: Trial, best: Trial) -> bool:
+    """Whether two confirmed trials' means may well be the same.
+
+    Welch's t-test on the fresh seeds' scores, two-sided, at 5 %.
+    """
+    from scipy.stats import ttest_ind
+
+    scores = [[confirmed.score for confirmed in t.confirmations] for t in (trial, best)]
+    if scores[0] == scores[1]:
+        return True
+    return bool(ttest_ind(*scores, equal_var=False).pvalue > _SIGNIFICANCE)
+
+
+def stopped_words(epoch: int) -> str:
+    """Say that a trial was stopped on request."""
+    return f"stopped on request after epoch {epoch}"
+
+
+def searched_paths(state: SweepState) -> list[str]:
+    """Return the paths that any trial overrode, in the order of their first appearance."""
+    return list(dict.fromkeys(path for trial in state.trials.values() for path in trial.overrides))
+
+
+def _columns(state: SweepState) -> list[str]:
+    confirmed = (
+        ["confirmed_mean", "confirmed_std", "ties_with_best"] if _any_confirmed(state) else []
+    )
+    return [
+        "rank", "trial", "status", state.objective.metric, *confirmed, "test_accuracy",
+        "parameters", "best_epoch", "epochs", "train_seconds", "best_weights_sha256", "reason",
+        *searched_paths(state),
+    ]  # fmt: skip
+
+
+def _row(trial: Trial, rank: int | None, ranking: list[Trial], state: SweepState) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "rank": rank,
+        "trial": trial.number,
+        "status": trial.status.value,
+        state.objective.metric: trial.score,
+        "epochs": len(trial.history),
+        "reason": trial.reason if trial.stopped_at is None else stopped_words(trial.stopped_at),
+        **{path: _cell(value) for path, value in trial.overrides.items()},
+    }
+    if trial.result is not None:
+        row |= {
+            "test_accuracy": trial.result.test_accuracy,
+            "parameters": trial.result.parameters,
+            "best_epoch": trial.result.best_epoch,
+            "train_seconds": trial.result.train_seconds,
+            "best_weights_sha256": trial.result.best_weights_sha256,
+        }
+    confirmed = trial.confirmed_score
+    if confirmed is not None:
+        row["confirmed_mean"], row["confirmed_std"] = confirmed
+        if trial is not ranking[0] and ranking[0].confirmed_score is not None:
+            row["ties_with_best"] = cannot_be_told_apart(trial, ranking[0])
+    return row
+
+
+def _any_confirmed(state: SweepState) -> bool:
+    return any(trial.confirmed_score is not None for trial in state.trials.values())
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return value if isinstance(value, str | int) else canonical_json(value)

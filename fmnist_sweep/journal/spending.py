@@ -1,0 +1,105 @@
+"""How much of a sweep's budget is spent, and how long the rest will take."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fmnist_sweep.config.messages import counted
+from fmnist_sweep.config.schema import Config, SweepConfig
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.provenance import command
+
+_TOO_EARLY = 1.0  # second of training, before which the rest cannot be estimated
+
+
+@dataclass(frozen=True)
+class RunningEpoch:
+    """The epoch that a trial is in: the part of it (0..1) that is trained, and its seconds."""
+
+    part: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Spending:
+    """The budget that will end a sweep first, in words ("7 of 20 trials"), and how much of it
+    (0..1) is spent. `share` and `seconds_left`, an estimate, are None where they are not known."""
+
+    words: str
+    share: float | None
+    seconds_left: float | None
+
+
+def spending(config: Config, state: SweepState, running: Mapping[int, RunningEpoch]) -> Spending:
+    """Say what is spent. `running`: by trial, of those that are being trained; where one is left
+    out, its epochs count when they have ended."""
+    sweep = config.sweep
+    seconds = state.rung_seconds + _seconds_of_open(state, running)
+    epochs = state.epochs_total + sum(epoch.part for epoch in running.values())
+    ended = len(state.ended_trials)
+    all_of_them = counted(ended, "trial")
+    budgets = []
+    if sweep.max_trials is not None:
+        done = ended + _parts_of_open_trials(state, running)
+        budgets.append((done / sweep.max_trials, f"{ended} of {sweep.max_trials} trials"))
+    if sweep.max_epochs_total is not None:
+        words = f"{state.epochs_total} of {sweep.max_epochs_total} epochs, {all_of_them}"
+        budgets.append((epochs / sweep.max_epochs_total, words))
+    if sweep.max_minutes is not None:
+        minutes = seconds / 60 / config.executor.workers
+        words = f"{minutes:.1f} of {sweep.max_minutes:g} min, {all_of_them}"
+        budgets.append((minutes / sweep.max_minutes, words))
+    if not budgets:
+        words = f"{all_of_them}, {counted(state.epochs_total, 'epoch')}"
+        return Spending(words, share=None, seconds_left=None)
+    # What was spent at the same pace throughout is used up first where most of it is gone.
+    share, words = max(budgets)
+    left = None
+    if share > 0.0 and seconds > _TOO_EARLY:
+        left = max(0.0, seconds * (1.0 - share) / share / config.executor.workers)
+    return Spending(words, min(1.0, share), left)
+
+
+def _seconds_of_open(state: SweepState, running: Mapping[int, RunningEpoch]) -> float:
+    trained = sum(
+        record.metrics.get("epoch_seconds", 0.0)
+        for ask in state.open_asks.values()
+        for record in state.trials[ask.trial].history[ask.first_epoch :]
+    )
+    return trained + sum(epoch.seconds for epoch in running.values())
+
+
+def _parts_of_open_trials(state: SweepState, running: Mapping[int, RunningEpoch]) -> float:
+    """Add up how much of them is done; a promoted trial has ended once and counts already."""
+    parts = 0.0
+    for ask in state.open_asks.values():
+        if ask.trial not in state.ended_trials:
+            epochs = float(len(state.trials[ask.trial].history))
+            if ask.trial in running:
+                epochs += running[ask.trial].part
+            parts += min(1.0, epochs / ask.last_epoch)
+    return parts
+
+
+def continued(typed: str, sweep: SweepConfig, reason: str) -> str | None:
+    """Return the command that goes on with a finished sweep, each of its budgets doubled.
+
+    `typed` is the command that began it, `reason` why it ended. None where the command had no words
+    of its own, as from Python, or no budget ended the sweep: a larger one would not let it go on.
+    """
+    if not reason.startswith("sweep."):  # a budget's reason begins with its key
+        return None
+    words = shlex.split(typed)[3:]
+    doubled: dict[str, str] = {}
+    if sweep.max_epochs_total is not None:
+        doubled["sweep.max_epochs_total"] = str(2 * sweep.max_epochs_total)
+    if sweep.max_minutes is not None:
+        doubled["sweep.max_minutes"] = f"{2 * sweep.max_minutes:g}"
+    if sweep.max_trials is not None:
+        doubled["sweep.max_trials"] = str(2 * sweep.max_trials)
+    if not words or not doubled:
+        return None
+    kept = [word for word in words if word.partition("=")[0] not in doubled]
+    return command((*kept, *(f"{name}={value}" for name, value in doubled.items())))

@@ -1,0 +1,234 @@
+"""Where a sweep stands: a fold over its journal's records."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from fmnist_sweep.config.record_schema import Environment
+from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.errors import JournalError
+from fmnist_sweep.journal.file import Journal
+from fmnist_sweep.journal.records import (
+    Asked,
+    Begun,
+    Confirmed,
+    Ended,
+    EpochEnded,
+    FoundInfeasible,
+    LookedAtOfficialTest,
+    Record,
+    RunsIn,
+    Stopped,
+    Told,
+    TrialStatus,
+)
+from fmnist_sweep.training.results import EpochRecord, RunResult
+
+
+@dataclass
+class Trial:
+    """One point of the space and what became of it. `last_epoch` is where its latest rung was
+    to end; early stopping may have ended it sooner. `stopped_at` is the epoch after which it was
+    stopped on request. `environments` are the places, in the
+    sweep's list of them, of those that its epochs were trained in."""
+
+    number: int
+    overrides: dict[str, Any]
+    status: TrialStatus = TrialStatus.RUNNING
+    rung: int = 0
+    last_epoch: int = 0
+    history: list[EpochRecord] = field(default_factory=list)
+    result: RunResult | None = None
+    score: float | None = None
+    reason: str | None = None
+    stopped_at: int | None = None
+    confirmations: list[Confirmed] = field(default_factory=list)
+    environments: set[int] = field(default_factory=set)
+
+    @property
+    def standing_score(self) -> float | None:
+        """The score that counts in the ranking, None where none does."""
+        return self.score if self.status is TrialStatus.COMPLETED else None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no rung of it will be trained any more: it failed or was stopped. Its promotions
+        are answered all the same, since Hyperband counts on them."""
+        return self.reason is not None or self.stopped_at is not None
+
+    @property
+    def confirmed_score(self) -> tuple[float, float] | None:
+        """Mean and standard deviation over the fresh seeds, None before there are two."""
+        if len(self.confirmations) < 2:
+            return None
+        scores = [confirmed.score for confirmed in self.confirmations]
+        return statistics.mean(scores), statistics.stdev(scores)
+
+
+@dataclass
+class SweepState:
+    """Trials by number, and what else the journal told."""
+
+    objective: Objective
+    begun: Begun | None = None
+    environments: list[Environment] = field(default_factory=list)
+    trials: dict[int, Trial] = field(default_factory=dict)
+    asks: list[Asked] = field(default_factory=list)
+    asked_by_oracle: dict[str, Asked] = field(default_factory=dict)
+    open_asks: dict[int, Asked] = field(default_factory=dict)
+    infeasible: int = 0
+    official: list[LookedAtOfficialTest] = field(default_factory=list)
+    ended: Ended | None = None
+    ends: int = 0
+    epochs_total: int = 0
+    rung_seconds: float = 0.0
+    ended_trials: set[int] = field(default_factory=set)
+    failed_trials: set[int] = field(default_factory=set)
+
+    @classmethod
+    def after(cls, journal: Journal, objective: Objective) -> SweepState:
+        """Return the state after a journal's records.
+
+        Raises:
+            JournalError: a record does not fit those before it.
+        """
+        state = cls(objective)
+        for _ in state.taking_in(journal):
+            pass
+        return state
+
+    def taking_in(self, journal: Journal) -> Iterator[Record]:
+        """Take a journal's records in, yielding each once it counts.
+
+        Raises:
+            JournalError: a record does not fit those before it; names file and line.
+        """
+        for line, record in enumerate(journal.records, start=1):
+            try:
+                self.apply(record)
+            except (ValueError, TypeError) as error:
+                raise JournalError(f"{journal.path}, line {line}: {error}") from error
+            yield record
+
+    def apply(self, record: Record) -> None:
+        """Take one record in. Whatever follows an end makes the sweep go on.
+
+        Raises:
+            ValueError: the record does not fit those before it.
+        """
+        match record:
+            case Begun():
+                self._begun(record)
+            case RunsIn():
+                self.environments.append(record.environment)
+            case Asked():
+                self._asked(record)
+            case FoundInfeasible():
+                self.infeasible += 1
+            case EpochEnded():
+                self._epoch_ended(record)
+            case Stopped():
+                self._stopped(record)
+            case Told():
+                self._told(record)
+            case Confirmed():
+                self._trial(record.trial).confirmations.append(record)
+            case LookedAtOfficialTest():
+                self._trial(record.trial)
+                self.official.append(record)
+            case Ended():
+                self.ends += 1
+        self.ended = record if isinstance(record, Ended) else None
+
+    def ranking(self) -> list[Trial]:
+        """Return the completed trials, best first; confirmed ones before the others, by their
+        means. Of equals the earlier trial comes first."""
+        return sorted(self._completed(), key=self._order)
+
+    def runs_in(self, environment: Environment) -> bool:
+        """Whether that is where the sweep was last seen to run, whatever the command."""
+        if not self.environments:
+            return False
+        return self.environments[-1].is_same_place(environment)
+
+    def environments_of(self, trial: Trial) -> list[Environment]:
+        """Return where a trial's epochs were trained, in their order."""
+        return [self.environments[place] for place in sorted(trial.environments)]
+
+    @property
+    def best(self) -> Trial | None:
+        """The winner so far."""
+        return min(self._completed(), key=self._order, default=None)
+
+    def _completed(self) -> Iterator[Trial]:
+        return (t for t in self.trials.values() if t.status is TrialStatus.COMPLETED)
+
+    def _order(self, trial: Trial) -> tuple[bool, float, int]:
+        confirmed = trial.confirmed_score
+        assert trial.score is not None  # completed trials have one
+        score = confirmed[0] if confirmed is not None else trial.score
+        return confirmed is None, -self.objective.sign * score, trial.number
+
+    def _begun(self, record: Begun) -> None:
+        if self.begun is not None:
+            raise ValueError("the sweep begins a second time")
+        self.begun = record
+
+    def _asked(self, record: Asked) -> None:
+        if record.ask != len(self.asks) or record.trial > len(self.trials):
+            raise ValueError(f"ask {record.ask} of trial {record.trial} comes out of order")
+        self.asks.append(record)
+        self.open_asks[record.ask] = record
+        if record.oracle_id is not None:
+            self.asked_by_oracle[record.oracle_id] = record
+        trial = self.trials.get(record.trial)
+        if trial is None:
+            trial = self.trials[record.trial] = Trial(record.trial, record.overrides)
+        trial.status = TrialStatus.RUNNING
+        trial.rung, trial.last_epoch = record.rung, record.last_epoch
+
+    def _epoch_ended(self, record: EpochEnded) -> None:
+        trial = self._trial(record.trial)
+        if record.epoch != len(trial.history) + 1:
+            raise ValueError(f"epoch {record.epoch} of trial {record.trial} comes out of order")
+        trial.history.append(record.record)
+        if self.environments:
+            trial.environments.add(len(self.environments) - 1)
+        self.epochs_total += 1
+
+    def _stopped(self, record: Stopped) -> None:
+        trial = self._trial(record.trial)
+        if trial.stopped_at is not None or record.epoch != len(trial.history):
+            raise ValueError(f"trial {record.trial} is stopped after epoch {record.epoch}")
+        trial.stopped_at = record.epoch
+
+    def _told(self, record: Told) -> None:
+        if record.ask not in self.open_asks:
+            raise ValueError(f"an answer to ask {record.ask}, which is not open")
+        if record.trial != self.open_asks[record.ask].trial:
+            raise ValueError(f"an answer to ask {record.ask} that names trial {record.trial}")
+        is_result = record.result is not None and record.score is not None
+        if is_result != (record.status is TrialStatus.COMPLETED):
+            raise ValueError(f"an answer to ask {record.ask} that is {record.status} by half")
+        asked = self.open_asks.pop(record.ask)
+        trial = self._trial(record.trial)
+        trial.status, trial.reason = record.status, record.reason
+        if record.status is TrialStatus.COMPLETED:
+            trial.result, trial.score = record.result, record.score
+            if trial.stopped_at is not None:
+                trial.last_epoch = trial.stopped_at
+        else:
+            self.failed_trials.add(record.trial)
+        self.ended_trials.add(record.trial)
+        # `seconds` are of the process that ended the rung; one before may have been killed in it.
+        epochs = (epoch.metrics.get("epoch_seconds", 0.0) for epoch in trial.history)
+        trained = sum(list(epochs)[asked.first_epoch :])
+        self.rung_seconds += max(record.seconds, trained)
+
+    def _trial(self, number: int) -> Trial:
+        if number not in self.trials:
+            raise ValueError(f"trial {number}, which was never asked for")
+        return self.trials[number]

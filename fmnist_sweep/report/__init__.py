@@ -1,0 +1,1 @@
+"""What a sweep leaves to be read: report.html, and comparisons of sweeps."""

@@ -1,0 +1,1 @@
+"""One training from a config, and its config file."""

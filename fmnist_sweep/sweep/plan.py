@@ -1,0 +1,225 @@
+"""What a sweep is going to do, found out and checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fmnist_sweep.config.load import with_one_objective
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.data import Dataset
+from fmnist_sweep.data.dataset import run_name
+from fmnist_sweep.errors import ConfigError, InfeasibleModel, JournalError
+from fmnist_sweep.files import folder_in
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, first_record
+from fmnist_sweep.journal.identity import (
+    before_reached,
+    check_same_sweep,
+    how_it_differs,
+    is_of_form,
+    sweep_identity,
+    sweep_name,
+)
+from fmnist_sweep.journal.records import Begun
+from fmnist_sweep.model.plan import plan_cnn
+from fmnist_sweep.space.checks import check_searchable
+from fmnist_sweep.space.overrides import apply_overrides, flatten
+from fmnist_sweep.space.reading import read_space
+from fmnist_sweep.space.space import Space
+from fmnist_sweep.sweep.budget import check_budget
+from fmnist_sweep.sweep.same_classes import check_same_classes
+from fmnist_sweep.training.preparation import Prepared, epochs_of, prepare, with_threads
+from fmnist_sweep.tuners import sample_points
+from fmnist_sweep.tuners.feasibility import WhyInfeasible, feasibility
+
+_SAMPLES = 200
+_MOST_REMARKS = 3
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """A sweep that may begin, or go on. `epochs` are those of a full training; `pinned` the
+    paths that the command line took out of the search; `remarks` sentences for the user: which
+    sweeps have the same config as one that begins, and how they differ."""
+
+    name: str
+    folder: Path
+    config: Config
+    space: Space
+    pinned: list[str]
+    epochs: int
+    prepared: Prepared
+    why_infeasible: WhyInfeasible
+    identity: dict[str, Any]
+    remarks: list[str]
+
+
+def plan_sweep(
+    config: Config,
+    build_model: Callable[..., Any] | None,
+    data: Dataset | None,
+    *,
+    label: str,
+    pinned: tuple[str, ...],
+    root: Path,
+) -> SweepPlan:
+    """Check everything that can be checked beforehand; write nothing.
+
+    Raises:
+        UserError: names what cannot be used and what is allowed.
+    """
+    # Again, since a config may have been changed from Python after it was composed.
+    config = with_threads(with_one_objective(config), config.executor.workers)
+    space, paths = read_space(config, pinned)
+    if not space.leaves:
+        raise ConfigError("space: there is nothing to search; give it at least one leaf")
+    prepared = prepare(config, data)
+    _check_objective(config, prepared)
+    epochs = epochs_of(config, prepared)
+    check_budget(config, epochs)
+    dataset = prepared.dataset
+    why_infeasible = feasibility(config, space, prepared, on_paper=build_model is None)
+    for number, overrides in enumerate(config.sweep.start_with):
+        _check_start(number, config, overrides, prepared, on_paper=build_model is None)
+    _check_any_feasible(space, why_infeasible)
+    identity = sweep_identity(config, space, dataset.sha256, prepared.split.sha256, build_model)
+    forms = [identity, before_reached(identity, build_model)]
+    name, begun = _sweep_of(config, run_name(label, dataset), forms, root)
+    folder = folder_in(root / "mlruns" / "sweeps", name)
+    if begun is None:
+        remarks = _of_the_same_config(folder, forms)
+    else:
+        if build_model is None:
+            check_same_classes(name, Journal(folder / JOURNAL_FILE).records, config, prepared)
+        remarks = [] if is_of_form(begun.identity, identity) else [_NOT_RECORDED.format(name)]
+    return SweepPlan(
+        name,
+        folder,
+        config,
+        space,
+        paths,
+        epochs,
+        prepared,
+        why_infeasible,
+        identity,
+        remarks,
+    )
+
+
+def infeasible_share(space: Space, why_infeasible: WhyInfeasible, samples: int) -> Infeasible:
+    """Draw points of a space at random and say how many of them cannot be tried, and why."""
+    reasons = [
+        reason
+        for point in sample_points(space, samples, seed=0)
+        if (reason := why_infeasible(point)) is not None
+    ]
+    return Infeasible(len(reasons) / samples, reasons[0] if reasons else None)
+
+
+@dataclass(frozen=True)
+class Infeasible:
+    """The share of a space's points that cannot be tried, and one of the reasons."""
+
+    share: float
+    example: str | None
+
+
+def _begun(journal: Path) -> Begun | None:
+    """Return how a sweep began, None where it has not.
+
+    Raises:
+        JournalError: the journal cannot be read, or lacks its beginning.
+    """
+    records = Journal(journal).records
+    if records and not isinstance(records[0], Begun):
+        raise JournalError(
+            f"{journal}, line 1: the first record is not `begun`; that line is missing"
+        )
+    return records[0] if records and isinstance(records[0], Begun) else None
+
+
+_NOT_RECORDED = (
+    "sweep {} was begun by a version that recorded build_model's own source only: whether what it "
+    "uses was edited since is not known"
+)
+
+
+def _sweep_of(
+    config: Config, label: str, forms: list[dict[str, Any]], root: Path
+) -> tuple[str, Begun | None]:
+    """Return the sweep's name, and how it began, None where it has not.
+
+    `forms` are those that its identity may be recorded in, today's first.
+
+    Raises:
+        ConfigError: the name is another sweep's.
+    """
+    sweeps = root / "mlruns" / "sweeps"
+    names = [sweep_name(config, label, form) for form in forms]
+    begun = [_begun(folder_in(sweeps, name) / JOURNAL_FILE) for name in names]
+    for name, beginning, form in zip(names, begun, forms, strict=True):
+        if beginning is not None and is_of_form(beginning.identity, form):
+            check_same_sweep(name, beginning.identity, form)
+            return name, beginning
+    if begun[0] is not None:
+        check_same_sweep(names[0], begun[0].identity, forms[0])
+    return names[0], begun[0]
+
+
+def _of_the_same_config(folder: Path, forms: list[dict[str, Any]]) -> list[str]:
+    """Say of each sweep with the same config how it differs; of the latest where there are many."""
+    found = []
+    for journal in folder.parent.glob(f"*/{JOURNAL_FILE}"):
+        try:
+            begun = first_record(journal)
+        except JournalError:
+            continue  # that sweep's own trouble
+        if not isinstance(begun, Begun):
+            continue
+        form = next((form for form in forms if is_of_form(begun.identity, form)), forms[0])
+        differs = how_it_differs(begun.identity, form)
+        if differs is not None:
+            found.append((begun.at, begun.name, differs))
+    lines = [
+        f"sweep {name} has the same config, but {differs}: it is left as it is, and this one "
+        "starts from the beginning"
+        for _, name, differs in sorted(found, reverse=True)
+    ]
+    if len(lines) > _MOST_REMARKS:
+        lines[_MOST_REMARKS:] = [f"{len(lines) - _MOST_REMARKS} older sweeps have it too"]
+    return lines
+
+
+def _check_any_feasible(space: Space, why_infeasible: WhyInfeasible) -> None:
+    infeasible = infeasible_share(space, why_infeasible, _SAMPLES)
+    if infeasible.share == 1.0:
+        raise ConfigError(
+            f"space: none of {_SAMPLES} points drawn from it can be tried; "
+            f"the first: {infeasible.example}"
+        )
+
+
+def _check_start(
+    number: int, config: Config, overrides: Mapping[str, Any], prepared: Prepared, *, on_paper: bool
+) -> None:
+    where, flat, dataset = f"sweep.start_with.{number}", flatten(overrides), prepared.dataset
+    for path in flat:
+        check_searchable(f"{where}.{path}", path, config.run)
+    try:
+        start = apply_overrides(config.run, flat)
+        epochs_of(start, prepared)
+        if on_paper:
+            plan_cnn(start.model, dataset.image_shape, dataset.classes)
+    except (ConfigError, InfeasibleModel) as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _check_objective(config: Config, prepared: Prepared) -> None:
+    if prepared.split.validation is None:
+        raise ConfigError(
+            f"sweep.objective.metric={config.sweep.objective.metric}: split "
+            f"{prepared.split.scheme} has no validation set; set split.validation, "
+            "or take split=balanced"
+        )

@@ -1,0 +1,124 @@
+"""A sweep as it stands in its folder, and `load_sweep`, which reads one."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import keras
+import pandas as pd
+from pydantic import ValidationError
+
+from fmnist_sweep.config.messages import one_line
+from fmnist_sweep.config.schema import Config, RunConfig
+from fmnist_sweep.errors import ConfigError, RunError
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal
+from fmnist_sweep.journal.leaderboard import leaderboard
+from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.runs.best_file import best_config
+from fmnist_sweep.sweep.best_models import best_model_files
+from fmnist_sweep.sweep.registration import Registration
+from fmnist_sweep.training.rung import load_saved
+
+CONFIG_FILE = "config.json"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as it stands in its folder.
+
+    Attributes:
+        name: the sweep's.
+        folder: `mlruns/sweeps/<name>`.
+        config: the config that it was last run with.
+        state: its trials and what else the journal tells.
+        best_file: the exported winner, None where there is none or it was only loaded.
+        run_id: MLflow's id of the parent run, None where it was only loaded or not tracked.
+        report: its `report.html`, None where none was made or it was only loaded.
+        registration: where its winner stands in MLflow's model registry, None where it does not.
+        renaming: how the names of its classes have changed since it was last run, None where they
+            have not.
+    """
+
+    name: str
+    folder: Path
+    config: Config
+    state: SweepState
+    best_file: Path | None = None
+    run_id: str | None = None
+    report: Path | None = None
+    registration: Registration | None = None
+    renaming: str | None = None
+
+    @cached_property
+    def leaderboard(self) -> pd.DataFrame:
+        """One row a trial, best first; `search/leaderboard.py` has the columns."""
+        return leaderboard(self.state)
+
+    @property
+    def best_config(self) -> RunConfig:
+        """The winner as a config of one straight training.
+
+        Raises:
+            ConfigError: no trial has completed.
+        """
+        return best_config(self.config, self._best())
+
+    def best_model(self) -> keras.Model:
+        """Load the winner, with its best epoch's weights, from MLflow or the sweep's folder.
+
+        Raises:
+            ConfigError: no trial has completed.
+            RunError: neither has its model any more.
+        """
+        best, begun = self._best(), self.state.begun
+        assert best.result is not None  # it has completed
+        assert begun is not None
+        reasons = []
+        with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place:
+            for path in best_model_files(
+                self.config, begun, self.folder, best.number, fetch_into=Path(place)
+            ):
+                try:
+                    return load_saved(path, best.result.best_weights_sha256)
+                except RunError as error:
+                    reasons.append(str(error))
+        told = "; ".join(reasons) or "neither the sweep's folder nor MLflow has it"
+        raise RunError(
+            f"sweep {self.name}: the best model is unavailable: {told}; "
+            "`best_config` says how to train it again"
+        )
+
+    def _best(self) -> Trial:
+        if self.state.best is None:
+            raise ConfigError(f"sweep {self.name}: no trial has completed, so there is no best one")
+        return self.state.best
+
+
+def load_sweep(name: str) -> Sweep:
+    """Load a sweep from `mlruns/sweeps/<name>` of the working directory.
+
+    Raises:
+        ConfigError: there is no such sweep (the message lists those that there are), or its
+            config is of another version.
+        JournalError: its journal cannot be read.
+    """
+    sweeps = Path.cwd() / "mlruns" / "sweeps"
+    there = sorted(path.parent.name for path in sweeps.glob(f"*/{JOURNAL_FILE}"))
+    if name not in there:
+        raise ConfigError(f"sweep {name}: not found; there are: {', '.join(there) or 'none'}")
+    folder = sweeps / name
+    try:
+        given = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        config = Config.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(
+            f"sweep {name}: its config cannot be used by this version: {one_line(error, given)}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"sweep {name}: its {CONFIG_FILE} cannot be read: {error}") from error
+    state = SweepState.after(Journal(folder / JOURNAL_FILE), config.sweep.objective)
+    return Sweep(name, folder, config, state)

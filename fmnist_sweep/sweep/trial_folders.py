@@ -1,0 +1,83 @@
+"""What a sweep's trials leave in its folder, and for how long."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from fmnist_sweep.journal.leaders import Leaders
+from fmnist_sweep.training.checkpoint import CheckpointFolder
+from fmnist_sweep.training.results import BEST_MODEL_FILE
+
+WhenSent = Callable[[Callable[[], None]], None]
+
+
+def trial_folder(sweep: Path, number: int) -> Path:
+    """Return the folder of a trial in that of its sweep."""
+    return sweep / "trials" / f"{number:04d}"
+
+
+class TrialFolders:
+    """The folders `trials/<number>` of a sweep: a rung's checkpoints, and a trial's best model.
+
+    Checkpoints stay while a rung may go on from them, a best model while its trial may still win
+    and, in any case, until the tracker has it.
+
+    Args:
+        sweep: the sweep's own folder.
+        leaders: ranks the trials whose last rung has ended; those in it may still win.
+        is_confirmed: whether a trial was confirmed, so that it may win whatever it scored.
+        when_sent: calls what it is given once the tracker has all that it was told so far.
+    """
+
+    def __init__(
+        self,
+        sweep: Path,
+        leaders: Leaders,
+        is_confirmed: Callable[[int], bool],
+        when_sent: WhenSent,
+    ) -> None:
+        self._sweep = sweep
+        self._leaders = leaders
+        self._is_confirmed = is_confirmed
+        self._when_sent = when_sent
+
+    def of(self, number: int) -> Path:
+        """Return a trial's folder."""
+        return trial_folder(self._sweep, number)
+
+    def best_model(self, number: int) -> Path:
+        """Return where a trial's best model is, while it is there."""
+        return self.of(number) / BEST_MODEL_FILE
+
+    def settle(self, number: int, score: float | None) -> None:
+        """Let go of what is needed no more, now that no rung will go on with that trial.
+
+        `score`: None where it has none that counts.
+        """
+        CheckpointFolder(self.of(number)).clear()
+        beaten = number if score is None else self._leaders.take_in(number, score)
+        if beaten is None or self._is_confirmed(beaten):
+            return
+        if self.of(beaten).exists():
+            self._when_sent(partial(shutil.rmtree, self.of(beaten), ignore_errors=True))
+
+    def clear(self, but: Callable[[], int | None]) -> None:
+        """Remove all of them at the sweep's end: should it go on, a promotion is trained from the
+        start. `but` says, once the tracker has all, which trial's best model is nowhere else."""
+        trials = self._sweep / "trials"
+        for folder in trials.glob("*"):
+            CheckpointFolder(folder).clear()
+
+        def remove() -> None:
+            number = but()
+            kept = None if number is None else self.of(number)
+            for folder in trials.glob("*"):
+                if folder != kept:
+                    shutil.rmtree(folder, ignore_errors=True)
+            if kept is None:
+                shutil.rmtree(trials, ignore_errors=True)
+
+        self._when_sent(remove)

@@ -1,0 +1,54 @@
+"""The experiment that runs are filed under."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from fmnist_sweep.environment import without_secrets
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.tracking.mlflow.artifacts import require_artifacts
+
+# Answers what the UI would ask about a new experiment.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+
+
+def open_experiment(client: MlflowClient, name: str, artifact_root: Path | None) -> str:
+    """Return the id of the experiment of that name, created where there is none.
+
+    `artifact_root`: the folder in which a new one gets its own; None: the server decides.
+    Raises ConfigError for an experiment that was deleted, or whose artifacts cannot be written
+    from here, RunError where their place does not answer, MLflow's own errors otherwise.
+    """
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        location = None if artifact_root is None else _artifact_folder(artifact_root, name).as_uri()
+        try:
+            client.create_experiment(name, location, _KIND)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
+                raise
+        return open_experiment(client, name, artifact_root)  # a server has decided where
+    if experiment.lifecycle_stage != "active":
+        raise ConfigError(
+            f"experiment {name!r} at {without_secrets(client.tracking_uri)} was deleted; bring it "
+            f"back with `mlflow experiments restore -x {experiment.experiment_id}` "
+            "(MLFLOW_TRACKING_URI set to that), or choose another tracking.experiment"
+        )
+    require_artifacts(name, experiment.artifact_location, client.tracking_uri)
+    for tag, value in _KIND.items():
+        if tag not in experiment.tags:
+            client.set_experiment_tag(experiment.experiment_id, tag, value)
+    return experiment.experiment_id
+
+
+def _artifact_folder(artifact_root: Path, experiment: str) -> Path:
+    """Return the folder for an experiment's artifacts: of its name, below the root in any case."""
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in experiment)
+    if safe != experiment or experiment.startswith("."):
+        digest = hashlib.sha256(experiment.encode()).hexdigest()[:8]
+        safe = f"{safe.lstrip('.')[:100]}-{digest}"
+    return artifact_root.absolute() / safe

@@ -1,0 +1,237 @@
+"""MLflow's model registry: winners as versions of a registered model, the best one `champion`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+from fmnist_sweep.errors import RunError
+from fmnist_sweep.tracking.mlflow.calls import one_line_errors, quiet_logging, quoted
+from fmnist_sweep.tracking.registered import (
+    CHAMPION,
+    CLASSES_TAG,
+    WEIGHTS_TAG,
+    Classifier,
+    Version,
+    Winner,
+)
+
+_NETWORK = "best.keras"
+# The code of a registered model; to import it would run it.
+_SERVED_MODEL = Path(__file__).with_name("served_model.py")
+
+
+class MlflowRegistry:
+    """The registry of the store at a URI.
+
+    What MLflow cannot do raises RunError, in one line.
+    """
+
+    def __init__(self, uri: str) -> None:
+        quiet_logging()
+        self._uri = uri
+        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def registered(self, name: str, run_id: str, best_weights_sha256: str) -> Version | None:
+        """Return the latest version that a run has made of those weights, None without one."""
+        found = [
+            version
+            for version in self._versions(name, f"run_id = {quoted(run_id)}")
+            if version.tags.get(WEIGHTS_TAG) == best_weights_sha256
+        ]
+        return max(found, key=lambda version: int(version.number), default=None)
+
+    def register(self, name: str, run_id: str, winner: Winner) -> Version:
+        """Log a winner as a model of that run, and register it."""
+        with self._calling(f"register a model as {name!r}"):
+            model = self._log(name, run_id, winner)
+            self._create(name)
+            made = self._client.create_model_version(
+                name,
+                source=self._source(model),
+                run_id=run_id,
+                tags=dict(winner.tags),
+                description=winner.description,
+                model_id=model.model_id,
+            )
+            return _version(made)
+
+    def champion(self, name: str) -> Version | None:
+        """Return the version with the alias `champion`, None where there is none."""
+        try:
+            with self._calling(f"look up the champion of {name!r}"):
+                return _version(self._client.get_model_version_by_alias(name, CHAMPION))
+        except Exception as error:
+            cause = error.__cause__
+            codes = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no model; no alias
+            if isinstance(cause, MlflowException) and cause.error_code in codes:
+                return None
+            raise
+
+    def crown(self, version: Version) -> None:
+        """Give the alias `champion` to a version, taking it from another."""
+        with self._calling(f"make version {version.number} of {version.name!r} the champion"):
+            self._client.set_registered_model_alias(version.name, CHAMPION, version.number)
+
+    def of_sweep(self, sweep: str) -> Version | None:
+        """Return the latest version that a sweep of that name has made, None without one."""
+        found = self._versions(None, f"tags.`sweep.name` = {quoted(sweep)}")
+        return max(found, key=lambda version: int(version.number), default=None)
+
+    def names(self) -> list[str]:
+        """Return the names of the registered models."""
+        with self._calling("list the registered models"):
+            return [found.name for found in self._client.search_registered_models()]
+
+    def network(self, version: Version, folder: Path) -> Path:
+        """Fetch a version's `.keras` file into a folder."""
+        with self._calling(f"fetch version {version.number} of {version.name!r}"):
+            return Path(self._fetch(version, f"/artifacts/{_NETWORK}", str(folder)))
+
+    def load(self, version: Version) -> Classifier:
+        """Load a version as whoever serves it does."""
+        with (
+            self._calling(f"load version {version.number} of {version.name!r}"),
+            tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as folder,
+        ):
+            fetched = self._fetch(version, "", folder)
+            try:
+                with _no_advice():
+                    loaded = mlflow.pyfunc.load_model(fetched)
+            except (KeyError, TypeError, ValueError) as error:  # what Keras raises
+                reason = str(error).strip().partition("\n")[0]
+                raise RunError(
+                    f"version {version.number} of {version.name!r} cannot be loaded: {reason}"
+                ) from error
+            schema = loaded.metadata.get_input_schema()
+        from fmnist_sweep.training.calculation import (
+            usual_calculation,  # no command else takes TensorFlow
+        )
+
+        shape = () if schema is None else getattr(schema.inputs[0], "shape", ())
+        if len(shape) not in (3, 4) or min(shape[1:]) < 1:
+            raise RunError(
+                f"version {version.number} of {version.name!r} says no size of images in its "
+                "signature; allowed: models of (n, height, width[, channels])"
+            )
+        height, width, channels = (*shape[1:], 1)[:3]
+        return Classifier((height, width, channels), usual_calculation()(loaded.predict))
+
+    def _log(self, name: str, run_id: str, winner: Winner) -> LoggedModel:
+        run = self._client.get_run(run_id)
+        model = self._left_by_a_kill(run.info.experiment_id, name, run_id, winner)
+        if model is None:
+            model = self._saved(run.info.experiment_id, name, run_id, winner)
+        outputs = run.outputs.model_outputs if run.outputs is not None else []
+        if model.model_id not in {output.model_id for output in outputs}:
+            self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        return model
+
+    def _saved(self, experiment: str, name: str, run_id: str, winner: Winner) -> LoggedModel:
+        with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place:
+            folder = Path(place) / "model"
+            _save(folder, Path(place), winner)
+            model = self._client.create_logged_model(
+                experiment, name, source_run_id=run_id, tags=dict(winner.tags), model_type="pyfunc"
+            )
+            self._client.log_model_artifacts(model.model_id, str(folder))
+        self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        return model
+
+    def _source(self, model: LoggedModel) -> str:
+        """Return what a version is registered as a copy of."""
+        if self._uri.startswith("http"):
+            return f"models:/{model.model_id}"  # a server takes no place of its own from outside
+        # A store of one's own would look that up in whichever store is MLflow's current one.
+        return str(model.artifact_location)
+
+    def _fetch(self, version: Version, path: str, folder: str) -> str:
+        place = self._client.get_model_version_download_uri(version.name, version.number)
+        fetched: str = mlflow.artifacts.download_artifacts(
+            artifact_uri=f"{place}{path}", dst_path=folder, tracking_uri=self._uri
+        )
+        return fetched
+
+    def _left_by_a_kill(
+        self, experiment: str, name: str, run_id: str, winner: Winner
+    ) -> LoggedModel | None:
+        """Delete what a kill left half-made, and return what it left whole but not registered."""
+        found = None
+        condition = f"source_run_id = {quoted(run_id)}"
+        for model in self._client.search_logged_models([experiment], condition):
+            if model.status != LoggedModelStatus.READY:
+                self._client.delete_logged_model(model.model_id)
+            elif model.name == name and all(
+                model.tags.get(tag) == winner.tags.get(tag) for tag in (WEIGHTS_TAG, CLASSES_TAG)
+            ):
+                files = self._client.list_logged_model_artifacts(model.model_id)
+                found = model if any(file.path == "MLmodel" for file in files) else found
+        return found
+
+    def _create(self, name: str) -> None:
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _versions(self, name: str | None, condition: str) -> list[Version]:
+        with self._calling("search for registered models"):
+            found = self._client.search_model_versions(condition)
+        return [_version(made) for made in found if name in (None, made.name)]
+
+    def _calling(self, doing: str) -> AbstractContextManager[None]:
+        return one_line_errors(doing, self._uri)
+
+
+def _save(folder: Path, beside: Path, winner: Winner) -> None:
+    network, classes = beside / _NETWORK, beside / "classes.json"
+    network.write_bytes(winner.network.read_bytes())
+    classes.write_text(json.dumps(winner.class_names), encoding="utf-8")
+    height, width, channels = winner.image_shape
+    shape = (height, width) if channels == 1 else winner.image_shape
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
+        outputs=Schema([ColSpec(DataType.float, name) for name in winner.class_names]),
+    )
+    with _no_advice():
+        mlflow.pyfunc.save_model(
+            folder,
+            python_model=str(_SERVED_MODEL),
+            artifacts={"network": str(network), "classes": str(classes)},
+            signature=signature,
+            input_example=winner.example.reshape(1, *shape),
+            pip_requirements=winner.requirements,
+        )
+
+
+_ADVICE = ("type hints to the `predict` method", "Any type hint is inferred as AnyType")
+
+
+@contextmanager
+def _no_advice() -> Iterator[None]:
+    """Keep MLflow from asking for type hints, which would not replace the signature."""
+    # MLflow sets filters of its own around that advice; a filter set here would not count.
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")  # under `-W error` it would be raised
+        yield
+    for one in told:
+        if not any(advice in str(one.message) for advice in _ADVICE):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+def _version(made: ModelVersion) -> Version:
+    return Version(made.name, str(made.version), dict(made.tags))
