@@ -151,7 +151,7 @@ def test_whatever_is_typed_runs_or_is_one_line(
 def test_help_shows_groups_and_commands_and_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from fmnist_sweep import app\n"
+        "from fmnist_sweep.cli import app\n"
         "try:\n"
         "    app.main(['--help'])\n"
         "finally:\n"
@@ -308,7 +308,7 @@ def test_traceback_is_shown_where_it_is_asked_for(
 def test_ctrl_c_ends_the_program_with_130() -> None:
     code = (
         "import sys, time\n"
-        "from fmnist_sweep import app\n"
+        "from fmnist_sweep.cli import app\n"
         "def wait(config, composition):\n"
         "    print('begun', flush=True)\n"
         "    time.sleep(600)\n"

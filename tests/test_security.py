@@ -290,7 +290,7 @@ def test_no_module_runs_text_unpickles_serves_or_reads_the_environment_but_one()
     # Hydra's own reader of overrides is compiled again where `python -O` left something out of it.
     assert found == {
         ("environment.py", "os.environ"), ("__init__.py", "import_module"),
-        ("executors.py", "cloudpickle"), ("saved_code.py", "cloudpickle"),
+        ("opening.py", "cloudpickle"), ("saved_code.py", "cloudpickle"),
         ("override_grammar.py", "compile"), ("override_grammar.py", "exec"),
     }  # fmt: skip
 

@@ -12,6 +12,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.files import can_be_written
+from fmnist_sweep.tracking.mlflow.calls import short_reason
 
 _SECONDS = 30.0
 _NO_ARTIFACT = "fmnist-sweep"  # lists nothing; a whole experiment may have thousands of folders
@@ -42,10 +43,9 @@ def require_artifacts(experiment: str, location: str, tracking_uri: str) -> None
         )
     error = _error_of(lambda: _list(location, tracking_uri))
     if error is not None:
-        reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
         may_pass = isinstance(error, OSError)  # the network's are
         kind = RunError if may_pass else ConfigError
-        raise kind(without_secrets(f"{about}{reason}; {other}")) from error
+        raise kind(without_secrets(f"{about}{short_reason(error)}; {other}")) from error
 
 
 def _list(location: str, tracking_uri: str) -> None:

@@ -34,15 +34,19 @@ def one_line_errors(doing: str, uri: str) -> Iterator[None]:
         known = isinstance(error, (MlflowException, SQLAlchemyError, OSError, JSONDecodeError))
         if not known and isinstance(error, (FmnistSweepError, *MISTAKES)):
             raise
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-        if isinstance(error, ImportError) and error.name:
-            reason = f"the Python package {error.name} is not installed"
-        if len(reason) > _MAX_REASON:
-            reason = f"{reason[:_MAX_REASON]}…"
-        message = f"MLflow could not {doing} at {uri}: {reason}"
+        message = f"MLflow could not {doing} at {uri}: {short_reason(error)}"
         is_final = isinstance(error, ImportError) or getattr(error, "error_code", None) in _FINAL
         kind = Refused if is_final else RunError
         raise kind(without_secrets(message)) from error
+
+
+def short_reason(error: Exception) -> str:
+    """Return the first line of an error's message, at most 300 characters of it."""
+    if isinstance(error, ImportError) and error.name:
+        return f"the Python package {error.name} is not installed"
+    lines = (line.strip() for line in str(error).splitlines())
+    reason = next((line for line in lines if line), type(error).__name__)
+    return reason if len(reason) <= _MAX_REASON else f"{reason[:_MAX_REASON]}…"
 
 
 def forget_artifact_folders() -> None:
