@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would every
 # program that they start; the tests of interrupts want it as in a terminal.
@@ -25,6 +26,14 @@ for number in (signal.SIGHUP, signal.SIGQUIT):
 settings.register_profile("same", deadline=None, derandomize=True, database=None)
 settings.register_profile("drawn", deadline=None, print_blob=True)
 settings.load_profile("same")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have examples not depend on the order of the tests: Hypothesis also draws the constants of
+    all modules of the project that are loaded by then."""
+    if config.getoption("--hypothesis-profile") != "drawn":
+        assert callable(providers._get_local_constants)  # private; pinned by requirements.lock
+        providers._get_local_constants = lambda: providers._local_constants
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
