@@ -46,7 +46,7 @@ def full(self):
 
 SweepLoop.run = full
 
-from fmnist_sweep.tracking.opening import outbox
+from fmnist_sweep.tracking import outbox
 outbox._PATIENCE_AT_THE_END = 5.0
 """
 

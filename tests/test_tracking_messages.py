@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fmnist_sweep.tracking import messages as module
 from fmnist_sweep.tracking.messages import Kind, Message, Messages
-from fmnist_sweep.tracking.opening import messages as module
 
 PARENTS = {"p": None, "p/1": "p", "p/2": "p", "p/1/seed": "p/1"}
 

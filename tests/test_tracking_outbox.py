@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from fmnist_sweep.errors import ConfigError, NotTracked, RunError
-from fmnist_sweep.tracking.opening import messages
-from fmnist_sweep.tracking.opening import outbox as module
+from fmnist_sweep.tracking import messages
+from fmnist_sweep.tracking import outbox as module
 from fmnist_sweep.tracking.outbox import Outbox, sending
 from fmnist_sweep.tracking.tracker import RunStart, RunStatus
 

@@ -13,10 +13,10 @@ from program import QUICK_SPACE, SMALL, Store, calls
 
 from fmnist_sweep.config.schema import TrackingConfig
 from fmnist_sweep.errors import NotTracked, Refused, RunDeleted, RunError
+from fmnist_sweep.tracking import outbox as module
 from fmnist_sweep.tracking.mlflow.store import local_store_uri
 from fmnist_sweep.tracking.mlflow.tracker import MlflowTracker
 from fmnist_sweep.tracking.opening import open_tracker
-from fmnist_sweep.tracking.opening import outbox as module
 from fmnist_sweep.tracking.outbox import Outbox, keep_quiet
 from fmnist_sweep.tracking.tracker import RunStart, RunStatus, Tracker
 from fmnist_sweep.training.results import EpochRecord

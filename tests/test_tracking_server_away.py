@@ -19,7 +19,7 @@ from test_sweep_goes_on import wait_for_epochs
 from fmnist_sweep.journal.file import JOURNAL_FILE
 
 SWEEP = [*SMALL, *QUICK_SPACE, "sweep.name=away", "sweep.max_trials=3"]
-IMPATIENT = "from fmnist_sweep.tracking.opening import outbox\noutbox._PATIENCE_AT_THE_END = 15.0\n"
+IMPATIENT = "from fmnist_sweep.tracking import outbox\noutbox._PATIENCE_AT_THE_END = 15.0\n"
 
 
 class Server:
