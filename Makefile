@@ -26,7 +26,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup ready smoke sweep baselines test test-drawn lint ui torture bench pictures lock clean-venv
+.PHONY: help setup ready smoke sweep baselines test test-quick test-release test-drawn lint ui torture bench pictures lock clean-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -50,9 +50,17 @@ baselines: ready ## train the published systems with three seeds, and write thei
 	$(BIN)/python -m fmnist_sweep baselines
 	@echo "Next: make ui"
 
-test: ready ## the whole test suite (PYTEST_ARGS='-k split' for a part)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test-quick: ready ## the tests without trainings or processes (a minute)
+	$(BIN)/python -m pytest tests/unit tests/search $(PYTEST_ARGS)
+	@echo "Next: make test"
+
+test: ready ## the test suite but for what is slow by nature (PYTEST_ARGS='-k split' for a part)
+	$(BIN)/python -m pytest --ignore tests/release $(PYTEST_ARGS)
 	@echo "Next: make lint"
+
+test-release: ready ## the tests of wheel, notebook, benchmarks, memory, browser, and many kills
+	$(BIN)/python -m pytest tests/release $(PYTEST_ARGS)
+	@echo "Next: make bench"
 
 # The suite's own examples are the same in each run.
 test-drawn: ready ## the tests with drawn examples, on new ones in each run (ten minutes)

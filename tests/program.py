@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,3 +138,13 @@ def assert_same_outcome(one: Path, other: Path) -> None:
         assert mine.data.params == theirs.data.params
         for metric in (EPOCH_METRICS | LAST_METRICS) - {"epoch_seconds", "train_seconds"}:
             assert first.values(mine, metric) == second.values(theirs, metric)
+
+
+def wait_for_epochs(folder: Path, count: int) -> None:
+    """Wait until a running sweep has journaled that many epochs."""
+    for _ in range(3000):
+        journals = list(folder.glob("mlruns/sweeps/*/journal.jsonl"))
+        if journals and journals[0].read_text().count('"kind":"epoch"') >= count:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"no {count} epochs in five minutes")

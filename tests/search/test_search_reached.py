@@ -22,7 +22,7 @@ from fmnist_sweep.executors.worker import check_builder
 from fmnist_sweep.executors.worker_messages import Job
 from fmnist_sweep.journal.reached import reached_by
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 MINE = '''
 """A user's module."""
 import functools

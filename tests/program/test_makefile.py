@@ -16,7 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TARGETS = (
     "help", "setup", "smoke", "sweep", "test", "test-drawn", "lint", "ui", "torture", "bench",
     "lock",

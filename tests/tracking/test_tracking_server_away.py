@@ -13,8 +13,15 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from program import EPOCH_METRICS, LAST_METRICS, QUICK_SPACE, SMALL, calls, environment
-from test_sweep_goes_on import wait_for_epochs
+from program import (
+    EPOCH_METRICS,
+    LAST_METRICS,
+    QUICK_SPACE,
+    SMALL,
+    calls,
+    environment,
+    wait_for_epochs,
+)
 
 from fmnist_sweep.journal.file import JOURNAL_FILE
 

@@ -171,7 +171,7 @@ def test_the_list_of_all_points_is_what_draws_come_from(config: Config) -> None:
 
 
 def shipped_sweeps() -> list[str]:
-    folder = Path(__file__).parents[1] / "conf" / "sweep"
+    folder = Path(__file__).parents[2] / "conf" / "sweep"
     return sorted(path.stem for path in folder.rglob("*.yaml"))
 
 

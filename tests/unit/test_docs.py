@@ -13,7 +13,7 @@ import pytest
 
 from fmnist_sweep.config.compose import compose_config
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 TEXT = "\n".join(page.read_text() for page in PAGES)
 COMMANDS = sorted(set(re.findall(r"^python -m fmnist_sweep.*$", TEXT, flags=re.MULTILINE)))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from program import Called, Store, calls
 
-EARLIER = Path(__file__).parent / "earlier"
+EARLIER = Path(__file__).parents[1] / "earlier"
 EXPECTED = json.loads((EARLIER / "expected.json").read_text(encoding="utf-8"))
 LOAD = """
 import fmnist_sweep

@@ -366,7 +366,7 @@ def test_pinned_values_are_the_base_config_s_at_every_point() -> None:
 
 
 def shipped_sweeps() -> list[str]:
-    folder = Path(__file__).parents[1] / "conf" / "sweep"
+    folder = Path(__file__).parents[2] / "conf" / "sweep"
     return sorted(path.stem for path in folder.rglob("*.yaml"))
 
 

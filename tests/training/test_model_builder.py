@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from model_strategies import image_shapes, models
-from test_model_plan import FASHION_MNIST, shipped_model
+from shipped import FASHION_MNIST, shipped_model
 
 from fmnist_sweep.config.model_schema import (
     Activation,

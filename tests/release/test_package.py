@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 import fmnist_sweep
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
 SHIPPED = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
 GROUP_FILES = [path for path in SHIPPED if path.parent != Path()]

@@ -8,17 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_strategies import image_shapes, models
+from shipped import FASHION_MNIST, shipped_model
 
 from fmnist_sweep.config.model_schema import ModelConfig
-from fmnist_sweep.config.shipped import shipped_config
 from fmnist_sweep.errors import InfeasibleModel
 from fmnist_sweep.model.plan import LayerKind, NetPlan, plan_cnn
-
-FASHION_MNIST = (28, 28, 1)
-
-
-def shipped_model(**changes: Any) -> ModelConfig:
-    return ModelConfig.model_validate({**shipped_config("model", "fashion_mnist_cnn"), **changes})
 
 
 def plan_blocks(*blocks: dict[str, Any], image: tuple[int, int, int] = FASHION_MNIST) -> NetPlan:

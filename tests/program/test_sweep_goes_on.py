@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from program import (
     environment,
     program,
     sweep_folder,
+    wait_for_epochs,
 )
 
 TUNERS = {
@@ -75,13 +75,3 @@ def test_a_sweep_that_was_interrupted_goes_on_as_if_it_never_was(tmp_path: Path)
     assert program(stopped, *arguments).returncode == 0
     assert_same_outcome(whole, stopped)
     assert {run.info.status for run in Store(stopped).runs} == {"FINISHED"}
-
-
-def wait_for_epochs(folder: Path, count: int) -> None:
-    """Wait until a running sweep has journaled that many epochs."""
-    for _ in range(3000):
-        journals = list(folder.glob("mlruns/sweeps/*/journal.jsonl"))
-        if journals and journals[0].read_text().count('"kind":"epoch"') >= count:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"no {count} epochs in five minutes")

@@ -18,7 +18,7 @@ from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.runs.baselines import Baseline, markdown, write_baseline_file
 from fmnist_sweep.tracking.baseline_runs import BaselineRuns
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 PARAMETERS = {
     "convnet_500_steps": 3_274_634,
     "wrapper": 3_467_402,

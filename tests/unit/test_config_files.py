@@ -13,7 +13,7 @@ from fmnist_sweep.config.shipped import shipped_conf_dir
 from fmnist_sweep.files import canonical_json
 
 CONF = shipped_conf_dir()
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SHIPPED = sorted(CONF.rglob("*.yaml"))
 EXPORTED = sorted(EXPERIMENTS.rglob("*.yaml"))
 # What the shipped files leave to be given (`???`).

@@ -24,7 +24,7 @@ from fmnist_sweep.training.rung import default_builder, load_saved, run_rung
 
 # Smoothed labels are what Keras's epsilon is used for.
 CONFIG = ("train.label_smoothing=0.1",)
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 
 def digests(folder: Path) -> list[Any]:
@@ -108,7 +108,7 @@ def test_a_notebooks_settings_change_no_bit_and_stay(plain: list[Any], tmp_path:
 
 IN_A_SCRIPT = """
 import json, logging, sys
-sys.path.insert(0, {tests!r})
+sys.path[:0] = [{tests!r}, {tests!r} + "/training"]
 from pathlib import Path
 import fmnist_sweep
 from fmnist_sweep import environment

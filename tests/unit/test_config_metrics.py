@@ -14,7 +14,7 @@ from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import digest_of
 from fmnist_sweep.reproduction import check_before
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_each_metric_has_a_direction() -> None:
