@@ -1,6 +1,6 @@
 """Seconds an ask of `tuner=bayesian`, by the trials so far and the values searched.
 
-A fresh `SearchOracle` is asked for N trials that are drawn at random and told a score by a formula,
+A fresh tuner is asked for N trials that are drawn at random and told a score by a formula,
 then for ASKS more, each of which fits the surrogate to all trials before it. The peer is random
 search after as many trials, in the same process. The spaces are of independent floats.
 
@@ -23,9 +23,11 @@ from typing import Any, NamedTuple
 from measuring import read_sizes, say, say_figure, say_where
 
 from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.journal.records import Asked, Told, TrialStatus
 from fmnist_sweep.space.domains import FloatRange
 from fmnist_sweep.space.space import Leaf, Space
-from fmnist_sweep.tuners import SearchOracle, Suggestion
+from fmnist_sweep.tuners.opening import open_tuner
+from fmnist_sweep.tuners.protocol import Proposal, SearchProblem
 
 LONGEST = 30.0
 DEAR = 3.0
@@ -71,16 +73,24 @@ def asks_after(trials: int, space: Space, tuner: str, asks: int) -> list[float]:
     if tuner != PEER:
         settings.append(f"tuner.initial_points={trials}")  # drawn, which takes no fit
     config = compose_config(settings)
-    oracle = SearchOracle(
-        config.tuner, space, config.sweep.objective, 1, lambda point: None, lambda values, why: None
+    objective = config.sweep.objective
+    problem = SearchProblem(
+        space, config.tuner.seed, objective, 1, lambda point: None, lambda values, why: None
     )
+    searched = open_tuner(config.tuner, problem)
     seconds = []
     for number in range(trials + asks):
         started = time.perf_counter()
-        answer = oracle.ask(number)
+        proposal = searched.propose(number)
         seconds.append(time.perf_counter() - started)
-        assert isinstance(answer, Suggestion)  # floats are never used up
-        oracle.tell(answer.oracle_id, _score(answer.point))
+        assert isinstance(proposal, Proposal)  # floats are never used up
+        searched.apply(
+            Asked(number, number, 0, 0, 1, proposal.id, proposal.values, overrides={}, at=0.0)
+        )
+        score = _score(proposal.point)
+        searched.apply(
+            Told(number, number, TrialStatus.COMPLETED, score, None, None, seconds=1.0, at=0.0)
+        )
     return seconds[trials:]
 
 

@@ -284,7 +284,7 @@ def config_of(network: str, overrides: tuple[str, ...]) -> RunConfig:
     environment.load_tensorflow()  # quietly
     from fmnist_sweep.model.plan import plan_cnn
     from fmnist_sweep.sweep.plan import plan_sweep
-    from fmnist_sweep.tuners import sample_points
+    from fmnist_sweep.tuners.encoding import sample_points
 
     sweep = compose_config(["+sweep=cnn", *overrides])
     plan = plan_sweep(sweep, None, None, label="cnn", pinned=(), root=Path.cwd())

@@ -22,14 +22,17 @@ from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, to_line
 from fmnist_sweep.journal.leaders import Leaders
 from fmnist_sweep.journal.records import Record, to_json
 from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.schedulers.opening import OwnSearch
 from fmnist_sweep.space.reading import read_space
 from fmnist_sweep.sweep.loop import SweepLoop
+from fmnist_sweep.sweep.plan import SweepPlan
 from fmnist_sweep.sweep.stopping import StopRequests
 from fmnist_sweep.sweep.trial_folders import TrialFolders
 from fmnist_sweep.tracking.kept_models import candidates
 from fmnist_sweep.training.preparation import Prepared, epochs_of
 from fmnist_sweep.training.results import EpochRecord, RunResult
 from fmnist_sweep.tuners.feasibility import feasibility
+from fmnist_sweep.tuners.protocol import WhyInfeasible
 
 ENVIRONMENT = Environment(
     numerics=Numerics(
@@ -55,6 +58,9 @@ SMALL_DATA = (
     "model=small_cnn",
     "tracking=off",
 )
+
+
+NOTHING_OWN = OwnSearch()
 
 
 @cache
@@ -185,25 +191,36 @@ class Run:
     executor: InstantExecutor
 
 
+def plan_of(
+    config: Config,
+    folder: Path,
+    why_infeasible: WhyInfeasible | None = None,
+    own: OwnSearch = NOTHING_OWN,
+) -> SweepPlan:
+    """A plan whose data are those of `prepared`."""
+    space, _ = read_space(config)
+    why = why_infeasible or feasibility(config, space, prepared(), on_paper=True)
+    epochs = epochs_of(config, prepared())
+    return SweepPlan("mine", folder, config, space, [], epochs, prepared(), why, {}, [], own)
+
+
 def run(
     config: Config,
     folder: Path,
     executor: InstantExecutor | None = None,
     *,
     observer: Callable[[Record, SweepState], None] = lambda record, state: None,
-    why_infeasible: Callable[[Mapping[str, Any]], str | None] | None = None,
+    why_infeasible: WhyInfeasible | None = None,
     environment: Environment = ENVIRONMENT,
     stops: StopRequests | None = None,
+    own: OwnSearch = NOTHING_OWN,
 ) -> Run:
     """Run a sweep, or go on with the one whose journal is in that folder."""
     executor = executor or InstantExecutor()
-    space, _ = read_space(config)
     journal = Journal(folder / JOURNAL_FILE)
     state = SweepState.after(journal, config.sweep.objective)
     loop = SweepLoop(
-        config,
-        space,
-        lambda config: epochs_of(config, prepared()),
+        plan_of(config, folder, why_infeasible, own),
         journal,
         state,
         executor,
@@ -215,7 +232,6 @@ def run(
         ),
         stops or StopRequests(folder),
         observer,
-        why_infeasible or feasibility(config, space, prepared(), on_paper=True),
         environment,
     )
     return Run(loop.run(), state, journal, executor)

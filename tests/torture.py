@@ -39,7 +39,7 @@ SWEEPS = {
 PLACES = {
     "set-up of the store": ("fmnist_sweep.tracking.mlflow.store", "_put_in_place"),
     "experiment": ("fmnist_sweep.tracking.mlflow.tracker", "open_experiment"),
-    "ask": ("fmnist_sweep.tuners.asking", "SearchOracle.ask"),
+    "ask": ("fmnist_sweep.sweep.loop", "SweepLoop._next_rung"),
     "build": ("fmnist_sweep.training.rung", "build_cnn"),
     "mid-epoch": ("fmnist_sweep.training.train", "evaluate"),
     "flush to disk": ("os", "fsync"),

@@ -22,7 +22,7 @@ environment.quiet_mlflow()
 
 import fmnist_sweep.cli.launch  # noqa: E402 - imported for those to come, and quietly
 import fmnist_sweep.tracking.mlflow.tracker  # noqa: E402
-import fmnist_sweep.tuners  # noqa: E402, F401
+import fmnist_sweep.tuners.opening  # noqa: E402, F401
 from fmnist_sweep.cli.app import main  # noqa: E402
 
 

@@ -23,6 +23,7 @@ from fmnist_sweep.report.source import ReportSource, source_in, source_of_run
 from fmnist_sweep.runs.baselines import Baseline, markdown, write_baseline_file
 from fmnist_sweep.runs.export import export_run
 from fmnist_sweep.sweep.stopping import request_stop
+from fmnist_sweep.sweep.trial_folders import trial_folder
 from fmnist_sweep.tracking.baseline_runs import gather
 from fmnist_sweep.tracking.keys import sweep_key
 from fmnist_sweep.tracking.mlflow.calls import quoted
@@ -30,6 +31,7 @@ from fmnist_sweep.tracking.mlflow.cleaner import MlflowCleaner
 from fmnist_sweep.tracking.mlflow.entities import KEY_TAG
 from fmnist_sweep.tracking.mlflow.reader import MlflowReader, SeenRun
 from fmnist_sweep.tracking.opening import SWEEPS, TRAININGS, open_cleaner, open_reader
+from fmnist_sweep.training.checkpoint import CheckpointFolder
 
 _PAGE = Path("docs") / "baselines.md"
 
@@ -163,13 +165,16 @@ def stop(config: Config, run: str) -> None:
         raise ConfigError(
             f"stop: {run}: there is no sweep {name!r}; there are: {', '.join(there) or 'none'}"
         )
-    promotes = state.begun.identity["tuner"]["name"] == "hyperband"
+
+    def may_go_on(number: int) -> bool:  # only such trials keep their checkpoints
+        return not CheckpointFolder(trial_folder(folder, number)).is_empty
+
     can_be = [
         str(trial.number)
         for trial in state.trials.values()
         if state.ended is None
         and not trial.is_over
-        and (promotes or trial.status is TrialStatus.RUNNING)
+        and (trial.status is TrialStatus.RUNNING or may_go_on(trial.number))
     ]
     if number not in can_be:
         allowed = ", ".join(f"{name}-{one}" for one in can_be) or "none at present"

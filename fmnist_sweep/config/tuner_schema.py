@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from fmnist_sweep.config.model_schema import NonNegative, Positive, PositiveInt, Seed, Strict
 
 
-class RandomTuner(Strict):
+class _Tuner(Strict):
+    sets_epochs: ClassVar[bool] = False
+    """Whether it decides for how many epochs a point is trained."""
+
+
+class RandomTuner(_Tuner):
     """Points drawn independently."""
 
     name: Literal["random"]
     seed: Seed
 
 
-class GridTuner(Strict):
+class GridTuner(_Tuner):
     """Every combination in order; of a range without a step, ten values."""
 
     name: Literal["grid"]
     seed: Seed
 
 
-class BayesianTuner(Strict):
+class BayesianTuner(_Tuner):
     """`initial_points` random trials come before the surrogate's own; `alpha` is the noise that
     it assumes in scores, `beta` its taste for the unknown (Keras Tuner's meanings)."""
 
@@ -34,16 +39,22 @@ class BayesianTuner(Strict):
     beta: NonNegative
 
 
-class HyperbandTuner(Strict):
+class HyperbandTuner(_Tuner):
     """`factor` fewer trials and as many times the epochs from rung to rung, up to `train.epochs`
     (Li et al. 2018, arXiv 1603.06560); `iterations: null` repeats until a budget is used up."""
 
+    sets_epochs: ClassVar[bool] = True
     name: Literal["hyperband"]
     seed: Seed
     factor: Annotated[int, Field(ge=2)]
     iterations: PositiveInt | None
 
 
-TunerConfig = Annotated[
-    RandomTuner | GridTuner | BayesianTuner | HyperbandTuner, Field(discriminator="name")
-]
+_AnyTuner = RandomTuner | GridTuner | BayesianTuner | HyperbandTuner
+TunerConfig = Annotated[_AnyTuner, Field(discriminator="name")]
+NAMES_WITHOUT_EPOCHS = tuple(
+    get_args(tuner.model_fields["name"].annotation)[0]
+    for tuner in get_args(_AnyTuner)
+    if not tuner.sets_epochs
+)
+"""The tuners that train each point for as long as its config says."""

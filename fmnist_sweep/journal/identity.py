@@ -44,7 +44,7 @@ def sweep_identity(
         "start_with": config.sweep.start_with,
         "max_parameters": config.sweep.max_parameters,
         "max_mflops": config.sweep.max_mflops,
-        "build_model": None if build_model is None else _code_of(build_model),
+        "build_model": None if build_model is None else code_of(build_model),
         "data": data_sha256,
         "split": split_sha256,
     }
@@ -168,7 +168,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _code_of(build_model: Callable[..., Any]) -> dict[str, Any]:
+def code_of(build_model: Callable[..., Any]) -> dict[str, Any]:
+    """Return what tells code of the user's own from other code."""
     named = build_model if hasattr(build_model, "__qualname__") else type(build_model)
     return {
         "name": full_name(named),

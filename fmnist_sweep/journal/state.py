@@ -77,7 +77,6 @@ class SweepState:
     environments: list[Environment] = field(default_factory=list)
     trials: dict[int, Trial] = field(default_factory=dict)
     asks: list[Asked] = field(default_factory=list)
-    asked_by_oracle: dict[str, Asked] = field(default_factory=dict)
     open_asks: dict[int, Asked] = field(default_factory=dict)
     infeasible: int = 0
     official: list[LookedAtOfficialTest] = field(default_factory=list)
@@ -182,8 +181,6 @@ class SweepState:
             raise ValueError(f"ask {record.ask} of trial {record.trial} comes out of order")
         self.asks.append(record)
         self.open_asks[record.ask] = record
-        if record.oracle_id is not None:
-            self.asked_by_oracle[record.oracle_id] = record
         trial = self.trials.get(record.trial)
         if trial is None:
             trial = self.trials[record.trial] = Trial(record.trial, record.overrides)

@@ -7,6 +7,7 @@ from typing import Any
 
 from fmnist_sweep.config.messages import show, unknown_key
 from fmnist_sweep.config.schema import Config, RunConfig
+from fmnist_sweep.config.tuner_schema import NAMES_WITHOUT_EPOCHS
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.space.domains import (
     Choice,
@@ -30,9 +31,10 @@ def check_space(space: Space, config: Config) -> None:
     _check_conditions(space)
     for where, path in _searched_paths(space):
         check_searchable(where, path, config.run)
-        if config.tuner.name == "hyperband" and path in ("train.epochs", "train.steps"):
+        if config.tuner.sets_epochs and path in ("train.epochs", "train.steps"):
             raise ConfigError(
-                f"{where}: hyperband sets the epochs itself; allowed: tuner=random, grid, bayesian"
+                f"{where}: {config.tuner.name} sets the epochs itself; "
+                f"allowed: tuner={', '.join(NAMES_WITHOUT_EPOCHS)}"
             )
     for name, overrides in space.variants.items():
         for path in overrides:

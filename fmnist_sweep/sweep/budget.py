@@ -2,49 +2,37 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.journal.records import Asked, Ended
 from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.tuners.search import Scheduler
 
 
-def check_budget(config: Config, epochs: int) -> None:
-    """Refuse a sweep that would never end, or not finish a single trial.
+def check_budget(config: Config, epochs: int, scheduler: Scheduler) -> None:
+    """Refuse a sweep that would never end, or not finish a single rung.
+
+    `epochs` are those of a full training.
 
     Raises:
-        ConfigError: no budget, or one that is smaller than a trial.
+        ConfigError: no budget, or one that is smaller than the first rung.
     """
-    sweep, tuner = config.sweep, config.tuner
-    ends_by_itself = tuner.name == "grid" or (
-        tuner.name == "hyperband" and tuner.iterations is not None
-    )
+    sweep = config.sweep
     budgets = (sweep.max_trials, sweep.max_epochs_total, sweep.max_minutes)
-    if not ends_by_itself and all(budget is None for budget in budgets):
+    if not scheduler.ends_by_itself and all(budget is None for budget in budgets):
         raise ConfigError(
-            f"sweep: tuner {tuner.name} needs a budget; set sweep.max_trials, "
+            f"sweep: {scheduler.name} needs a budget; set sweep.max_trials, "
             "sweep.max_epochs_total or sweep.max_minutes"
         )
-    if tuner.name == "hyperband" and config.train.epochs is None:
-        raise ConfigError("train.epochs=null: hyperband needs a budget in epochs")
-    total, least = sweep.max_epochs_total, epochs
-    if tuner.name == "hyperband" and not sweep.start_with:
-        least = _shortest_rung(epochs, tuner.factor)
+    first = scheduler.start_with_epochs if sweep.start_with else scheduler.first_rung_epochs
+    total, least = sweep.max_epochs_total, epochs if first is None else first
     if total is not None and total < least:
         raise ConfigError(
             f"sweep.max_epochs_total={total}: must be at least {least}, "
             "the epochs of the first trial"
         )
-
-
-def _shortest_rung(epochs: int, factor: int) -> int:
-    """Return the epochs that Hyperband gives a trial of its most aggressive bracket at first."""
-    share = 1
-    while epochs >= share * factor:
-        share *= factor
-    return math.ceil(epochs / share)
 
 
 def why_spent(config: Config, state: SweepState, workers: int) -> str | None:

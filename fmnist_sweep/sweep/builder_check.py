@@ -15,7 +15,7 @@ from fmnist_sweep.space.overrides import apply_overrides
 from fmnist_sweep.sweep.plan import SweepPlan
 from fmnist_sweep.training.network_check import check_network
 from fmnist_sweep.training.train import ModelBuilder
-from fmnist_sweep.tuners import sample_points
+from fmnist_sweep.tuners.encoding import sample_points
 
 _log = logging.getLogger(__name__)
 _POINTS = 10

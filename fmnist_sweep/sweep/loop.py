@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any
 
 from fmnist_sweep.config.record_schema import Environment
-from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.errors import SweepStopped
 from fmnist_sweep.executors.protocol import Executor, OnEpoch, Rung, RungOutcome
 from fmnist_sweep.interrupts import stop_if_asked
@@ -27,16 +25,13 @@ from fmnist_sweep.journal.records import (
 )
 from fmnist_sweep.journal.state import SweepState, Trial
 from fmnist_sweep.space.overrides import apply_overrides, flatten
-from fmnist_sweep.space.space import Space
-from fmnist_sweep.sweep.budget import (
-    why_no_new_trial,
-    why_not_affordable,
-    why_spent,
-)
+from fmnist_sweep.sweep.budget import why_no_new_trial, why_not_affordable, why_spent
+from fmnist_sweep.sweep.plan import SweepPlan
 from fmnist_sweep.sweep.stopping import StopRequests
 from fmnist_sweep.sweep.trial_folders import TrialFolders
 from fmnist_sweep.training.results import EpochRecord
-from fmnist_sweep.tuners import Exhausted, SearchOracle, Waiting
+from fmnist_sweep.tuners.protocol import Exhausted, Waiting
+from fmnist_sweep.tuners.search import NothingToPromote, Suggestion
 
 Observer = Callable[[Record, SweepState], None]
 
@@ -45,55 +40,51 @@ class SweepLoop:
     """A sweep between its start, or its resume, and the end of its budget.
 
     Args:
-        config: the whole config.
-        space: what is searched.
-        epochs_of: the epochs of a full training of a config.
+        plan: what is searched, and how.
         journal: what happened so far.
         state: the same, folded.
         executor: runs the rungs.
         folders: of the trials.
-        stops: which trials somebody wants stopped.
-        observer: hears of every record once it is on disk.
-        why_infeasible: says of a point why it cannot be tried, or None.
+        stops: which trials a user wants stopped.
+        observer: called with every record once it is on disk.
         environment: where this process trains.
     """
 
     def __init__(
         self,
-        config: Config,
-        space: Space,
-        epochs_of: Callable[[RunConfig], int],
+        plan: SweepPlan,
         journal: Journal,
         state: SweepState,
         executor: Executor,
         folders: TrialFolders,
         stops: StopRequests,
         observer: Observer,
-        why_infeasible: Callable[[Mapping[str, Any]], str | None],
         environment: Environment,
     ) -> None:
-        self._environment = environment
-        self._config = config
-        self._base = config.run
-        self._space = space
-        self._epochs_of = epochs_of
+        self._plan = plan
+        self._config = plan.config
+        self._base = plan.config.run
         self._journal = journal
         self._state = state
         self._executor = executor
         self._folders = folders
         self._stops = stops
         self._observer = observer
-        # Trials between two rungs, and the oracle's id of the latest: their files are kept.
-        self._between: dict[int, str | None] = {}
-        self._why_infeasible = why_infeasible
-        self._oracle = self._fed_oracle()
-        self._proposed_in_vain = False
-        self._look_between()
+        self._environment = environment
+        # Trials between two rungs, whose files are kept.
+        self._between: set[int] = set()
+        self._scheduler = plan.open_scheduler(self._found_infeasible)
+        for record in journal.records:
+            self._scheduler.apply(record)
+            self._follow(record)
+        self._settle()
 
     def record(self, record: Record) -> None:
         """Put a record on disk, then let it count."""
         self._journal.append(record)
         self._state.apply(record)
+        self._scheduler.apply(record)
+        self._follow(record)
         self._observer(record, self._state)
         stop_if_asked()
 
@@ -108,6 +99,7 @@ class SweepLoop:
         Raises:
             SweepStopped: too many trials failed.
         """
+        self._end_what_a_kill_left()
         running: dict[Future[RungOutcome], Asked] = {}
         for left_open in list(self._state.open_asks.values()):
             running[self._submit(left_open)] = left_open
@@ -138,59 +130,63 @@ class SweepLoop:
         number = len(self._state.asks)
         if number < len(self._config.sweep.start_with):
             overrides = flatten(self._config.sweep.start_with[number])
-            return self._affordable(self._first_rung(overrides, last_epoch=None))
-        if self._config.tuner.name != "hyperband":
-            # Spares a surrogate's fit; Hyperband may have a promotion, which is no new trial.
-            reached = why_no_new_trial(self._config, self._state)
-            if reached is not None:
+            last_epoch = self._scheduler.start_with_epochs
+            return self._affordable(self._first_rung(Suggestion(None, None), overrides, last_epoch))
+        reached = why_no_new_trial(self._config, self._state)
+        answer = self._scheduler.ask(number, new_trials=reached is None)
+        match answer:
+            case Waiting():
+                return answer
+            case Exhausted():
+                return self._exhausted
+            case NothingToPromote():
+                assert reached is not None
                 return reached
-        answer = self._oracle.ask(number)
-        if isinstance(answer, Waiting):
-            return answer
-        if isinstance(answer, Exhausted):
-            return self._exhausted
-        overrides = self._space.overrides(answer.point)
-        if answer.promoted_from is None:
-            asked = self._first_rung(overrides, answer.last_epoch)
-        else:
-            parent = self._state.asked_by_oracle[answer.promoted_from]
-            assert answer.last_epoch is not None  # only Hyperband promotes
-            asked = replace(
-                parent,
-                ask=number,
-                rung=parent.rung + 1,
-                first_epoch=answer.first_epoch,
-                last_epoch=answer.last_epoch,
-            )
-        affordable = self._affordable(
-            replace(asked, oracle_id=answer.oracle_id, values=answer.values, at=time.time())
-        )
-        self._proposed_in_vain = isinstance(affordable, str)
-        return affordable
+        if answer.trial is not None:
+            return self._affordable(self._next_rung_of(self._state.trials[answer.trial], answer))
+        assert answer.point is not None  # a new trial's
+        overrides = self._plan.space.overrides(answer.point)
+        return self._affordable(self._first_rung(answer, overrides, answer.last_epoch))
 
     @property
     def _exhausted(self) -> str:
-        return f"tuner {self._config.tuner.name} has nothing more to propose"
+        return f"{self._scheduler.name} has nothing more to propose"
 
     def _is_used_up(self) -> bool:
         """Whether a larger budget would change nothing, although it was a budget that ended the
         sweep: each point of the space has been tried. A point that no budget allowed has not."""
         started = len(self._state.asks) >= len(self._config.sweep.start_with)
-        return started and not self._proposed_in_vain and self._oracle.is_used_up
+        return started and self._scheduler.is_used_up
 
-    def _first_rung(self, overrides: dict[str, Any], last_epoch: int | None) -> Asked:
+    def _first_rung(
+        self, answer: Suggestion, overrides: dict[str, Any], last_epoch: int | None
+    ) -> Asked:
         """Return a new trial's first rung; `last_epoch` None: the whole training."""
         if last_epoch is None:
-            last_epoch = self._epochs_of(apply_overrides(self._base, overrides))
+            last_epoch = self._plan.epochs_of(apply_overrides(self._base, overrides))
         return Asked(
             ask=len(self._state.asks),
             trial=len(self._state.trials),
             rung=0,
             first_epoch=0,
             last_epoch=last_epoch,
-            oracle_id=None,
-            values=None,
+            oracle_id=answer.id,
+            values=answer.values,
             overrides=overrides,
+            at=time.time(),
+        )
+
+    def _next_rung_of(self, trial: Trial, answer: Suggestion) -> Asked:
+        assert answer.last_epoch is not None  # a promotion's
+        return Asked(
+            ask=len(self._state.asks),
+            trial=trial.number,
+            rung=trial.rung + 1,
+            first_epoch=answer.first_epoch,
+            last_epoch=answer.last_epoch,
+            oracle_id=answer.id,
+            values=answer.values,
+            overrides=trial.overrides,
             at=time.time(),
         )
 
@@ -199,7 +195,6 @@ class SweepLoop:
 
     def _submit(self, asked: Asked) -> Future[RungOutcome]:
         trial = self._state.trials[asked.trial]
-        self._between.pop(asked.trial, None)
         if trial.result is not None:
             self._stop_if_asked(trial)
         known = _known_outcome(trial)
@@ -230,6 +225,7 @@ class SweepLoop:
                     )
                 )
                 self._stop_if_asked(trial)
+                self._stop_if_scheduled(trial)
             return record.epoch == trial.stopped_at
 
         return record_epoch
@@ -238,6 +234,17 @@ class SweepLoop:
         if not trial.is_over and trial.number in self._stops:
             self.record(Stopped(trial.number, len(trial.history), at=time.time()))
             self._stops.done(trial.number)
+
+    def _stop_if_scheduled(self, trial: Trial) -> None:
+        if not trial.is_over and self._scheduler.ends_now(trial.number):
+            self.record(Stopped(trial.number, len(trial.history), at=time.time()))
+
+    def _end_what_a_kill_left(self) -> None:
+        """Stop a trial whose scheduler would have, had the sweep not been killed between the two
+        records. After any other record, the scheduler has decided already."""
+        records = self._journal.records
+        if records and isinstance(last := records[-1], EpochEnded):
+            self._stop_if_scheduled(self._state.trials[last.trial])
 
     def _tell(self, asked: Asked, outcome: RungOutcome) -> None:
         result = outcome.result
@@ -256,20 +263,21 @@ class SweepLoop:
                 at=time.time(),
             )
         )
-        if self._proposed_in_vain:
-            # The oracle counts on a rung that the journal does not have, so neither would a resume.
-            self._oracle, self._proposed_in_vain = self._fed_oracle(), False
-        elif asked.oracle_id is not None:
-            self._oracle.tell(asked.oracle_id, score)
-        self._between[asked.trial] = asked.oracle_id
         self._settle()
 
     def _settle(self) -> None:
         """Let go of the files of trials that no rung will go on with."""
-        for number, oracle_id in list(self._between.items()):
-            if oracle_id is None or not self._oracle.may_promote(oracle_id):
+        for number in sorted(self._between):
+            if not self._scheduler.may_go_on(number):
                 self._folders.settle(number, self._state.trials[number].standing_score)
-                del self._between[number]
+                self._between.remove(number)
+
+    def _follow(self, record: Record) -> None:
+        """Find the trials whose latest rung has ended."""
+        if isinstance(record, Asked):
+            self._between.discard(record.trial)
+        elif isinstance(record, Told):
+            self._between.add(record.trial)
 
     def _stop_past_failure_rate(self) -> None:
         reason = check_failures(self._config, self._state)
@@ -279,32 +287,13 @@ class SweepLoop:
     def _found_infeasible(self, values: dict[str, Any], reason: str) -> None:
         self.record(FoundInfeasible(values, reason, at=time.time()))
 
-    def _fed_oracle(self) -> SearchOracle:
-        """Return an oracle that stands where the journal ends."""
-        oracle = SearchOracle(
-            self._config.tuner,
-            self._space,
-            self._config.sweep.objective,
-            self._epochs_of(self._base),
-            self._why_infeasible,
-            self._found_infeasible,
-        )
-        oracle.replay(self._journal.records)
-        return oracle
-
-    def _look_between(self) -> None:
-        """Find the trials whose latest rung has ended."""
-        for record in self._journal.records:
-            if isinstance(record, Asked):
-                self._between.pop(record.trial, None)
-            elif isinstance(record, Told):
-                self._between[record.trial] = self._state.asks[record.ask].oracle_id
-        self._settle()
-
 
 def _known_outcome(trial: Trial) -> RungOutcome | None:
-    """What comes of a rung that is not trained: Hyperband promotes what has failed, which it counts
-    as completed with the worst score, and what was stopped."""
+    """Return the outcome of a rung that is not trained.
+
+    Keras Tuner's Hyperband promotes trials that failed, which it counts as completed with the worst
+    score, and trials that were stopped.
+    """
     if trial.reason is not None:
         return RungOutcome(None, trial.reason, 0.0)
     if trial.result is not None and trial.result.last_epoch == trial.stopped_at:

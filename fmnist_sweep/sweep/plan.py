@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_sweep.config.load import with_one_objective
-from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.data import Dataset
 from fmnist_sweep.data.dataset import run_name
 from fmnist_sweep.errors import ConfigError, InfeasibleModel, JournalError
@@ -17,6 +17,7 @@ from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, first_record
 from fmnist_sweep.journal.identity import (
     before_reached,
     check_same_sweep,
+    code_of,
     how_it_differs,
     is_of_form,
     sweep_identity,
@@ -24,6 +25,7 @@ from fmnist_sweep.journal.identity import (
 )
 from fmnist_sweep.journal.records import Begun
 from fmnist_sweep.model.plan import plan_cnn
+from fmnist_sweep.schedulers.opening import OwnSearch, open_scheduler
 from fmnist_sweep.space.checks import check_searchable
 from fmnist_sweep.space.overrides import apply_overrides, flatten
 from fmnist_sweep.space.reading import read_space
@@ -31,11 +33,14 @@ from fmnist_sweep.space.space import Space
 from fmnist_sweep.sweep.budget import check_budget
 from fmnist_sweep.sweep.same_classes import check_same_classes
 from fmnist_sweep.training.preparation import Prepared, epochs_of, prepare, with_threads
-from fmnist_sweep.tuners import sample_points
-from fmnist_sweep.tuners.feasibility import WhyInfeasible, feasibility
+from fmnist_sweep.tuners.encoding import sample_points
+from fmnist_sweep.tuners.feasibility import feasibility
+from fmnist_sweep.tuners.protocol import OnInfeasible, SearchProblem, WhyInfeasible
+from fmnist_sweep.tuners.search import Scheduler
 
 _SAMPLES = 200
 _MOST_REMARKS = 3
+_NOTHING_OWN = OwnSearch()
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,28 @@ class SweepPlan:
     why_infeasible: WhyInfeasible
     identity: dict[str, Any]
     remarks: list[str]
+    own: OwnSearch = _NOTHING_OWN
+
+    def epochs_of(self, run: RunConfig) -> int:
+        """Return the epochs of a full training of a trial's config."""
+        return epochs_of(run, self.prepared)
+
+    def open_scheduler(self, on_infeasible: OnInfeasible) -> Scheduler:
+        """Return a new scheduler around its tuner, which knows of no trial yet.
+
+        Raises:
+            ConfigError: they cannot search that space, or do not go together.
+        """
+        config = self.config
+        problem = SearchProblem(
+            self.space,
+            config.tuner.seed,
+            config.sweep.objective,
+            config.train.epochs,
+            self.why_infeasible,
+            on_infeasible,
+        )
+        return open_scheduler(config, problem, self.own)
 
 
 def plan_sweep(
@@ -64,6 +91,7 @@ def plan_sweep(
     label: str,
     pinned: tuple[str, ...],
     root: Path,
+    own: OwnSearch = _NOTHING_OWN,
 ) -> SweepPlan:
     """Check everything that can be checked beforehand; write nothing.
 
@@ -78,13 +106,15 @@ def plan_sweep(
     prepared = prepare(config, data)
     _check_objective(config, prepared)
     epochs = epochs_of(config, prepared)
-    check_budget(config, epochs)
     dataset = prepared.dataset
     why_infeasible = feasibility(config, space, prepared, on_paper=build_model is None)
     for number, overrides in enumerate(config.sweep.start_with):
         _check_start(number, config, overrides, prepared, on_paper=build_model is None)
     _check_any_feasible(space, why_infeasible)
-    identity = sweep_identity(config, space, dataset.sha256, prepared.split.sha256, build_model)
+    identity = {
+        **sweep_identity(config, space, dataset.sha256, prepared.split.sha256, build_model),
+        **{seam: code_of(given) for seam, given in vars(own).items() if given is not None},
+    }
     forms = [identity, before_reached(identity, build_model)]
     name, begun = _sweep_of(config, run_name(label, dataset), forms, root)
     folder = folder_in(root / "mlruns" / "sweeps", name)
@@ -94,7 +124,7 @@ def plan_sweep(
         if build_model is None:
             check_same_classes(name, Journal(folder / JOURNAL_FILE).records, config, prepared)
         remarks = [] if is_of_form(begun.identity, identity) else [_NOT_RECORDED.format(name)]
-    return SweepPlan(
+    plan = SweepPlan(
         name,
         folder,
         config,
@@ -105,7 +135,10 @@ def plan_sweep(
         why_infeasible,
         identity,
         remarks,
+        own,
     )
+    check_budget(config, epochs, plan.open_scheduler(lambda values, reason: None))
+    return plan
 
 
 def infeasible_share(space: Space, why_infeasible: WhyInfeasible, samples: int) -> Infeasible:

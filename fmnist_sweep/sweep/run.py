@@ -46,7 +46,6 @@ from fmnist_sweep.tracking.sweep_log import SweepLog
 from fmnist_sweep.tracking.sweep_run import CLASSES_FILE, SPLIT_FOLDER
 from fmnist_sweep.training.autologging import autologging_off
 from fmnist_sweep.training.batches import ImageSet
-from fmnist_sweep.training.preparation import epochs_of
 from fmnist_sweep.training.saved_code import foreign_code
 from fmnist_sweep.training.train import ModelBuilder
 from fmnist_sweep.turns import alone
@@ -202,16 +201,13 @@ def _run(
                 watch.observer(record, state)
 
         loop = SweepLoop(
-            config,
-            plan.space,
-            lambda run: epochs_of(run, prepared),
+            plan,
             journal,
             state,
             executor,
             folders,
             StopRequests(plan.folder, log.is_stop_asked),
             observe,
-            plan.why_infeasible,
             place,
         )
         if state.begun is None:

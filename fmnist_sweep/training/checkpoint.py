@@ -107,6 +107,11 @@ class CheckpointFolder:
     def __init__(self, folder: Path) -> None:
         self._latest, self._before = (folder / name for name in self.FILES)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no checkpoint to go on from."""
+        return not (self._latest.exists() or self._before.exists())
+
     def clear(self) -> None:
         """Remove the checkpoints."""
         for path in (self._latest, self._before):

@@ -1,12 +1,1 @@
-"""Keras Tuner, and the only place that touches it: its oracles behind ask and tell."""
-
-from fmnist_sweep.tuners.asking import (
-    Answer,
-    Exhausted,
-    SearchOracle,
-    Suggestion,
-    Waiting,
-)
-from fmnist_sweep.tuners.encoding import sample_points
-
-__all__ = ["Answer", "Exhausted", "SearchOracle", "Suggestion", "Waiting", "sample_points"]
+"""What is tried next: Keras Tuner's oracles and other tuners behind one protocol."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from fmnist_sweep.config.schema import Config
@@ -11,8 +11,7 @@ from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.space.overrides import apply_overrides
 from fmnist_sweep.space.space import Space
 from fmnist_sweep.training.preparation import Prepared, epochs_of
-
-WhyInfeasible = Callable[[Mapping[str, Any]], str | None]
+from fmnist_sweep.tuners.protocol import WhyInfeasible
 
 
 def feasibility(

@@ -1,233 +1,236 @@
-"""Keras Tuner's four oracles, changed in what a sweep needs otherwise."""
+"""Keras Tuner's oracles behind the seams of tuner and scheduler.
+
+They are used without Keras Tuner's own `Tuner` and without its JSON files: the journal is the
+record, and a fresh oracle that is given the recorded asks and answers stands where the old one
+stood. Each ask draws from (seed, number of the ask) alone.
+"""
 
 from __future__ import annotations
 
 import math
-import warnings
-from typing import Any, Protocol
+from typing import Any
 
-import keras_tuner
-import numpy as np
-from sklearn.exceptions import ConvergenceWarning
+from fmnist_sweep.config.tuner_schema import HyperbandTuner, TunerConfig
+from fmnist_sweep.errors import ConfigError, SweepStopped
+from fmnist_sweep.files import canonical_json
+from fmnist_sweep.journal.records import Asked, FoundInfeasible, Record, Told
+from fmnist_sweep.tuners.oracles import make_oracle
+from fmnist_sweep.tuners.points import Points
+from fmnist_sweep.tuners.protocol import Exhausted, Proposal, SearchProblem, Waiting
+from fmnist_sweep.tuners.search import Answer, Suggestion
 
-from fmnist_sweep import environment
-from fmnist_sweep.config.schema import Objective
-from fmnist_sweep.config.tuner_schema import TunerConfig
-from fmnist_sweep.tuners.encoding import next_in_grid, place_in_grid
 
+class _Fed:
+    """An oracle, and the records that brought it to where it stands."""
 
-class Asker(Protocol):
-    """What the oracles call back, once they have been asked."""
+    def __init__(self, problem: SearchProblem, settings: TunerConfig) -> None:
+        self._problem = problem
+        self._settings = settings
+        self._records: list[Asked | Told | FoundInfeasible] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._points = Points(self._problem)
+        self._id_of: dict[int, str] = {}  # by trial: its latest, in the oracle
+        self._trial_of: dict[str, int] = {}
+        self._replayed: dict[str, Any] | None = None
+        self._proposed: str | None = None  # not recorded yet
+        epochs = self._problem.epochs or 0
+        self._oracle = make_oracle(
+            self._settings, self._points.hyperparameters, self._problem.objective, epochs, self
+        )
+
+    @property
+    def name(self) -> str:
+        """The tuner's name in the config."""
+        return f"tuner {self._settings.name}"
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether each point of the space was proposed or found infeasible; False for a space
+        with more points than are listed."""
+        return self._proposed is None and self._points.all_tried
+
+    def apply(self, record: Record) -> None:
+        """Take in a record.
+
+        Raises:
+            SweepStopped: this oracle would have proposed another rung.
+        """
+        if not isinstance(record, Asked | Told | FoundInfeasible):
+            return
+        self._records.append(record)
+        is_proposed = isinstance(record, Asked) and record.oracle_id == self._proposed
+        if self._proposed is None or is_proposed:
+            self._take_in(record)
+            return
+        # The oracle counts on a rung that no budget allowed: a resume knows nothing of it.
+        self._begin()
+        for each in self._records:
+            self._take_in(each)
+
+    def _take_in(self, record: Asked | Told | FoundInfeasible) -> None:
+        match record:
+            case FoundInfeasible():
+                self._points.add(record.values)  # not to be drawn again
+            case Asked(oracle_id=str(oracle_id), values=dict(values)):
+                if oracle_id != self._proposed:
+                    self._ask_again(record.ask, oracle_id, values)
+                self._proposed = None
+                self._id_of[record.trial] = oracle_id
+                self._trial_of[oracle_id] = record.trial
+            case Told() if record.trial in self._id_of:
+                self._tell(self._id_of[record.trial], record.score)
+
+    def _ask(self, number: int) -> Any | Waiting | Exhausted:
+        """Have the oracle create a trial of its own, and return that."""
+        self._oracle._random_state = self._points.draws_from(number)
+        while True:
+            trial = self._oracle.create_trial(f"ask-{number}")
+            if trial.status == "IDLE":
+                return Waiting()
+            if trial.status == "STOPPED":
+                return Exhausted()
+            values = trial.hyperparameters.values
+            # The others have drawn again already; a grid goes on from what it has proposed.
+            if not self._oracle.in_order or self._goes_on_with(values):
+                self._points.add(values)
+                self._proposed = trial.trial_id
+                return trial
+            trial.status = "FAILED"
+            self._oracle.end_trial(trial)
+
+    def _ask_again(self, number: int, oracle_id: str, values: dict[str, Any]) -> None:
+        # A surrogate is not fitted again, nor a random point drawn again: neither leaves
+        # anything behind. The bookkeeping of a grid and of Hyperband is repeated.
+        self._replayed = values
+        trial = self._ask(number)
+        self._replayed = None
+        if isinstance(trial, Waiting | Exhausted) or (
+            (trial.trial_id, canonical_json(trial.hyperparameters.values))
+            != (oracle_id, canonical_json(values))
+        ):
+            raise SweepStopped(
+                f"ask {number} of the journal is not what {self.name} asks now; "
+                "was the sweep begun with another version of Keras Tuner?"
+            )
+
+    def _tell(self, oracle_id: str, score: float | None) -> None:
+        trial = self._oracle.get_trial(oracle_id)
+        if trial.status in ("COMPLETED", "FAILED"):  # a later rung of the same point
+            trial.score = trial.score if score is None else score
+            return
+        if score is None:
+            trial.status = "FAILED"
+        else:
+            self._oracle.update_trial(oracle_id, {self._problem.objective.metric: score}, step=0)
+            trial.status = "COMPLETED"
+        self._oracle.end_trial(trial)
+
+    # What the oracle itself calls back: see `oracles.Asker`.
 
     def replayed(self) -> dict[str, Any] | None:
-        """Return the values of a recorded ask that is taken in, None where one is answered."""
+        """Return the values of the recorded ask that is taken in, or None."""
+        return self._replayed
 
     def fits(self, values: dict[str, Any]) -> bool:
         """Whether a point is feasible and was not tried before."""
+        return self._points.fits(values)
 
     def draw_fitting(self) -> dict[str, Any] | None:
-        """Draw a point that fits at random, None where the space has none left."""
+        """Draw a point that fits at random; None if the space has none left."""
+        return self._points.draw_fitting()
+
+    def _goes_on_with(self, values: dict[str, Any]) -> bool:
+        """Whether a grid's proposal is to be tried, or passed over. What is recorded was found
+        feasible then; what a journal has as infeasible came before."""
+        if self._replayed is not None:
+            return not self._points.was_tried(values)
+        return self.fits(values)
 
 
-def make_oracle(
-    tuner: TunerConfig,
-    hyperparameters: keras_tuner.HyperParameters,
-    objective: Objective,
-    epochs: int,
-    asker: Asker,
-) -> Any:
-    """Return the tuner's oracle, which asks `asker` for points that fit."""
-    common = {
-        "objective": keras_tuner.Objective(objective.metric, objective.direction),
-        "hyperparameters": hyperparameters,
-        "allow_new_entries": False,
-        "tune_new_entries": False,
-        "seed": tuner.seed % (2**32 - 1) + 1,  # Keras Tuner takes 0 for "draw one"
-    }
-    oracle: Any
-    match tuner.name:
-        case "random":
-            oracle = _Random(max_trials=None, **common)
-        case "grid":
-            oracle = _Grid(max_trials=None, **common)
-        case "bayesian":
-            oracle = _Bayesian(
-                max_trials=None,
-                num_initial_points=tuner.initial_points,
-                alpha=tuner.alpha,
-                beta=tuner.beta,
-                **common,
-            )
-        case "hyperband":
-            oracle = _Hyperband(
-                max_epochs=epochs,
-                factor=tuner.factor,
-                hyperband_iterations=tuner.iterations,
-                **common,
-            )
-    oracle.verbose = 0
-    oracle.asker = asker
-    return oracle
+class KerasTuner(_Fed):
+    """`random`, `grid` or `bayesian` as a tuner."""
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether it goes through the space in order."""
+        return bool(self._oracle.in_order)
+
+    def propose(self, number: int) -> Proposal | Waiting | Exhausted:
+        """Propose a point."""
+        trial = self._ask(number)
+        if isinstance(trial, Waiting | Exhausted):
+            return trial
+        values = dict(trial.hyperparameters.values)
+        return Proposal(trial.trial_id, values, self._points.point(values))
 
 
-class _Journaled:
-    """Mixed into each of Keras Tuner's oracles: no files, no failure limit of its own, and
-    random points that are drawn by the sweep."""
+class KerasHyperband(_Fed):
+    """`hyperband`: tuner and scheduler at once.
 
-    asker: Asker
+    Raises:
+        ConfigError: trainings have no budget in epochs.
+    """
 
-    def save(self) -> None:
-        """Write nothing: the journal is the record."""
+    start_with_epochs = None
 
-    def _save_trial(self, trial: Any) -> None:
-        """Write nothing: the journal is the record."""
+    def __init__(self, problem: SearchProblem, settings: HyperbandTuner) -> None:
+        if problem.epochs is None:
+            raise ConfigError("train.epochs=null: hyperband needs a budget in epochs")
+        self._epochs, self._factor = problem.epochs, settings.factor
+        self.ends_by_itself = settings.iterations is not None
+        super().__init__(problem, settings)
 
-    def _check_consecutive_failures(self) -> None:
-        """Never raise: `sweep.max_failure_rate` decides, and this walks over all trials."""
+    @property
+    def first_rung_epochs(self) -> int:
+        """The epochs that a trial of the most aggressive bracket gets at first."""
+        share = 1
+        while self._epochs >= share * self._factor:
+            share *= self._factor
+        return math.ceil(self._epochs / share)
 
-    def _random_values(self) -> dict[str, Any] | None:
-        """Return a fresh point; twenty repeats in a row, Keras Tuner's own limit, do not show
-        that a space is used up (keras-team/keras-tuner#901)."""
-        return self.asker.draw_fitting()
+    def ask(self, number: int, *, new_trials: bool) -> Answer:
+        """Suggest a rung; a new one whether wanted or not, since the oracle knows no promotions
+        alone."""
+        trial = self._ask(number)
+        if isinstance(trial, Waiting | Exhausted):
+            return trial
+        values = dict(trial.hyperparameters.values)
+        parent = values.get("tuner/trial_id")
+        return Suggestion(
+            trial.trial_id,
+            values,
+            self._points.point(values),
+            None if parent is None else self._trial_of[parent],
+            values.get("tuner/initial_epoch", 0),
+            values["tuner/epochs"],
+        )
 
+    def _tell(self, oracle_id: str, score: float | None) -> None:
+        # A failed trial would take a place in its bracket with it (three failures of nine
+        # promote nobody), so it counts as the worst there is.
+        worst = -self._problem.objective.sign * math.inf
+        super()._tell(oracle_id, worst if score is None else score)
 
-class _Random(_Journaled, keras_tuner.oracles.RandomSearchOracle):  # type: ignore[misc]
-    """Random search."""
+    def may_go_on(self, trial: int) -> bool:
+        """Whether the bracket has a place left for it."""
+        oracle_id = self._id_of.get(trial)
+        for bracket in self._oracle._brackets:
+            for number, rungs in enumerate(bracket["rounds"][:-1], start=1):
+                if any(rung["id"] == oracle_id for rung in rungs):
+                    promoted = bracket["rounds"][number]
+                    places = self._oracle._get_size(bracket["bracket_num"], number)
+                    return len(promoted) < places and all(
+                        rung["past_id"] != oracle_id for rung in promoted
+                    )
+        return False
 
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Answer an ask."""
-        recorded = self.asker.replayed()
-        if recorded is not None:
-            return {"status": "RUNNING", "values": recorded}
-        return dict(super().populate_space(trial_id))
+    def ends_now(self, trial: int) -> bool:
+        """Return False: trials are trained to the ends of their rungs."""
+        return False
 
-
-class _Grid(_Journaled, keras_tuner.oracles.GridSearchOracle):  # type: ignore[misc]
-    """Every combination, in order, whoever answers first."""
-
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Answer an ask. The next combination follows from this one, not from its score, so that
-        nobody has to wait for that."""
-        response = dict(super().populate_space(trial_id))
-        if response["status"] == "RUNNING":
-            self._populate_next.append(trial_id)
-        return response
-
-    def _get_next_combination(self, values: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the combination after this one, None after the last. Keras Tuner's own lists all
-        values of each range to find it."""
-        following = self.get_space()
-        following.values = dict(values)
-        # The last first, so that what hangs on a value changes before that value does.
-        for hyperparameter in reversed(following.space):
-            name = hyperparameter.name
-            if following.is_active(hyperparameter):
-                bumped = next_in_grid(hyperparameter, following.values[name])
-                if bumped is not None:
-                    following.values[name] = bumped
-                    following.ensure_active_values()
-                    return dict(following.values)
-            following.values[name] = hyperparameter.default
-        return None
-
-    def _compare(self, one: dict[str, Any], other: dict[str, Any]) -> int:
-        """Return -1, 0 or 1: whether a combination comes before another one, is it, or comes
-        after."""
-        for hyperparameter in self.get_space().space:
-            name = hyperparameter.name
-            if name in one and one[name] != other[name]:
-                places = [place_in_grid(hyperparameter, each[name]) for each in (one, other)]
-                return -1 if places[0] < places[1] else 1
-        return 0
-
-
-class _Bayesian(_Journaled, keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc]
-    """A Gaussian process's proposals."""
-
-    trials: dict[str, Any]
-    ongoing_trials: dict[str, Any]
-
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Answer an ask; a proposal that was tried already, or is infeasible, becomes random.
-
-        The surrogate ignores what failed and does not avoid repeats, so asking it again would
-        give the same point again.
-        """
-        recorded = self.asker.replayed()
-        if recorded is not None:
-            return {"status": "RUNNING", "values": recorded}
-        if not self._nonfixed_space() or len(self.end_order) < self._random_at_first():
-            return dict(self._random_populate_space())
-        # A fit that an earlier ask left behind would be missing after a resume.
-        self.gpr = self._make_gpr()
-        # Its matrices are small, and there are thousands of them: threads would cost more time
-        # than they save, and change the last digits.
-        with warnings.catch_warnings(), environment.one_blas_thread():
-            # On how well the surrogate fits; there is nothing that a user could do about it.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            self._fit_to_the_told()
-            response = super().populate_space(trial_id)
-        if response["values"] is not None and not self.asker.fits(response["values"]):
-            response = self._random_populate_space()
-        return dict(response)
-
-    def _random_at_first(self) -> int:
-        """Return after how many answers the surrogate is asked, Keras Tuner's own rule; it would
-        count them by going through all trials."""
-        return int(self.num_initial_points or max(3 * len(self.hyperparameters.space), 3))
-
-    def _fit_to_the_told(self) -> None:
-        """Have the surrogate know the answers before it makes up those that are still to come: by
-        a fresh one, each would be taken for 1, the worst or the best by far."""
-        everything, running = self.trials, self.ongoing_trials
-        if not running:
-            return
-        told = {key: trial for key, trial in everything.items() if trial.status == "COMPLETED"}
-        if not told:
-            return
-        self.trials, self.ongoing_trials = told, {}
-        try:
-            points, scores = self._vectorize_trials()
-            self.gpr.fit(points, np.nan_to_num(scores, posinf=0, neginf=0))
-        finally:
-            self.trials, self.ongoing_trials = everything, running
-
-    def _vector_to_values(self, vector: Any) -> dict[str, Any]:
-        # Probabilities are below 1: at 1 a whole number is taken for its maximum plus one.
-        return dict(super()._vector_to_values(np.clip(vector, 0.0, 1.0 - 1e-9)))
-
-
-class _Hyperband(_Journaled, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]
-    """Successive halving in brackets. A bracket that the space has too few points for goes on
-    with those it has, so that the best of a small space are trained to the end all the same."""
-
-    _brackets: list[Any]
-    _current_bracket: int
-    _current_iteration: int
-    _used_up = False
-
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Answer an ask. One that is told to wait leaves nothing behind: it is in no journal, so
-        that a resume knows nothing of it."""
-        before = (list(self._brackets), self._current_bracket, self._current_iteration)
-        was_used_up = self._used_up
-        response = dict(super().populate_space(trial_id))
-        if response["status"] == "IDLE":
-            self._brackets, self._current_bracket, self._current_iteration = before
-            self._used_up = was_used_up
-        return response
-
-    def _random_trial(self, trial_id: str, bracket: dict[str, Any]) -> dict[str, Any]:
-        response = dict(super()._random_trial(trial_id, bracket))
-        if response["status"] == "RUNNING" or self._used_up:
-            return response
-        self._used_up = True
-        return dict(self.populate_space(trial_id))
-
-    def _get_size(self, bracket_num: int, round_num: int) -> int:
-        size = int(super()._get_size(bracket_num, round_num))
-        if not self._used_up:
-            return size
-        brackets = [b for b in self._brackets if b["bracket_num"] == bracket_num]
-        there = max(len(bracket["rounds"][0]) for bracket in brackets)
-        return min(size, math.ceil(there / float(self.factor**round_num)))
+    @property
+    def is_used_up(self) -> bool:
+        """Return False: what may still be promoted is not looked up."""
+        return False

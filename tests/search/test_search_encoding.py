@@ -21,8 +21,13 @@ from fmnist_sweep.space.domains import FloatRange, possible_values
 from fmnist_sweep.space.overrides import apply_overrides, value_at
 from fmnist_sweep.space.reading import read_space
 from fmnist_sweep.space.space import VARIANT, Space
-from fmnist_sweep.tuners import sample_points
-from fmnist_sweep.tuners.encoding import all_points, decode, draw, to_hyperparameters
+from fmnist_sweep.tuners.encoding import (
+    all_points,
+    decode,
+    draw,
+    sample_points,
+    to_hyperparameters,
+)
 from fmnist_sweep.tuners.feasibility import feasibility
 
 VALUES: dict[str, Any] = {

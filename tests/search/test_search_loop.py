@@ -12,6 +12,7 @@ from search_fakes import (
     InstantExecutor,
     LateExecutor,
     config_with,
+    plan_of,
     prepared,
     run,
     told,
@@ -26,7 +27,7 @@ from fmnist_sweep.journal.records import Asked, EpochEnded, FoundInfeasible, Tol
 from fmnist_sweep.sweep.budget import check_budget
 from fmnist_sweep.training.checkpoint import CheckpointFolder
 from fmnist_sweep.training.results import EpochRecord, RunResult
-from fmnist_sweep.tuners import SearchOracle
+from fmnist_sweep.tuners.keras_tuner import KerasTuner
 
 SPACE: dict[str, Any] = {
     "train": {
@@ -232,10 +233,17 @@ def test_a_bayesian_sweep_at_its_end_fits_no_surrogate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asks: list[int] = []
-    ask = SearchOracle.ask
-    monkeypatch.setattr(SearchOracle, "ask", lambda self, n: (asks.append(n), ask(self, n))[1])
+    propose = KerasTuner.propose
+    monkeypatch.setattr(
+        KerasTuner, "propose", lambda self, n: (asks.append(n), propose(self, n))[1]
+    )
     run(sweep("bayesian", sweep__max_trials=3), tmp_path)
     assert asks == [0, 1, 2]
+
+
+def check(config: Config) -> None:
+    scheduler = plan_of(config, Path()).open_scheduler(lambda values, reason: None)
+    check_budget(config, config.train.epochs or 0, scheduler)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +266,7 @@ def test_a_bayesian_sweep_at_its_end_fits_no_surrogate(
 def test_a_budget_that_cannot_be(tuner: str, values: dict[str, Any], line: str) -> None:
     config = sweep(tuner, **values)
     with pytest.raises(ConfigError) as raised:
-        check_budget(config, config.train.epochs or 0)
+        check(config)
     assert str(raised.value).startswith(line)
 
 
@@ -273,7 +281,7 @@ def test_the_smallest_budget_that_is_accepted_gets_hyperband_its_first_trial(
             "hyperband", train__epochs=epochs, tuner__factor=factor, sweep__max_epochs_total=total
         )
         try:
-            check_budget(config, epochs)
+            check(config)
         except ConfigError:
             continue
         accepted = run(config, tmp_path)
@@ -289,7 +297,7 @@ def test_tuners_that_end_by_themselves_need_no_budget(
     tuner: str, values: dict[str, Any], tmp_path: Path
 ) -> None:
     config = sweep(tuner, {"train": {"batch_size": {"int": [1, 12]}}}, **values)
-    check_budget(config, config.train.epochs or 0)
+    check(config)
     assert run(config, tmp_path).reason == f"tuner {tuner} has nothing more to propose"
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from driven_search import Driven
 from search_fakes import config_with
 
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import SweepStopped
 from fmnist_sweep.files import canonical_json, digest_of
-from fmnist_sweep.space.reading import read_space
-from fmnist_sweep.tuners import Exhausted, SearchOracle, Suggestion, Waiting
+from fmnist_sweep.journal.records import Asked
+from fmnist_sweep.tuners.protocol import Exhausted, Waiting
+from fmnist_sweep.tuners.search import Suggestion
 
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 Why = Callable[[Mapping[str, Any]], str | None]
@@ -92,46 +95,11 @@ FINE: dict[str, Any] = {
 }
 
 
-class Search:
-    """An oracle that is asked, told a number made from the point, and watched."""
-
-    def __init__(self, config: Config, why: Why = lambda point: None) -> None:
-        self.infeasible: list[dict[str, Any]] = []
-        self.asked: list[Suggestion] = []
-        self.oracle = SearchOracle(
-            config.tuner,
-            read_space(config)[0],
-            config.sweep.objective,
-            config.train.epochs or 0,
-            why,
-            lambda values, reason: self.infeasible.append(values),
-        )
-
-    def go_on(self, asks: int, *, fails: Callable[[int], bool] = lambda number: False) -> None:
-        """Ask and tell, at most so many times."""
-        for _ in range(asks):
-            number = len(self.asked)
-            answer = self.oracle.ask(number)
-            if not isinstance(answer, Suggestion):
-                assert isinstance(answer, Exhausted)
-                return
-            self.asked.append(answer)
-            self.oracle.tell(answer.oracle_id, None if fails(number) else score_of(answer.point))
-
-    @property
-    def points(self) -> list[str]:
-        return [canonical_json(suggestion.point) for suggestion in self.asked]
-
-
-def score_of(point: Mapping[str, Any]) -> float:
-    return int(digest_of(dict(point))[:8], 16) / 2**32
-
-
 @pytest.mark.parametrize("tuner", TUNERS)
 @pytest.mark.parametrize("space", [SMALL, CONTINUOUS], ids=["small", "continuous"])
 def test_the_same_seed_asks_the_same(tuner: str, space: dict[str, Any]) -> None:
     asks = 4 if tuner == "bayesian" else 9  # one of the surrogate's; they take a second each
-    first, second = (Search(config_of(tuner, space, seed=0)) for _ in range(2))
+    first, second = (Driven(config_of(tuner, space, seed=0)) for _ in range(2))
     for search in (first, second):
         search.go_on(asks)
     assert first.asked == second.asked
@@ -158,35 +126,33 @@ def test_the_proposals_are_those_of_an_earlier_version(
     def why(point: Mapping[str, Any]) -> str | None:
         return "no" if len(canonical_json(dict(point))) % 3 == 0 else None
 
-    search = Search(config_of(tuner, space, seed=5), why)
+    search = Driven(config_of(tuner, space, seed=5), why)
     search.go_on(60)
-    proposed = [
-        [a.oracle_id, canonical_json(a.values), canonical_json(a.point)] for a in search.asked
-    ]
+    proposed = [[a.id, canonical_json(a.values), canonical_json(a.point)] for a in search.asked]
     assert digest_of(proposed) == digest
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_ranges_of_billions_of_values_are_never_listed(tuner: str) -> None:
-    search = Search(config_of(tuner, FINE))
+    search = Driven(config_of(tuner, FINE))
     search.go_on(4 if tuner == "bayesian" else 6)  # one of the surrogate's
-    points = [suggestion.point for suggestion in search.asked if suggestion.promoted_from is None]
+    points = [suggestion.point for suggestion in search.asked if suggestion.trial is None]
     assert len({canonical_json(point) for point in points}) == len(points) > 3
     if tuner == "grid":  # in order; neighbours that six digits do not tell apart are one value
         smoothing = [point["train.label_smoothing"] for point in points]
         assert smoothing == [0.1, 0.100001, 0.100002, 0.100003, 0.100004, 0.100005]
-    assert not search.oracle.is_used_up
+    assert not search.scheduler.is_used_up
 
 
 @pytest.mark.parametrize("tuner", ["random", "grid", "bayesian"])
 def test_a_small_space_is_known_to_be_used_up(tuner: str) -> None:
-    search = Search(
+    search = Driven(
         config_of(tuner, SMALL, **({"tuner__initial_points": 9} if tuner == "bayesian" else {}))
     )
     search.go_on(8)
-    assert not search.oracle.is_used_up
+    assert not search.scheduler.is_used_up
     search.go_on(1)
-    assert search.oracle.is_used_up
+    assert search.scheduler.is_used_up
     search.go_on(1)
     assert len(search.asked) == 9
 
@@ -195,7 +161,7 @@ def test_a_small_space_is_known_to_be_used_up(tuner: str) -> None:
 def test_seeds_differ_and_the_least_and_the_greatest_are_seeds(tuner: str) -> None:
     asked = []
     for seed in (0, 1, 2**32 - 1):
-        search = Search(config_of(tuner, CONTINUOUS, seed=seed))
+        search = Driven(config_of(tuner, CONTINUOUS, seed=seed))
         search.go_on(3)
         asked.append(search.points)
     assert len(set(map(str, asked))) == 3
@@ -204,16 +170,16 @@ def test_seeds_differ_and_the_least_and_the_greatest_are_seeds(tuner: str) -> No
 @pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])
 def test_an_ask_s_draw_depends_on_its_number_not_on_how_often_was_asked(tuner: str) -> None:
     config = config_of(tuner, CONTINUOUS)
-    straight, skipping = Search(config), Search(config)
+    straight, skipping = Driven(config), Driven(config)
     straight.go_on(3)
-    answer = skipping.oracle.ask(2)
+    answer = skipping.scheduler.ask(2, new_trials=True)
     assert isinstance(answer, Suggestion)
     assert answer.point == straight.asked[2].point
 
 
 @pytest.mark.parametrize("tuner", ["random", "grid"])
 def test_answers_do_not_change_what_random_and_grid_ask(tuner: str) -> None:
-    told, failed = Search(config_of(tuner, SMALL)), Search(config_of(tuner, SMALL))
+    told, failed = Driven(config_of(tuner, SMALL)), Driven(config_of(tuner, SMALL))
     told.go_on(9)
     failed.go_on(9, fails=lambda number: number % 2 == 0)
     assert told.points == failed.points
@@ -230,11 +196,11 @@ def test_answers_do_not_change_what_random_and_grid_ask(tuner: str) -> None:
 def test_a_small_space_is_used_up_completely_and_each_point_tried_once(
     tuner: str, settings: dict[str, Any]
 ) -> None:
-    search = Search(config_of(tuner, SMALL, **settings))
+    search = Driven(config_of(tuner, SMALL, **settings))
     search.go_on(100)
-    new = [s for s in search.asked if s.promoted_from is None]
+    new = [s for s in search.asked if s.trial is None]
     assert len(new) == len({canonical_json(s.point) for s in new}) == 9
-    assert isinstance(search.oracle.ask(len(search.asked)), Exhausted)
+    assert isinstance(search.ask(), Exhausted)
 
 
 def test_a_space_with_rare_points_is_used_up_completely_too() -> None:
@@ -246,7 +212,7 @@ def test_a_space_with_rare_points_is_used_up_completely_too() -> None:
             "batch_size": {"int": [1, 300], "when": {"train.optimizer.name": ["sgd"]}},
         }
     }
-    search = Search(config_of("random", space))
+    search = Driven(config_of("random", space))
     search.go_on(2000)
     assert len(set(search.points)) == len(search.points) == 499 + 1 + 300
 
@@ -256,22 +222,22 @@ def test_infeasible_points_are_told_once_and_replaced(tuner: str) -> None:
     def why(point: Mapping[str, Any]) -> str | None:
         return "too large" if point["train.batch_size"] == 32 else None
 
-    search = Search(config_of(tuner, SMALL), why)
+    search = Driven(config_of(tuner, SMALL), why)
     search.go_on(100)
-    new = [s for s in search.asked if s.promoted_from is None]
+    new = [s for s in search.asked if s.trial is None]
     assert len({canonical_json(s.point) for s in new}) == len(new) == 6
     assert all(s.point["train.batch_size"] != 32 for s in search.asked)
     assert len({str(values) for values in search.infeasible}) == len(search.infeasible) == 3
 
 
 def test_a_space_without_a_feasible_point_is_used_up() -> None:
-    search = Search(config_of("random", SMALL), lambda point: "never")
-    assert isinstance(search.oracle.ask(0), Exhausted)
+    search = Driven(config_of("random", SMALL), lambda point: "never")
+    assert isinstance(search.ask(), Exhausted)
     assert len(search.infeasible) == 9
 
 
 def test_a_grid_goes_through_the_combinations_in_their_order() -> None:
-    search = Search(config_of("grid", SMALL))
+    search = Driven(config_of("grid", SMALL))
     search.go_on(100)
     names = [s.point["train.optimizer.name"] for s in search.asked]
     assert [s.point for s in search.asked if s.point["train.optimizer.name"] == "adam"] == [
@@ -286,7 +252,7 @@ def test_bayesian_proposals_are_new_and_feasible(seed: int) -> None:
         return "odd" if point["train.batch_size"] % 2 else None
 
     space = {"train": {"batch_size": {"int": [1, 12]}}}
-    search = Search(config_of("bayesian", space, seed=seed, tuner__initial_points=2), why)
+    search = Driven(config_of("bayesian", space, seed=seed, tuner__initial_points=2), why)
     search.go_on(100)
     sizes = [s.point["train.batch_size"] for s in search.asked]
     assert sorted(sizes) == [2, 4, 6, 8, 10, 12]
@@ -296,13 +262,12 @@ def test_bayesian_proposals_follow_the_answers() -> None:
     config = config_of("bayesian", {"train": {"label_smoothing": {"float": [0.0, 0.9]}}})
     searches = []
     for wanted in (0.1, 0.8):
-        search = Search(config)
+        search = Driven(config)
         for number in range(6):
-            answer = search.oracle.ask(number)
+            answer = search.ask()
             assert isinstance(answer, Suggestion)
-            search.asked.append(answer)
-            distance = abs(answer.point["train.label_smoothing"] - wanted)
-            search.oracle.tell(answer.oracle_id, 1.0 - distance)
+            assert answer.point is not None
+            search.tell(number, 1.0 - abs(answer.point["train.label_smoothing"] - wanted))
         searches.append(search)
     low, high = searches
     assert low.points[:3] == high.points[:3]
@@ -317,12 +282,12 @@ def test_bayesian_proposals_follow_the_answers() -> None:
 @pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
 def test_what_is_not_told_yet_is_taken_for_something_like_the_rest(metric: str) -> None:
     config = config_of("bayesian", CONTINUOUS, sweep__objective={"metric": metric})
-    search = Search(config)
+    search = Driven(config)
     search.go_on(4)
-    pending = [search.oracle.ask(number) for number in (4, 5)]
+    pending = [search.ask() for _ in range(2)]
     assert all(isinstance(answer, Suggestion) for answer in pending)
-    search.oracle.ask(6)
-    _, scores = search.oracle._oracle._vectorize_trials()
+    search.scheduler.ask(6, new_trials=True)
+    _, scores = search.scheduler._tuner._oracle._vectorize_trials()
     told, made_up = scores[:4], scores[4:]
     spread = max(told) - min(told)
     for score in made_up:
@@ -332,27 +297,27 @@ def test_what_is_not_told_yet_is_taken_for_something_like_the_rest(metric: str) 
 def test_bayesian_proposals_stay_inside_a_logarithmic_range_of_whole_numbers() -> None:
     # Larger is better, so that the surrogate goes to the very end, and Keras Tuner beyond it.
     space = {"train": {"batch_size": {"int": [1, 64], "log": True}}}
-    search = Search(config_of("bayesian", space, tuner__initial_points=2))
+    search = Driven(config_of("bayesian", space, tuner__initial_points=2))
     for number in range(6):
-        answer = search.oracle.ask(number)
+        answer = search.ask()
         assert isinstance(answer, Suggestion)
-        search.asked.append(answer)
-        search.oracle.tell(answer.oracle_id, answer.point["train.batch_size"] / 64)
+        assert answer.point is not None
+        search.tell(number, answer.point["train.batch_size"] / 64)
     assert max(s.values["train.batch_size"] for s in search.asked) == 64
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_a_space_with_nothing_left_to_choose_has_one_point(tuner: str) -> None:
     space = {"train": {"batch_size": {"fixed": 32}}}
-    search = Search(
+    search = Driven(
         config_of(tuner, space, **({"tuner__initial_points": 1} if tuner == "bayesian" else {}))
     )
     search.go_on(20)
     assert {s.point["train.batch_size"] for s in search.asked} == {32}
-    assert sum(s.promoted_from is None for s in search.asked) == 1
+    assert sum(s.trial is None for s in search.asked) == 1
 
 
-def rungs(search: Search) -> list[tuple[int, int | None]]:
+def rungs(search: Driven) -> list[tuple[int, int | None]]:
     return [(s.first_epoch, s.last_epoch) for s in search.asked]
 
 
@@ -361,29 +326,28 @@ FIRST_BRACKET = [*[(0, 1)] * 9, *[(1, 3)] * 3, (3, 9)]
 
 @pytest.mark.parametrize("failing", [0, 3, 8])
 def test_a_bracket_with_failures_promotes_as_many(failing: int) -> None:
-    search = Search(config_of("hyperband", CONTINUOUS))
+    search = Driven(config_of("hyperband", CONTINUOUS))
     search.go_on(13, fails=lambda number: number < failing)
     assert rungs(search) == FIRST_BRACKET
-    promoted = [s.promoted_from for s in search.asked[9:12]]
-    failed = [s.oracle_id for s in search.asked[:failing]]
+    promoted = [s.trial for s in search.asked[9:12]]
     survivors = 9 - failing
-    assert sum(parent in failed for parent in promoted) == max(0, 3 - survivors)
+    assert sum(trial < failing for trial in promoted) == max(0, 3 - survivors)
 
 
 def test_the_best_of_a_bracket_are_promoted() -> None:
-    search = Search(config_of("hyperband", CONTINUOUS))
+    search = Driven(config_of("hyperband", CONTINUOUS))
     search.go_on(13)
-    first = sorted(search.asked[:9], key=lambda s: -score_of(s.point))
-    assert [s.promoted_from for s in search.asked[9:12]] == [s.oracle_id for s in first[:3]]
-    assert [s.point for s in search.asked[9:12]] == [s.point for s in first[:3]]
-    assert search.asked[12].point == first[0].point
+    first = sorted(range(9), key=search.score, reverse=True)
+    assert [s.trial for s in search.asked[9:12]] == first[:3]
+    assert [s.point for s in search.asked[9:12]] == [search.asked[best].point for best in first[:3]]
+    assert search.asked[12].trial == first[0]
 
 
 def test_infeasible_points_take_no_place_in_a_bracket() -> None:
     def why(point: Mapping[str, Any]) -> str | None:
         return "too much" if point["train.label_smoothing"] > 0.1 else None
 
-    search = Search(config_of("hyperband", CONTINUOUS), why)
+    search = Driven(config_of("hyperband", CONTINUOUS), why)
     search.go_on(13)
     assert rungs(search) == FIRST_BRACKET
     assert len(search.infeasible) > 9
@@ -391,52 +355,49 @@ def test_infeasible_points_take_no_place_in_a_bracket() -> None:
 
 def test_a_bracket_that_the_space_cannot_fill_still_promotes() -> None:
     space = {"train": {"batch_size": {"choice": [8, 16, 32, 64]}}}
-    search = Search(config_of("hyperband", space))
+    search = Driven(config_of("hyperband", space))
     search.go_on(50)
     assert rungs(search) == [*[(0, 1)] * 4, *[(1, 3)] * 2, (3, 9)]
-    best = max(search.asked[:4], key=lambda s: score_of(s.point))
-    assert search.asked[-1].point == best.point
+    assert search.asked[-1].trial == max(range(4), key=search.score)
 
 
 def test_hyperband_ends_after_its_iterations() -> None:
-    search = Search(config_of("hyperband", CONTINUOUS, tuner__iterations=1))
+    search = Driven(config_of("hyperband", CONTINUOUS, tuner__iterations=1))
     search.go_on(100)
     sizes = [sum(s.last_epoch == epochs for s in search.asked) for epochs in (1, 3, 9)]
-    assert sum(s.promoted_from is None for s in search.asked) == 9 + 5 + 3
+    assert sum(s.trial is None for s in search.asked) == 9 + 5 + 3
     assert sizes == [9, 3 + 5, 1 + 2 + 3]
 
 
 def test_rungs_that_are_still_running_are_waited_for() -> None:
-    search = Search(config_of("hyperband", CONTINUOUS, train__epochs=3, tuner__iterations=1))
-    asked = []
-    for number in range(5):  # 3 of the first bracket, 2 of the second: all that can begin
-        answer = search.oracle.ask(number)
-        assert isinstance(answer, Suggestion)
-        asked.append(answer)
-    assert isinstance(search.oracle.ask(5), Waiting)
-    for answer in asked[:3]:
-        search.oracle.tell(answer.oracle_id, score_of(answer.point))
-    promoted = search.oracle.ask(5)
+    search = Driven(config_of("hyperband", CONTINUOUS, train__epochs=3, tuner__iterations=1))
+    for _ in range(5):  # 3 of the first bracket, 2 of the second: all that can begin
+        assert isinstance(search.ask(), Suggestion)
+    assert isinstance(search.ask(), Waiting)
+    for number in range(3):
+        search.tell(number, search.score(number))
+    promoted = search.ask()
     assert isinstance(promoted, Suggestion)
-    assert promoted.promoted_from in {answer.oracle_id for answer in asked[:3]}
+    assert promoted.trial in range(3)
 
 
 def test_failures_never_stop_an_oracle_by_themselves() -> None:
-    search = Search(config_of("random", CONTINUOUS))
+    search = Driven(config_of("random", CONTINUOUS))
     search.go_on(10, fails=lambda number: True)
     assert len(search.asked) == 10
 
 
 @pytest.mark.parametrize("tuner", ["grid", "hyperband"])
 def test_an_ask_that_is_not_the_journal_s_is_noticed(tuner: str) -> None:
-    search = Search(config_of(tuner, SMALL))
+    search = Driven(config_of(tuner, SMALL))
     search.go_on(1)
-    first = search.asked[0]
-    other = {**first.values, "train.batch_size": 999}
+    asked = search.records[0]
+    assert isinstance(asked, Asked)
+    other = replace(asked, values={**search.asked[0].values, "train.batch_size": 999})
     with pytest.raises(
         SweepStopped, match=rf"^ask 0 of the journal is not what tuner {tuner} asks"
     ):
-        Search(config_of(tuner, SMALL)).oracle.replay_ask(0, first.oracle_id, other)
+        Driven(config_of(tuner, SMALL)).record(other)
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
@@ -444,7 +405,7 @@ def test_no_file_is_written_and_nothing_printed(
     tuner: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    search = Search(config_of(tuner, SMALL))
+    search = Driven(config_of(tuner, SMALL))
     search.go_on(5, fails=lambda number: number == 1)
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out == ""

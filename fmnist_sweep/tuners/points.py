@@ -1,0 +1,86 @@
+"""The points of a space that are still to be tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fmnist_sweep.files import canonical_json
+from fmnist_sweep.tuners.encoding import all_points, decode, draw, to_hyperparameters
+from fmnist_sweep.tuners.protocol import SearchProblem
+
+_MOST_DRAWS = 10_000
+"""Draws in a row, none of which fits, after which an infinite space is taken to be used up."""
+_DRAWS_BEFORE_LISTING = 200
+_MOST_LISTED = 10_000
+"""A space of no more points is known to be used up only when each of them has been tried."""
+
+
+class Points:
+    """Which points were tried or found infeasible, and random ones that were not.
+
+    Points are given in the encoding of `encoding.py`.
+    """
+
+    def __init__(self, problem: SearchProblem) -> None:
+        self._problem = problem
+        self._space = problem.space
+        self.hyperparameters = to_hyperparameters(problem.space)
+        self.random = np.random.RandomState()  # seeded by `draws_from`
+        self._tried: set[str] = set()
+
+    def draws_from(self, *entropy: int) -> np.random.RandomState:
+        """Seed what is drawn next; return the generator."""
+        self.random = np.random.RandomState([self._problem.seed, *entropy])
+        return self.random
+
+    def point(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the space's values by path."""
+        return decode(self._space, values)
+
+    def add(self, values: Mapping[str, Any]) -> None:
+        """Count a point as tried."""
+        self._tried.add(self._key(values))
+
+    def was_tried(self, values: Mapping[str, Any]) -> bool:
+        """Whether a point was tried or found infeasible."""
+        return self._key(values) in self._tried
+
+    def fits(self, values: Mapping[str, Any]) -> bool:
+        """Whether a point is feasible and was not tried before; report it if it is infeasible."""
+        if self.was_tried(values):
+            return False
+        reason = self._problem.why_infeasible(self.point(values))
+        if reason is None:
+            return True
+        self.add(values)
+        self._problem.on_infeasible(dict(values), reason)
+        return False
+
+    def draw_fitting(self) -> dict[str, Any] | None:
+        """Draw a point that fits at random; None if the space has none left."""
+        return next((values for values in self._candidates() if self.fits(values)), None)
+
+    @property
+    def all_tried(self) -> bool:
+        """Whether the space is used up; False for a space with more points than are listed."""
+        return self._listed is not None and all(map(self.was_tried, self._listed))
+
+    def _candidates(self) -> Iterator[dict[str, Any]]:
+        listed = self._listed
+        for _ in range(_MOST_DRAWS if listed is None else _DRAWS_BEFORE_LISTING):
+            yield draw(self.hyperparameters, self.random)
+        if listed is not None:
+            # Shuffled as a whole, whatever was tried, so that a resume finds the same point.
+            for index in self.random.permutation(len(listed)):
+                yield dict(listed[index])
+
+    @cached_property
+    def _listed(self) -> Sequence[dict[str, Any]] | None:
+        return all_points(self._space, self.hyperparameters, _MOST_LISTED)
+
+    def _key(self, values: Mapping[str, Any]) -> str:
+        return canonical_json(self.point(values))
