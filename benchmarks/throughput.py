@@ -30,7 +30,6 @@ import statistics
 import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from measuring import (
@@ -285,9 +284,10 @@ def config_of(network: str, overrides: tuple[str, ...]) -> RunConfig:
     from fmnist_sweep.model.plan import plan_cnn
     from fmnist_sweep.sweep.plan import plan_sweep
     from fmnist_sweep.tuners.encoding import sample_points
+    from fmnist_sweep.workspace import Workspace
 
     sweep = compose_config(["+sweep=cnn", *overrides])
-    plan = plan_sweep(sweep, None, None, label="cnn", pinned=(), root=Path.cwd())
+    plan = plan_sweep(sweep, None, None, label="cnn", pinned=(), workspace=Workspace.here())
     feasible = [
         apply_overrides(sweep.run, plan.space.overrides(point))
         for point in sample_points(plan.space, 1000, seed=1)

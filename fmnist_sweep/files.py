@@ -96,13 +96,13 @@ def folder_in(root: Path, name: str) -> Path:
     return folder
 
 
-def check_writable(root: Path, *folders: str) -> None:
+def check_writable(*folders: Path) -> None:
     """Refuse output folders that cannot be written, before a run is begun in them.
 
     Raises:
         ConfigError: names the folder.
     """
-    for folder in (root / name for name in folders):
+    for folder in folders:
         if not can_be_written(folder):
             raise ConfigError(f"{folder}: cannot be written; allowed: a folder that is yours")
 

@@ -10,32 +10,20 @@ from typing import Literal
 
 from rich.console import Console
 
-from fmnist_sweep.cli.console import SweepProgress, epoch_line
+from fmnist_sweep.cli.console import SweepProgress, epoch_line, say_tracking_trouble
 from fmnist_sweep.cli.live import LiveSweep, LiveTraining, Screen
 from fmnist_sweep.cli.live_region import live_region
 from fmnist_sweep.config.schema import Config
-from fmnist_sweep.executors.protocol import OnRungStep
-from fmnist_sweep.journal.state import SweepState
-from fmnist_sweep.sweep.loop import Observer
+from fmnist_sweep.sweep.opening import Watch
 from fmnist_sweep.sweep.plan import SweepPlan
 from fmnist_sweep.training.progress import OnStep
 from fmnist_sweep.training.results import EpochRecord
 
 
 @dataclass(frozen=True)
-class SweepDisplay:
-    """What hears of a sweep. `on_step` is None where steps are not shown, so that nothing looks at
-    them."""
-
-    on_plan: Callable[[SweepPlan], None]
-    on_state: Callable[[SweepState], None]
-    observer: Observer
-    on_step: OnRungStep | None
-
-
-@dataclass(frozen=True)
 class TrainingDisplay:
-    """The same of a single training; `on_start` hears in a line what is going to be trained."""
+    """Callbacks of a single training; `on_start` is called with a line that says what is trained.
+    `on_step` is None where steps are not shown."""
 
     on_start: Callable[[str], None]
     on_epoch: Callable[[EpochRecord], None]
@@ -45,18 +33,22 @@ class TrainingDisplay:
 @contextmanager
 def sweep_display(
     config: Config, out: Console, announce: Callable[[SweepPlan], None]
-) -> Iterator[SweepDisplay]:
+) -> Iterator[Watch]:
     """Show a sweep while the block runs it. `announce` says what is going to be done."""
     match shown(config, out):
         case "quiet":
-            yield SweepDisplay(_nothing, _nothing, _nothing_of_records, None)
+            yield Watch(on_trouble=say_tracking_trouble)
         case "lines":
-            yield SweepDisplay(announce, _nothing, SweepProgress(config, out), None)
+            yield Watch(
+                announce, on_record=SweepProgress(config, out), on_trouble=say_tracking_trouble
+            )
         case "live":
             screen = Screen(out)
             live = LiveSweep(config, out, screen)
             with live_region(out, screen.lines, stderr=sys.stderr.isatty()):
-                yield SweepDisplay(announce, live.on_state, live.on_record, live.on_step)
+                yield Watch(
+                    announce, live.on_state, live.on_record, live.on_step, say_tracking_trouble
+                )
 
 
 @contextmanager
@@ -89,8 +81,4 @@ def shown(config: Config, out: Console) -> Literal["live", "lines", "quiet"]:
 
 
 def _nothing(_heard: object) -> None:
-    pass
-
-
-def _nothing_of_records(_record: object, _state: object) -> None:
     pass

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fmnist_sweep import environment
 from fmnist_sweep.cli.console import (
     console,
     leaderboard_table,
@@ -25,11 +24,13 @@ from fmnist_sweep.provenance import command, recorded_command
 from fmnist_sweep.runs.comparisons import print_verification, reported_table
 from fmnist_sweep.runs.single import Origin, run_single
 from fmnist_sweep.sweep.finish import confirmation_epochs
+from fmnist_sweep.sweep.opening import Composed
 from fmnist_sweep.sweep.plan import SweepPlan, plan_sweep
 from fmnist_sweep.sweep.results import Sweep
 from fmnist_sweep.sweep.run import run_sweep
 from fmnist_sweep.tracking.opening import ui_command
 from fmnist_sweep.training.preparation import overrides_with_threads
+from fmnist_sweep.workspace import Workspace
 
 
 def launch_sweep(config: Config, composition: Composition) -> None:
@@ -37,17 +38,15 @@ def launch_sweep(config: Config, composition: Composition) -> None:
     out = console(as_terminal=config.display == "live")
     overrides = overrides_with_threads(composition.overrides, config, config.executor.workers)
     try:
-        with sweep_display(config, out, lambda plan: _announce(plan, out)) as display:
+        with sweep_display(config, out, lambda plan: _announce(plan, out)) as watch:
             sweep = run_sweep(
                 config,
-                label=composition.selected.get("sweep", "sweep"),
-                pinned=composition.overridden_keys,
-                overrides=overrides,
-                on_plan=display.on_plan,
-                on_state=display.on_state,
-                observer=display.observer,
-                on_step=display.on_step,
-                on_trouble=say_tracking_trouble,
+                composed=Composed(
+                    composition.selected.get("sweep", "sweep"),
+                    composition.overridden_keys,
+                    overrides,
+                ),
+                watch=watch,
             )
     except (KeyboardInterrupt, RunError):
         out.print(f"To go on: {recorded_command(overrides)}", soft_wrap=True)
@@ -108,7 +107,7 @@ def launch_space(config: Config, composition: Composition) -> None:
         None,
         label=composition.selected.get("sweep", "sweep"),
         pinned=composition.overridden_keys,
-        root=Path.cwd(),
+        workspace=Workspace.here(),
     )
     print_space(plan, console())
 
@@ -208,9 +207,5 @@ def _keep_it(run_id: str | None) -> dict[str, str]:
 
 def _see_it(config: Config) -> dict[str, str]:
     """Return how to look at the results, where there are any."""
-    where = ui_command(
-        config.tracking,
-        root=Path.cwd(),
-        environment_uri=environment.tracking_uri_from_environment(),
-    )
+    where = ui_command(config.tracking, Workspace.here())
     return {} if where is None else {"see it": where}

@@ -18,13 +18,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.table import Table
 from rich.text import Text
 
-from fmnist_sweep import environment
 from fmnist_sweep.cli.console import console
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import fashion_mnist
 from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.tracking.opening import open_registry
 from fmnist_sweep.tracking.registered import AUTO, WEIGHTS_TAG, Classifier, Version, model_name
+from fmnist_sweep.workspace import Workspace
 
 if TYPE_CHECKING:
     from fmnist_sweep.tracking.mlflow.registry import MlflowRegistry
@@ -49,11 +49,7 @@ def predict(config: Config, *words: str) -> None:
         ConfigError: there is no such model, it takes no pictures, or none of them can be read.
         RunError: some of them cannot be read.
     """
-    registry = open_registry(
-        config.tracking,
-        root=Path.cwd(),
-        environment_uri=environment.tracking_uri_from_environment(),
-    )
+    registry = open_registry(config.tracking, Workspace.here())
     version, paths = _model_and_paths(registry, config, words)
     classifier = registry.load(version)
     _check_channels(version, classifier.image_shape)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from fmnist_sweep import environment
 from fmnist_sweep.cli.console import console, print_commands
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.datafiles import check_file_name, data_file_names
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError, NoStore
-from fmnist_sweep.files import check_writable, folder_in, size_of, write_text_whole
+from fmnist_sweep.files import check_writable, size_of, write_text_whole
 from fmnist_sweep.journal.failed_attempt import attempts
-from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, first_record
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, first_record, names_of_sweeps
 from fmnist_sweep.journal.lock import held
 from fmnist_sweep.journal.records import Begun, TrialStatus
 from fmnist_sweep.journal.state import SweepState
@@ -32,6 +31,7 @@ from fmnist_sweep.tracking.mlflow.entities import KEY_TAG
 from fmnist_sweep.tracking.mlflow.reader import MlflowReader, SeenRun
 from fmnist_sweep.tracking.opening import SWEEPS, TRAININGS, open_cleaner, open_reader
 from fmnist_sweep.training.checkpoint import CheckpointFolder
+from fmnist_sweep.workspace import Workspace
 
 _PAGE = Path("docs") / "baselines.md"
 
@@ -41,14 +41,14 @@ def export(config: Config, run: str, name: str | None = None) -> None:
     if name is not None:
         name = name.removesuffix(".yaml")
         check_file_name(name, f"export: NAME={name}")
-    folder = Path.cwd() / "experiments" / "best"
     reader = _reader(config)
     seen = reader.run(run, _experiments(config))
-    check_writable(Path.cwd(), "experiments/best")
-    file = export_run(reader, seen, folder, name)
+    workspace = Workspace.here()
+    check_writable(workspace.best)
+    file = export_run(reader, seen, workspace.best, name)
     out = console()
     done = "written to" if file.is_new else "stands already in"
-    out.print(f"run {seen.name}: {done} {file.path.relative_to(Path.cwd())}", soft_wrap=True)
+    out.print(f"run {seen.name}: {done} {workspace.shown(file.path)}", soft_wrap=True)
     print_commands(out, {"reproduce": command((f"+best={file.path.stem}",))})
 
 
@@ -56,20 +56,21 @@ def report(config: Config, *names: str) -> None:
     """Make the report of a sweep again, or a page that compares several, from their folders or,
     where those are gone, from what MLflow has."""
     sources = [_report_source(config, name) for name in dict.fromkeys(names)]
-    check_writable(Path.cwd(), "mlruns/reports")
+    workspace = Workspace.here()
+    check_writable(workspace.reports)
     from fmnist_sweep.report.reporting import write_comparison, write_report  # draws
 
     path = write_report(sources[0]) if len(sources) == 1 else write_comparison(sources)
-    console().print(f"written: {path.relative_to(Path.cwd())}", soft_wrap=True)
+    console().print(f"written: {workspace.shown(path)}", soft_wrap=True)
 
 
 def _report_source(config: Config, name: str) -> ReportSource:
     check_file_name(name, f"report: SWEEP={name}")
-    sweeps = Path.cwd() / "mlruns" / "sweeps"
-    source = source_in(folder_in(sweeps, name))
+    workspace = Workspace.here()
+    source = source_in(workspace.sweep(name))
     if source is not None:
         return source
-    there = ", ".join(sorted(path.parent.name for path in sweeps.glob(f"*/{JOURNAL_FILE}")))
+    there = ", ".join(names_of_sweeps(workspace.sweeps))
     missing = f"report: sweep {name}: not found; there are: {there or 'none'}"
     if not config.tracking.enabled:
         raise ConfigError(missing)
@@ -89,7 +90,8 @@ def clean(config: Config, name: str, sure: str | None = None) -> None:
     check_file_name(name, f"clean: SWEEP={name}")
     if sure not in (None, "yes"):
         raise ConfigError(f"clean: {sure}: must be yes, or left out to be shown the sizes only")
-    folder = folder_in(Path.cwd() / "mlruns" / "sweeps", name)
+    workspace = Workspace.here()
+    folder = workspace.sweep(name)
     cleaner, runs = _runs_of_sweep(config, folder)
     if not runs and not folder.is_dir():
         there = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
@@ -107,9 +109,9 @@ def clean(config: Config, name: str, sure: str | None = None) -> None:
                 f"this workspace, such as {next(iter(kept))}",
                 soft_wrap=True,
             )
-    report = folder_in(Path.cwd() / "mlruns" / "reports", name)
+    report = workspace.report(name)
     for place in (folder, *([report] if report.is_dir() else [])):
-        out.print(f"{place.relative_to(Path.cwd())}: {_megabytes(size_of(place))}")
+        out.print(f"{workspace.shown(place)}: {_megabytes(size_of(place))}")
     if sure is None:
         print_commands(out, {"delete it": f"{command(())} clean {name} yes"})
         return
@@ -133,11 +135,7 @@ def _runs_of_sweep(config: Config, folder: Path) -> tuple[MlflowCleaner | None, 
     if not config.tracking.enabled:
         return None, []
     try:
-        cleaner = open_cleaner(
-            config.tracking,
-            root=Path.cwd(),
-            environment_uri=environment.tracking_uri_from_environment(),
-        )
+        cleaner = open_cleaner(config.tracking, Workspace.here())
     except NoStore:
         if journal.exists():  # it was made without tracking
             return None, []
@@ -158,10 +156,11 @@ def stop(config: Config, run: str) -> None:
     if not name:
         raise ConfigError(f"stop: {run}: must be a trial as its run is called, SWEEP-NUMBER")
     check_file_name(name, f"stop: TRIAL={run}")
-    folder = folder_in(Path.cwd() / "mlruns" / "sweeps", name)
+    workspace = Workspace.here()
+    folder = workspace.sweep(name)
     state = SweepState.after(Journal(folder / JOURNAL_FILE), config.sweep.objective)
     if state.begun is None:
-        there = sorted(path.parent.name for path in folder.parent.glob(f"*/{JOURNAL_FILE}"))
+        there = names_of_sweeps(workspace.sweeps)
         raise ConfigError(
             f"stop: {run}: there is no sweep {name!r}; there are: {', '.join(there) or 'none'}"
         )
@@ -179,7 +178,7 @@ def stop(config: Config, run: str) -> None:
     if number not in can_be:
         allowed = ", ".join(f"{name}-{one}" for one in can_be) or "none at present"
         raise ConfigError(f"stop: {run}: cannot be stopped; allowed: {allowed}")
-    check_writable(Path.cwd(), f"mlruns/sweeps/{name}/stop")
+    check_writable(folder / "stop")
     request_stop(folder, int(number))
     when = "after the epoch that it is in, or the next one, should the sweep not run at present"
     if state.trials[int(number)].status is not TrialStatus.RUNNING:
@@ -193,7 +192,7 @@ def _megabytes(size: int) -> str:
 
 def baselines(config: Config, *names: str) -> None:
     """Write table, headers and records of the baselines (all, or those named) from their runs."""
-    folder = Path.cwd() / "experiments" / "baseline"
+    folder = Workspace.here().baselines
     there = data_file_names(folder.parent, "baseline")
     unknown = [name for name in names if name not in there]
     if unknown:
@@ -229,11 +228,7 @@ def baselines(config: Config, *names: str) -> None:
 
 
 def _reader(config: Config) -> MlflowReader:
-    return open_reader(
-        config.tracking,
-        root=Path.cwd(),
-        environment_uri=environment.tracking_uri_from_environment(),
-    )
+    return open_reader(config.tracking, Workspace.here())
 
 
 def _experiments(config: Config) -> list[str]:

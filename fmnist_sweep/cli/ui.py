@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-from pathlib import Path
 
 from fmnist_sweep import environment
 from fmnist_sweep.cli.console import console
@@ -12,9 +11,10 @@ from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.provenance import command
 from fmnist_sweep.tracking.mlflow.reader import MlflowReader
-from fmnist_sweep.tracking.mlflow.store import is_server, resolve_tracking_uri
-from fmnist_sweep.tracking.opening import SWEEPS, TRAININGS, open_reader
+from fmnist_sweep.tracking.mlflow.store import is_server
+from fmnist_sweep.tracking.opening import SWEEPS, TRAININGS, open_reader, tracking_uri
 from fmnist_sweep.tracking.sweep_views import CURVES_VIEW, TABLE_VIEW
+from fmnist_sweep.workspace import Workspace
 
 _HOST = "127.0.0.1"
 _WORKERS = "2"
@@ -33,9 +33,9 @@ def ui(config: Config, port: str = "5000") -> None:
     if not config.tracking.enabled:
         raise ConfigError("ui: tracking.enabled=false: nothing is tracked; allowed: true")
     number = _port(port)
-    given = environment.tracking_uri_from_environment()
-    uri = resolve_tracking_uri(config.tracking.uri, given, Path.cwd())
-    reader = open_reader(config.tracking, root=Path.cwd(), environment_uri=given)
+    workspace = Workspace.here()
+    uri = tracking_uri(config.tracking, workspace)
+    reader = open_reader(config.tracking, workspace)
     if is_server(uri):
         address = environment.without_secrets(uri).rstrip("/")
         _print_links(f"MLflow's UI: {address}", address, reader, config)
@@ -43,7 +43,7 @@ def ui(config: Config, port: str = "5000") -> None:
     _require_free(number)
     address = f"http://{_HOST}:{number}"
     _print_links(f"MLflow's UI: {address} (Ctrl-C ends it)", address, reader, config)
-    artifacts = str(Path.cwd() / "mlruns" / "artifacts")
+    artifacts = str(workspace.artifacts)
     served = ("--host", _HOST, "--port", str(number), "--workers", _WORKERS)
     words: tuple[str, ...] = ("-m", "fmnist_sweep.tracking.mlflow.ui_process", "ui", *served)
     words += ("--default-artifact-root", artifacts)

@@ -77,6 +77,11 @@ class Journal:
         self._has_sums = found is not None
 
 
+def names_of_sweeps(folder: Path) -> list[str]:
+    """Return the names of the sweeps that have a journal in a folder of sweeps, sorted."""
+    return sorted(path.parent.name for path in folder.glob(f"*/{JOURNAL_FILE}"))
+
+
 def first_record(path: Path) -> Record | None:
     """Return a journal's first record, without reading the others; None where it has none.
 

@@ -14,6 +14,7 @@ from fmnist_sweep.report.comparison_page import comparison_page
 from fmnist_sweep.report.page import report_page
 from fmnist_sweep.report.source import ReportSource, source_in
 from fmnist_sweep.report.sweep_pictures import pictures_of
+from fmnist_sweep.workspace import Workspace
 
 REPORT_FILE = "report.html"
 _MADE_FROM = "made_from.sha256"
@@ -69,7 +70,7 @@ def _report_of(name: str) -> Path:
 
 
 def _reports() -> Path:
-    return Path.cwd() / "mlruns" / "reports"
+    return Workspace.here().reports
 
 
 def _digest(sweep: Path) -> str:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnist_sweep import environment
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import Config
@@ -43,6 +42,7 @@ from fmnist_sweep.training.progress import OnStep
 from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResult
 from fmnist_sweep.training.rung import default_builder, run_rung
 from fmnist_sweep.turns import alone
+from fmnist_sweep.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -113,13 +113,9 @@ def run_single(
     epochs = epochs_of(config, prepared)
     shape, classes = prepared.dataset.image_shape, prepared.dataset.classes
     parameters = plan_cnn(config.model, shape, classes).parameters
-    check_writable(Path.cwd(), "mlruns/artifacts")
-    tracker = open_tracker(
-        config.tracking,
-        root=Path.cwd(),
-        environment_uri=environment.tracking_uri_from_environment(),
-        experiment=config.tracking.experiment or TRAININGS,
-    )
+    workspace = Workspace.here()
+    check_writable(workspace.artifacts)
+    tracker = open_tracker(config.tracking, workspace, TRAININGS)
     here = environment_of_run(config, overrides)
     name = run_name(label, prepared.dataset)
     on_start(
@@ -168,7 +164,7 @@ def _sent(outbox: Outbox, folder: Path, name: str) -> NotTracked | None:
     try:
         outbox.finish()
     except BaseException as error:  # an interrupt too: the training is done
-        kept = Path.cwd() / "mlruns" / "unsent" / name
+        kept = Workspace.here().unsent / name
         shutil.copytree(folder, kept)
         if not isinstance(error, NotTracked):
             raise

@@ -10,16 +10,18 @@ from fmnist_sweep.config.tuner_schema import NAMES_WITHOUT_EPOCHS
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.schedulers.full import Full
 from fmnist_sweep.tuners.opening import open_tuner, open_tuner_that_schedules
-from fmnist_sweep.tuners.protocol import SearchProblem, Tuner
+from fmnist_sweep.tuners.protocol import SearchProblem, Tuner, TunerFactory
 from fmnist_sweep.tuners.search import Scheduler
+
+SchedulerFactory = Callable[[SearchProblem, Tuner], Scheduler]
 
 
 @dataclass(frozen=True)
 class OwnSearch:
     """The caller's own tuner and scheduler; None: those that the config names."""
 
-    tuner: Callable[[SearchProblem], Tuner] | None = None
-    scheduler: Callable[[SearchProblem, Tuner], Scheduler] | None = None
+    tuner: TunerFactory | None = None
+    scheduler: SchedulerFactory | None = None
 
 
 def open_scheduler(config: Config, problem: SearchProblem, own: OwnSearch) -> Scheduler:

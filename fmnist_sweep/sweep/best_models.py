@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist_sweep import environment
 from fmnist_sweep.config.schema import Config, TrackingConfig
 from fmnist_sweep.environment import MASK
 from fmnist_sweep.errors import FmnistSweepError, NoStore, StoreVersion
@@ -17,6 +16,7 @@ from fmnist_sweep.tracking.keys import sweep_key, trial_key
 from fmnist_sweep.tracking.opening import open_reader
 from fmnist_sweep.tracking.run_log import BEST_MODEL_ARTIFACT
 from fmnist_sweep.training.results import BEST_MODEL_FILE
+from fmnist_sweep.workspace import Workspace
 
 if TYPE_CHECKING:
     from fmnist_sweep.tracking.mlflow.reader import MlflowReader
@@ -61,8 +61,4 @@ def _fetched(config: Config, begun: Begun, number: int, folder: Path) -> Iterato
 
 
 def _reader(tracking: TrackingConfig) -> MlflowReader:
-    return open_reader(
-        tracking,
-        root=Path.cwd(),
-        environment_uri=environment.tracking_uri_from_environment(),
-    )
+    return open_reader(tracking, Workspace.here())

@@ -12,7 +12,6 @@ from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.data import Dataset
 from fmnist_sweep.data.dataset import run_name
 from fmnist_sweep.errors import ConfigError, InfeasibleModel, JournalError
-from fmnist_sweep.files import folder_in
 from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, first_record
 from fmnist_sweep.journal.identity import (
     before_reached,
@@ -37,6 +36,7 @@ from fmnist_sweep.tuners.encoding import sample_points
 from fmnist_sweep.tuners.feasibility import feasibility
 from fmnist_sweep.tuners.protocol import OnInfeasible, SearchProblem, WhyInfeasible
 from fmnist_sweep.tuners.search import Scheduler
+from fmnist_sweep.workspace import Workspace
 
 _SAMPLES = 200
 _MOST_REMARKS = 3
@@ -90,7 +90,7 @@ def plan_sweep(
     *,
     label: str,
     pinned: tuple[str, ...],
-    root: Path,
+    workspace: Workspace,
     own: OwnSearch = _NOTHING_OWN,
 ) -> SweepPlan:
     """Check everything that can be checked beforehand; write nothing.
@@ -116,8 +116,8 @@ def plan_sweep(
         **{seam: code_of(given) for seam, given in vars(own).items() if given is not None},
     }
     forms = [identity, before_reached(identity, build_model)]
-    name, begun = _sweep_of(config, run_name(label, dataset), forms, root)
-    folder = folder_in(root / "mlruns" / "sweeps", name)
+    name, begun = _sweep_of(config, run_name(label, dataset), forms, workspace)
+    folder = workspace.sweep(name)
     if begun is None:
         remarks = _of_the_same_config(folder, forms)
     else:
@@ -180,7 +180,7 @@ _NOT_RECORDED = (
 
 
 def _sweep_of(
-    config: Config, label: str, forms: list[dict[str, Any]], root: Path
+    config: Config, label: str, forms: list[dict[str, Any]], workspace: Workspace
 ) -> tuple[str, Begun | None]:
     """Return the sweep's name, and how it began, None where it has not.
 
@@ -189,9 +189,8 @@ def _sweep_of(
     Raises:
         ConfigError: the name is another sweep's.
     """
-    sweeps = root / "mlruns" / "sweeps"
     names = [sweep_name(config, label, form) for form in forms]
-    begun = [_begun(folder_in(sweeps, name) / JOURNAL_FILE) for name in names]
+    begun = [_begun(workspace.sweep(name) / JOURNAL_FILE) for name in names]
     for name, beginning, form in zip(names, begun, forms, strict=True):
         if beginning is not None and is_of_form(beginning.identity, form):
             check_same_sweep(name, beginning.identity, form)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist_sweep import environment
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.files import digest_of
@@ -21,6 +20,7 @@ from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.preparation import Prepared
 from fmnist_sweep.training.rung import evaluate_saved, load_saved
 from fmnist_sweep.training.saved_code import foreign_code
+from fmnist_sweep.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 
@@ -72,11 +72,7 @@ def register_winner(
     if wanted is None or run_id is None or best is None or best.result is None:
         return None
     name = model_name(wanted, prepared.dataset.name)
-    registry = open_registry(
-        config.tracking,
-        root=Path.cwd(),
-        environment_uri=environment.tracking_uri_from_environment(),
-    )
+    registry = open_registry(config.tracking, Workspace.here())
     version = registry.registered(name, run_id, best.result.best_weights_sha256)
     with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place:
         is_renamed = version is not None and version.tags.get(CLASSES_TAG) != digest_of(

@@ -15,13 +15,14 @@ from pydantic import ValidationError
 from fmnist_sweep.config.messages import one_line
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.errors import ConfigError, RunError
-from fmnist_sweep.journal.file import JOURNAL_FILE, Journal
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, names_of_sweeps
 from fmnist_sweep.journal.leaderboard import leaderboard
 from fmnist_sweep.journal.state import SweepState, Trial
 from fmnist_sweep.runs.best_file import best_config
 from fmnist_sweep.sweep.best_models import best_model_files
 from fmnist_sweep.sweep.registration import Registration
 from fmnist_sweep.training.rung import load_saved
+from fmnist_sweep.workspace import Workspace
 
 CONFIG_FILE = "config.json"
 
@@ -106,8 +107,8 @@ def load_sweep(name: str) -> Sweep:
             config is of another version.
         JournalError: its journal cannot be read.
     """
-    sweeps = Path.cwd() / "mlruns" / "sweeps"
-    there = sorted(path.parent.name for path in sweeps.glob(f"*/{JOURNAL_FILE}"))
+    sweeps = Workspace.here().sweeps
+    there = names_of_sweeps(sweeps)
     if name not in there:
         raise ConfigError(f"sweep {name}: not found; there are: {', '.join(there) or 'none'}")
     folder = sweeps / name

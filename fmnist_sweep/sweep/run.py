@@ -1,54 +1,45 @@
-"""A sweep, run: its parts put together."""
+"""A sweep from its config to its results."""
 
 from __future__ import annotations
 
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from fmnist_sweep import environment, interrupts
+from fmnist_sweep import interrupts
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset
 from fmnist_sweep.errors import FmnistSweepError
-from fmnist_sweep.executors.opening import check_executor, open_executor
-from fmnist_sweep.executors.protocol import Executor, OnRungStep, Rung, run_now
-from fmnist_sweep.files import canonical_json, check_writable, write_text_whole
-from fmnist_sweep.journal import lock
-from fmnist_sweep.journal.failed_attempt import set_aside, why_failed
-from fmnist_sweep.journal.file import JOURNAL_FILE, Journal
-from fmnist_sweep.journal.leaders import Leaders
-from fmnist_sweep.journal.records import SCHEMA, Begun, Ended, Record
-from fmnist_sweep.journal.state import SweepState
-from fmnist_sweep.provenance import environment_of_run, recorded_command, recorded_config
+from fmnist_sweep.executors.opening import check_executor
+from fmnist_sweep.executors.protocol import Executor, Rung, run_now
+from fmnist_sweep.files import canonical_json, write_text_whole
+from fmnist_sweep.journal.records import SCHEMA, Begun, Ended
+from fmnist_sweep.provenance import recorded_command, recorded_config
 from fmnist_sweep.report.class_names import write_classes
 from fmnist_sweep.report.reporting import report_files
 from fmnist_sweep.runs.best_file import write_best_file
+from fmnist_sweep.schedulers.opening import OwnSearch, SchedulerFactory
 from fmnist_sweep.space.overrides import apply_overrides
 from fmnist_sweep.sweep.best_models import best_model_files
 from fmnist_sweep.sweep.budget import finished_already
 from fmnist_sweep.sweep.builder_check import check_builder
 from fmnist_sweep.sweep.final_report import final_report
 from fmnist_sweep.sweep.finish import confirm, look_at_official_test
-from fmnist_sweep.sweep.loop import Observer, SweepLoop
-from fmnist_sweep.sweep.plan import SweepPlan, plan_sweep
-from fmnist_sweep.sweep.registration import register_winner
+from fmnist_sweep.sweep.loop import SweepLoop
+from fmnist_sweep.sweep.opening import Caller, Composed, OpenSweep, Watch, open_sweep
+from fmnist_sweep.sweep.plan import plan_sweep
+from fmnist_sweep.sweep.registration import Registration, register_winner
 from fmnist_sweep.sweep.results import CONFIG_FILE, Sweep
-from fmnist_sweep.sweep.stopping import StopRequests
-from fmnist_sweep.sweep.trial_folders import TrialFolders
-from fmnist_sweep.tracking.kept_models import candidates
-from fmnist_sweep.tracking.opening import SWEEPS, open_tracker
-from fmnist_sweep.tracking.outbox import OnTrouble, Outbox, keep_quiet, sending
-from fmnist_sweep.tracking.sweep_log import SweepLog
 from fmnist_sweep.tracking.sweep_run import CLASSES_FILE, SPLIT_FOLDER
 from fmnist_sweep.training.autologging import autologging_off
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.saved_code import foreign_code
 from fmnist_sweep.training.train import ModelBuilder
+from fmnist_sweep.tuners.protocol import TunerFactory
 from fmnist_sweep.turns import alone
+from fmnist_sweep.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 
@@ -59,37 +50,27 @@ def run_sweep(
     build_model: ModelBuilder | None = None,
     data: Dataset | None = None,
     *,
-    label: str = "sweep",
-    pinned: tuple[str, ...] = (),
-    overrides: tuple[str, ...] = (),
+    tuner: TunerFactory | None = None,
+    scheduler: SchedulerFactory | None = None,
     executor: Executor | None = None,
-    on_plan: Callable[[SweepPlan], None] | None = None,
-    on_state: Callable[[SweepState], None] | None = None,
-    observer: Observer | None = None,
-    on_step: OnRungStep | None = None,
-    on_trouble: OnTrouble = keep_quiet,
+    composed: Composed = Composed(),  # noqa: B008 - frozen
+    watch: Watch = Watch(),  # noqa: B008 - frozen
 ) -> Sweep:
     """Run a sweep, or go on with the one that has the same identity.
 
     Args:
-        config: as `compose_config` gives it; needs a `space` or `variants`.
-        build_model: (config, input_shape, classes) -> a Keras model that gives class
+        config: as `compose_config` returns it; needs a `space` or `variants`.
+        build_model: (config, input_shape, classes) -> a Keras model that returns class
             probabilities for images in 0..1; None: the CNN that `config.model` describes.
-        data: images of one's own (`dataset_from_arrays`); None: what `config.data` names.
-            The winner of one's own images or networks is `best_model()`; no config could say
+        data: your own images (`dataset_from_arrays`); None: those that `config.data` names.
+            The winner of your own images or networks is `best_model()`; no config could say
             how to train it again, so none is exported.
-        label: the first part of the name where `sweep.name` is null.
-        pinned: config keys that are not to be searched, whatever the space says.
-        overrides: how the config was composed, for the record.
+        tuner: (problem) -> a `Tuner`; None: the one that `config.tuner` names.
+        scheduler: (problem, tuner) -> a `Scheduler`; None: the one that the config names.
         executor: runs the rungs, such as a cluster's engine behind `submit` and `wait`; None: the
             one that `config.executor` names.
-        on_plan: called with the plan, before anything is written.
-        on_state: called with the sweep's state, before it begins or goes on.
-        observer: called with every record and the state after it.
-        on_step: progress callback, called a few times a second with a rung and how far its epoch
-            is, by the executors that `config.executor` names; None disables it.
-        on_trouble: called with the reason why messages to the tracker have to wait, and with None
-            when all were sent.
+        composed: how the config was composed, for the sweep's name and for the record.
+        watch: callbacks.
 
     Raises:
         UserError: the config cannot be run, or another sweep or training runs in another thread of
@@ -98,226 +79,137 @@ def run_sweep(
         NotTracked: the sweep has ended, and its tracking data was only partly sent.
     """
     with interrupts.terminable(), alone("a sweep"):
-        plan = plan_sweep(config, build_model, data, label=label, pinned=pinned, root=Path.cwd())
+        workspace = Workspace.here()
+        caller = Caller(build_model, data is not None, executor, OwnSearch(tuner, scheduler))
+        plan = plan_sweep(
+            config,
+            build_model,
+            data,
+            label=composed.label,
+            pinned=composed.pinned,
+            workspace=workspace,
+            own=caller.search,
+        )
         check_executor(config, build_model)
         if build_model is not None and executor is None:
             check_builder(plan, build_model)
-        if on_plan is not None:
-            on_plan(plan)
+        if watch.on_plan is not None:
+            watch.on_plan(plan)
         for remark in plan.remarks:
             _log.warning("%s", remark)
-        own = _Own(build_model, data is not None, executor)
-        watch = _Watch(on_state, observer, on_step)
-        return _tracked(plan, own, overrides, watch, on_trouble)
+        with open_sweep(plan, caller, composed, watch, workspace) as sweep:
+            return _finished(sweep, _searched(sweep))
 
 
-@dataclass(frozen=True)
-class _Own:
-    """What the caller brought along."""
-
-    build_model: ModelBuilder | None
-    data: bool
-    executor: Executor | None
-
-
-@dataclass(frozen=True)
-class _Watch:
-    """Who looks on."""
-
-    on_state: Callable[[SweepState], None] | None
-    observer: Observer | None
-    on_step: OnRungStep | None
-
-
-def _tracked(
-    plan: SweepPlan,
-    own: _Own,
-    overrides: tuple[str, ...],
-    watch: _Watch,
-    on_trouble: OnTrouble,
-) -> Sweep:
-    folders = ["mlruns/sweeps", "mlruns/artifacts", "experiments/best"]
-    check_writable(Path.cwd(), *folders, *(["mlruns/reports"] if plan.config.report else []))
-    tracker = open_tracker(
-        plan.config.tracking,
-        root=Path.cwd(),
-        environment_uri=environment.tracking_uri_from_environment(),
-        experiment=plan.config.tracking.experiment or SWEEPS,
-    )
-    with lock.held(plan.folder / "lock"), sending(tracker, on_trouble, plan.name) as outbox:
-        if own.executor is not None:
-            return _run(plan, outbox, own.executor, own, overrides, watch)
-        with open_executor(
-            plan.config, plan.prepared, own.build_model, plan.folder, watch.on_step
-        ) as executor:
-            return _run(plan, outbox, executor, own, overrides, watch)
-
-
-def _run(
-    plan: SweepPlan,
-    outbox: Outbox,
-    executor: Executor,
-    own: _Own,
-    overrides: tuple[str, ...],
-    watch: _Watch,
-) -> Sweep:
-    config, prepared = plan.config, plan.prepared
-    kept = recorded_config(config)
-    place = environment_of_run(config, overrides)
-
-    def log_of(folder: Path, best_model: Callable[[int], Path]) -> SweepLog:
-        return SweepLog(
-            outbox,
-            kept,
-            plan.name,
-            folder,
-            best_model,
-            prepared.dataset,
-            prepared.split,
-            plan.space,
-            custom_builder=own.build_model is not None,
-            custom_data=own.data,
-        )
-
-    journal = _journal(plan, lambda folder: log_of(folder, lambda number: folder / str(number)))
-    state = SweepState(config.sweep.objective)
-    folders = TrialFolders(
-        plan.folder,
-        Leaders(config.sweep.objective, candidates(config)),
-        lambda number: bool(state.trials[number].confirmations),
-        outbox.then,
-    )
-    log = log_of(plan.folder, folders.best_model)
-    write_text_whole(plan.folder / CONFIG_FILE, canonical_json(_as_given(kept)))
-    with log.ends_what_is_open():
-        log.replay(journal, state)
+def _searched(sweep: OpenSweep) -> Path | None:
+    """Search, confirm, look at the official test set; return the winner's exported config."""
+    plan, state = sweep.plan, sweep.state
+    write_text_whole(plan.folder / CONFIG_FILE, canonical_json(_as_given(plan.config)))
+    with sweep.log.ends_what_is_open():
+        sweep.log.replay(sweep.journal, state)
         ended_before = state.ended
-        if watch.on_state is not None:
-            watch.on_state(state)
-
-        def observe(record: Record, state: SweepState) -> None:
-            log(record, state)
-            if watch.observer is not None:
-                watch.observer(record, state)
-
-        loop = SweepLoop(
-            plan,
-            journal,
-            state,
-            executor,
-            folders,
-            StopRequests(plan.folder, log.is_stop_asked),
-            observe,
-            place,
-        )
+        if sweep.watch.on_state is not None:
+            sweep.watch.on_state(state)
+        loop = sweep.loop()
         if state.begun is None:
-            # Checkpoints without a journal are of a sweep that nobody knows any more.
-            for left in ("trials", "stop"):
-                shutil.rmtree(plan.folder / left, ignore_errors=True)
-            loop.record(_begun(plan, overrides))
+            _begin(sweep, loop)
         reason = loop.run()
-        confirm(config, state, executor, plan.folder, loop)
-        official = prepared.split.official_set(prepared.dataset)
-        look_at_official_test(
-            state,
-            None if official is None else ImageSet(*official, prepared.dataset.classes),
-            lambda number: _model_files(config, state, executor, folders, plan.folder, number),
-            loop.record,
-        )
-        renamed = write_classes(plan.folder, prepared)  # before the report, which has them too
-        custom = own.build_model is not None or own.data
-        best_file = None if custom else _export(plan, state)
+        confirm(plan.config, state, sweep.executor, plan.folder, loop)
+        look_at_official_test(state, _official_set(sweep), _model_files_of(sweep), loop.record)
+        best_file = _export(sweep)
         if state.ended is None or state.ended.reason != reason:
             loop.record(Ended(reason, at=time.time()))
-        folders.clear(but=lambda: _untracked_winner(state, log))
-        shutil.rmtree(plan.folder / "stop", ignore_errors=True)  # asked too late
+        sweep.folders.clear(but=lambda: _untracked_winner(sweep))
+        shutil.rmtree(plan.folder / "stop", ignore_errors=True)  # requests that came too late
     if ended_before is not None and state.ended is ended_before:
         _log.warning("%s", finished_already(plan.name, ended_before, reason))
-    log.files([(plan.folder / CLASSES_FILE, SPLIT_FOLDER)])
-    registration, trouble = None, None
+    return best_file
+
+
+def _finished(sweep: OpenSweep, best_file: Path | None) -> Sweep:
+    """Send what is left to the tracker, register the winner, write the report."""
+    plan, state = sweep.plan, sweep.state
+    renaming = write_classes(plan.folder, plan.prepared)  # before the report, which shows them
+    sweep.log.files([(plan.folder / CLASSES_FILE, SPLIT_FOLDER)])
+    registration: Registration | None = None
+    trouble: FmnistSweepError | None = None
     try:
-        outbox.finish()
-        registration = register_winner(config, state, prepared, plan.folder, log.run_id)
+        sweep.outbox.finish()
+        registration = register_winner(
+            plan.config, state, plan.prepared, plan.folder, sweep.log.run_id
+        )
     except FmnistSweepError as error:  # the report needs no tracker
         trouble = error
-    report = final_report(plan, state, best_file) if config.report else None
+    report = final_report(plan, state, best_file) if plan.config.report else None
     if trouble is not None:
         raise trouble
     if report is not None:
-        log.files(report_files(plan.folder, report))
-        outbox.finish()
-    standing = (report, registration, renamed)
-    return Sweep(plan.name, plan.folder, config, state, best_file, log.run_id, *standing)
-
-
-def _journal(plan: SweepPlan, log_of: Callable[[Path], SweepLog]) -> Journal:
-    """Return the sweep's journal; a new one where no trial of the old one completed and none would.
-
-    The old one is kept in a folder, which `log_of` is called with: its runs get the ends that it
-    has for them.
-    """
-    journal = Journal(plan.folder / JOURNAL_FILE)
-    objective = plan.config.sweep.objective
-    why = why_failed(plan.config, SweepState.after(journal, objective))
-    if why is None:
-        return journal
-    aside = set_aside(plan.folder)
-    _log.warning(
-        "sweep %s: %s; it starts over, and the journal so far is kept in %s", plan.name, why, aside
-    )
-    log = log_of(aside)
-    log.replay(Journal(aside / JOURNAL_FILE), SweepState(objective))
-    log.cut_off(why)
-    return Journal(plan.folder / JOURNAL_FILE)
-
-
-def _model_files(
-    config: Config,
-    state: SweepState,
-    executor: Executor,
-    folders: TrialFolders,
-    sweep: Path,
-    number: int,
-) -> Iterator[Path]:
-    """Yield where a trial's best model is to be had: in the sweep's folder, in MLflow, or, the log
-    is told, by training it again."""
-    assert state.begun is not None  # there are trials
-    for path in best_model_files(config, state.begun, sweep, number, folders.of(number)):
-        yield path
-        if foreign_code(path) is not None:
-            return  # what could not be loaded could not be loaded again
-    _log.warning("trial %d: its best model is unavailable; it is trained again", number)
-    trial = state.trials[number]
-    base = apply_overrides(config.run, trial.overrides)
-    rung = Rung(base, 0, trial.last_epoch, folders.of(number), number)
-    if run_now(executor, rung).result is not None:
-        yield folders.best_model(number)
-
-
-def _untracked_winner(state: SweepState, log: SweepLog) -> int | None:
-    best = state.best
-    return None if best is None or log.has_run(best.number) else best.number
-
-
-def _begun(plan: SweepPlan, overrides: tuple[str, ...]) -> Begun:
-    return Begun(
-        schema=SCHEMA,
-        name=plan.name,
-        identity=plan.identity,
-        command=recorded_command(overrides),
-        at=time.time(),
+        sweep.log.files(report_files(plan.folder, report))
+        sweep.outbox.finish()
+    return Sweep(
+        plan.name,
+        plan.folder,
+        plan.config,
+        state,
+        best_file,
+        sweep.log.run_id,
+        report,
+        registration,
+        renaming,
     )
 
 
-def _export(plan: SweepPlan, state: SweepState) -> Path | None:
-    best = state.best
-    if best is None:
+def _begin(sweep: OpenSweep, loop: SweepLoop) -> None:
+    # Checkpoints without a journal are left over from a sweep whose journal was removed.
+    for left in ("trials", "stop"):
+        shutil.rmtree(sweep.plan.folder / left, ignore_errors=True)
+    command = recorded_command(sweep.composed.overrides)
+    loop.record(Begun(SCHEMA, sweep.plan.name, sweep.plan.identity, command, at=time.time()))
+
+
+def _official_set(sweep: OpenSweep) -> ImageSet | None:
+    prepared = sweep.plan.prepared
+    official = prepared.split.official_set(prepared.dataset)
+    return None if official is None else ImageSet(*official, prepared.dataset.classes)
+
+
+def _model_files_of(sweep: OpenSweep) -> Callable[[int], Iterator[Path]]:
+    plan, state, folders = sweep.plan, sweep.state, sweep.folders
+
+    def files(number: int) -> Iterator[Path]:
+        """Yield a trial's best model from the sweep's folder, from MLflow, or trained again."""
+        assert state.begun is not None  # there are trials
+        for path in best_model_files(
+            plan.config, state.begun, plan.folder, number, folders.of(number)
+        ):
+            yield path
+            if foreign_code(path) is not None:
+                return  # what could not be loaded could not be loaded again
+        _log.warning("trial %d: its best model is unavailable; it is trained again", number)
+        trial = state.trials[number]
+        base = apply_overrides(plan.config.run, trial.overrides)
+        rung = Rung(base, 0, trial.last_epoch, folders.of(number), number)
+        if run_now(sweep.executor, rung).result is not None:
+            yield folders.best_model(number)
+
+    return files
+
+
+def _untracked_winner(sweep: OpenSweep) -> int | None:
+    best = sweep.state.best
+    return None if best is None or sweep.log.has_run(best.number) else best.number
+
+
+def _export(sweep: OpenSweep) -> Path | None:
+    plan, best = sweep.plan, sweep.state.best
+    if best is None or not sweep.caller.can_be_exported:
         return None
-    folder = Path.cwd() / "experiments" / "best"
-    path = write_best_file(folder, plan.name, plan.config, state, best, plan.prepared.split)
+    folder, split = sweep.workspace.best, plan.prepared.split
+    path = write_best_file(folder, plan.name, plan.config, sweep.state, best, split)
     write_text_whole(plan.folder / "best.yaml", path.read_text(encoding="utf-8"))
     return path
 
 
-def _as_given(config: Config) -> Mapping[str, Any]:
-    return {**config.model_dump(), "model": config.model.as_given()}
+def _as_given(config: Config) -> dict[str, object]:
+    kept = recorded_config(config)
+    return {**kept.model_dump(), "model": kept.model.as_given()}

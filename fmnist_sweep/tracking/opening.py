@@ -19,6 +19,7 @@ from fmnist_sweep.tracking.mlflow.store import (
 )
 from fmnist_sweep.tracking.mlflow.store_version import is_database, require_installed_version
 from fmnist_sweep.tracking.tracker import NoTracker, Tracker
+from fmnist_sweep.workspace import Workspace
 
 if TYPE_CHECKING:
     from fmnist_sweep.config.schema import TrackingConfig
@@ -30,20 +31,18 @@ SWEEPS, TRAININGS = "fmnist-sweep", "fmnist-train"
 """The experiments that runs are filed under, where the config names none."""
 
 
-def open_tracker(
-    config: TrackingConfig, *, root: Path, environment_uri: str | None, experiment: str
-) -> Tracker:
+def open_tracker(config: TrackingConfig, workspace: Workspace, experiment: str) -> Tracker:
     """Return the tracker that the config asks for, its store and its experiment ready.
 
-    `root`: the folder of `mlruns/`. `experiment`: the name where the config has none.
+    `experiment`: the name if the config has none.
     Raises ConfigError for a URI that cannot be used, or a store of another version of MLflow,
     RunError for a store out of reach.
     """
     if not config.enabled:
         return NoTracker()
-    uri = resolve_tracking_uri(config.uri, environment_uri, root)
-    artifact_root = prepare_store(uri, root)
-    held = _checked(uri, root, may_be_new=True)
+    uri = tracking_uri(config, workspace)
+    artifact_root = prepare_store(uri, workspace.root)
+    held = _checked(uri, workspace.root, may_be_new=True)
     quiet_mlflow()
     from fmnist_sweep.tracking.mlflow.tracker import MlflowTracker
 
@@ -51,53 +50,49 @@ def open_tracker(
     return MlflowTracker(uri, name, artifact_root, held)
 
 
-def open_reader(config: TrackingConfig, *, root: Path, environment_uri: str | None) -> MlflowReader:
+def open_reader(config: TrackingConfig, workspace: Workspace) -> MlflowReader:
     """Return what reads the store that the config names; nothing is created.
 
     Raises as `_existing` does.
     """
-    uri = _existing(config, root, environment_uri)
+    uri = _existing(config, workspace)
     from fmnist_sweep.tracking.mlflow.reader import MlflowReader
 
     return MlflowReader(uri)
 
 
-def open_cleaner(
-    config: TrackingConfig, *, root: Path, environment_uri: str | None
-) -> MlflowCleaner:
+def open_cleaner(config: TrackingConfig, workspace: Workspace) -> MlflowCleaner:
     """Return what deletes runs from the store that the config names.
 
     Raises as `_existing` does.
     """
-    uri = _existing(config, root, environment_uri)
+    uri = _existing(config, workspace)
     from fmnist_sweep.tracking.mlflow.cleaner import MlflowCleaner
 
     # A database elsewhere may be another workspace's: what lies beside it is not ours to delete.
-    return MlflowCleaner(uri, (root, root / "mlruns"))
+    return MlflowCleaner(uri, (workspace.root, workspace.mlruns))
 
 
-def open_registry(
-    config: TrackingConfig, *, root: Path, environment_uri: str | None
-) -> MlflowRegistry:
+def open_registry(config: TrackingConfig, workspace: Workspace) -> MlflowRegistry:
     """Return the model registry of the store that the config names.
 
     Raises as `_existing` does.
     """
-    uri = _existing(config, root, environment_uri)
+    uri = _existing(config, workspace)
     from fmnist_sweep.tracking.mlflow.registry import MlflowRegistry
 
     return MlflowRegistry(uri)
 
 
-def _existing(config: TrackingConfig, root: Path, environment_uri: str | None) -> str:
+def _existing(config: TrackingConfig, workspace: Workspace) -> str:
     """Return the URI of the store that the config names, ready to be opened by MLflow.
 
     Raises NoStore where there is no such store, ConfigError for one of another version of MLflow,
     RunError for one out of reach.
     """
-    uri = resolve_tracking_uri(config.uri, environment_uri, root)
+    uri = tracking_uri(config, workspace)
     require_store(uri)
-    held = _checked(uri, root, may_be_new=False)
+    held = _checked(uri, workspace.root, may_be_new=False)
     if held is not None:
         held.close()
     quiet_mlflow()
@@ -120,15 +115,23 @@ def _checked(uri: str, root: Path, *, may_be_new: bool) -> StoreInUse | None:
     return held
 
 
-def ui_command(config: TrackingConfig, *, root: Path, environment_uri: str | None) -> str | None:
+def tracking_uri(config: TrackingConfig, workspace: Workspace) -> str:
+    """Return the address of the store: the config's, the environment's, or the workspace's own.
+
+    Raises ConfigError for a URI that cannot be used.
+    """
+    return resolve_tracking_uri(config.uri, workspace.tracking_uri, workspace.root)
+
+
+def ui_command(config: TrackingConfig, workspace: Workspace) -> str | None:
     """Return how to browse what was tracked: a command, a server's address, None where nothing is.
 
     Raises ConfigError for a URI that cannot be used.
     """
     if not config.enabled:
         return None
-    uri = resolve_tracking_uri(config.uri, environment_uri, root)
-    if uri == local_store_uri(root):
+    uri = tracking_uri(config, workspace)
+    if uri == local_store_uri(workspace.root):
         return f"{command(())} ui"
     if is_server(uri):
         return without_secrets(uri)

@@ -18,6 +18,7 @@ from fmnist_sweep.journal.file import JOURNAL_FILE
 from fmnist_sweep.sweep.builder_check import check_builder
 from fmnist_sweep.sweep.plan import plan_sweep
 from fmnist_sweep.sweep.run import run_sweep
+from fmnist_sweep.workspace import Workspace
 
 Shape = tuple[int, int, int]
 
@@ -48,7 +49,7 @@ def of_small_batches(config: RunConfig, shape: Shape, classes: int) -> keras.Mod
 
 
 def plan(builder: Any, root: Path) -> Any:
-    return plan_sweep(config(), builder, None, label="sweep", pinned=(), root=root)
+    return plan_sweep(config(), builder, None, label="sweep", pinned=(), workspace=Workspace(root))
 
 
 def test_it_is_refused_and_nothing_is_written(

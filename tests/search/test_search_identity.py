@@ -24,6 +24,7 @@ from fmnist_sweep.journal.records import SCHEMA, Begun
 from fmnist_sweep.space.reading import read_space
 from fmnist_sweep.sweep.plan import SweepPlan, plan_sweep
 from fmnist_sweep.training.preparation import with_threads
+from fmnist_sweep.workspace import Workspace
 
 MINE = """
 defaults: [override /model: small_cnn]
@@ -59,7 +60,7 @@ def plan(*overrides: str, **arguments: Any) -> SweepPlan:
         None,
         label=composition.selected["sweep"],
         pinned=composition.overridden_keys,
-        root=Path.cwd(),
+        workspace=Workspace.here(),
     )
 
 
@@ -147,7 +148,7 @@ def test_an_objective_that_was_changed_from_python_decides_on_the_best_epoch_too
     sweep = config.sweep.model_copy(update={"objective": Objective(metric="val_loss")})
     config = config.model_copy(update={"sweep": sweep})
     assert config.train.monitor.metric == "val_accuracy"
-    planned = plan_sweep(config, None, None, label="mine", pinned=(), root=Path.cwd())
+    planned = plan_sweep(config, None, None, label="mine", pinned=(), workspace=Workspace.here())
     assert planned.config.train.monitor == Objective(metric="val_loss", direction="min")
 
 
@@ -372,14 +373,14 @@ def test_a_split_without_a_validation_set_has_nothing_to_search_by() -> None:
     with pytest.raises(
         ConfigError, match=r"^sweep.objective.metric=val_accuracy: split official h"
     ):
-        plan_sweep(config, None, None, label="mine", pinned=(), root=Path.cwd())
+        plan_sweep(config, None, None, label="mine", pinned=(), workspace=Workspace.here())
 
 
 def test_an_output_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mlruns").write_text("a file")
     with pytest.raises(ConfigError, match=r"mlruns.sweeps: cannot be written; allowed: a folder"):
-        check_writable(tmp_path, "mlruns/sweeps")
-    check_writable(tmp_path, "experiments/best")
+        check_writable(tmp_path / "mlruns" / "sweeps")
+    check_writable(tmp_path / "experiments" / "best")
     assert not (tmp_path / "experiments" / "best").exists()
 
 

@@ -21,6 +21,7 @@ from fmnist_sweep.environment import cores
 from fmnist_sweep.errors import UserError
 from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.runs.single import Origin, run_single
+from fmnist_sweep.sweep.opening import Watch
 from fmnist_sweep.training.graphs import graphs_freed
 from fmnist_sweep.training.rung import default_builder
 from fmnist_sweep.turns import alone, in_turn
@@ -73,7 +74,7 @@ def test_a_second_sweep_training_or_network_is_refused_beside_a_sweep(
                 refused[what] = str(error)
         assert sorted(tmp_path.rglob("*")) == before
 
-    run_sweep(config, executor=InstantExecutor(), on_state=meanwhile)
+    run_sweep(config, executor=InstantExecutor(), watch=Watch(on_state=meanwhile))
     assert refused == {
         what: f"{what} cannot run beside a sweep in another thread of this process: they would "
         "share random generators and change each other's results; run one after the other, or "

@@ -21,6 +21,7 @@ from fmnist_sweep.tracking.mlflow.store import local_store_uri
 from fmnist_sweep.tracking.opening import open_tracker
 from fmnist_sweep.tracking.tracker import DatasetInput, NoTracker, RunStart, RunStatus, Tracker
 from fmnist_sweep.training.results import EpochRecord
+from fmnist_sweep.workspace import Workspace
 
 BEGAN = 1_700_000_000.0
 Call = Callable[[Tracker], None]
@@ -40,9 +41,7 @@ def tracking(**changed: Any) -> TrackingConfig:
 
 
 def tracker_on(root: Path, **changed: Any) -> Tracker:
-    return open_tracker(
-        tracking(**changed), root=root, environment_uri=None, experiment="fmnist-sweep"
-    )
+    return open_tracker(tracking(**changed), Workspace(root), "fmnist-sweep")
 
 
 def runs_in(root: Path, experiment: str = "fmnist-sweep") -> dict[str, Any]:

@@ -22,6 +22,7 @@ from fmnist_sweep.tracking.mlflow.moved_store import open_at_home
 from fmnist_sweep.tracking.mlflow.store import local_store_uri
 from fmnist_sweep.tracking.opening import open_cleaner, open_reader, open_tracker
 from fmnist_sweep.tracking.tracker import RunStart, RunStatus
+from fmnist_sweep.workspace import Workspace
 
 OPEN = """
 import sys
@@ -79,9 +80,7 @@ def tracking(**given: object) -> TrackingConfig:
 
 def run_in(root: Path, experiment: str, key: str) -> None:
     """A finished run with an artifact."""
-    tracker = open_tracker(
-        tracking(experiment=experiment), root=root, environment_uri=None, experiment="-"
-    )
+    tracker = open_tracker(tracking(experiment=experiment), Workspace(root), "-")
     tracker.start(RunStart(key, key, started_at=1.0))
     tracker.content(key, lambda: key, "text.txt")
     tracker.end(key, RunStatus.FINISHED, at=2.0)
@@ -145,7 +144,7 @@ def test_every_place_inside_moves_and_no_other_does(workspace: Path) -> None:
     content = database_of(moved).read_bytes()
     opened(moved)
     assert database_of(moved).read_bytes() == content, "nothing is left to do"
-    reader = open_reader(tracking(), root=moved, environment_uri=None)
+    reader = open_reader(tracking(), Workspace(moved))
     assert reader.text(reader.run("one", ["fmnist-sweep"]), "text.txt") == "one"
 
 
@@ -183,7 +182,7 @@ def test_a_program_that_knows_the_folder_by_another_path_is_not_led_astray(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(moved_store, "_PATIENCE_SECONDS", 0.1)
-    tracker = open_tracker(tracking(), root=workspace, environment_uri=None, experiment="e")
+    tracker = open_tracker(tracking(), Workspace(workspace), "e")
     moved = workspace.rename(workspace.with_name("as a container sees it"))
     before = places(moved)
     with pytest.raises(RunError, match="in use by a program that knows it under another path"):
@@ -243,11 +242,11 @@ def test_what_lies_outside_is_not_deleted_whatever_the_store_says(workspace: Pat
     (linked := workspace / "mlruns" / "artifacts" / "linked").symlink_to(outside)
     client.create_experiment("linked", linked.as_uri())
     run_in(workspace, "linked", "three")
-    reader = open_reader(tracking(), root=workspace, environment_uri=None)
+    reader = open_reader(tracking(), Workspace(workspace))
     runs = reader.runs(["fmnist-sweep", "theirs", "linked"])
     assert len(runs) == 3
     there = sorted(outside.rglob("*"))
-    cleaner = open_cleaner(tracking(), root=workspace, environment_uri=None)
+    cleaner = open_cleaner(tracking(), Workspace(workspace))
     assert {run.name for run in cleaner.elsewhere(runs).values()} == {"two", "three"}
     assert cleaner.artifact_bytes(runs) == len("one")
     cleaner.delete(runs)

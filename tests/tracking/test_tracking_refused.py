@@ -20,6 +20,7 @@ from fmnist_sweep.tracking.opening import open_tracker
 from fmnist_sweep.tracking.outbox import Outbox, keep_quiet
 from fmnist_sweep.tracking.tracker import RunStart, RunStatus, Tracker
 from fmnist_sweep.training.results import EpochRecord
+from fmnist_sweep.workspace import Workspace
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def client(root: Path) -> MlflowClient:
 def tracker_on(root: Path) -> Tracker:
     given: dict[str, Any] = dict.fromkeys(TrackingConfig.model_fields)
     tracking = TrackingConfig.model_validate({**given, "enabled": True, "tags": {}})
-    return open_tracker(tracking, root=root, environment_uri=None, experiment="e")
+    return open_tracker(tracking, Workspace(root), "e")
 
 
 def outbox_on(root: Path) -> Outbox:

@@ -34,11 +34,12 @@ import sys
 from pathlib import Path
 from fmnist_sweep.config.schema import TrackingConfig
 from fmnist_sweep.tracking.opening import open_tracker
+from fmnist_sweep.workspace import Workspace
 config = TrackingConfig(
     enabled=True, uri=None, experiment=None, tags={}, note=None, every_steps=None,
     keep_checkpoints=None,
 )
-open_tracker(config, root=Path(sys.argv[1]), environment_uri=None, experiment="both")
+open_tracker(config, Workspace(Path(sys.argv[1])), "both")
 """
 
 

@@ -37,6 +37,7 @@ from fmnist_sweep.tracking.opening import open_tracker
 from fmnist_sweep.tracking.sweep_log import SweepLog
 from fmnist_sweep.tracking.tracker import Tracker
 from fmnist_sweep.training.results import RunResult
+from fmnist_sweep.workspace import Workspace
 
 METRICS = {"loss": 0.5, "accuracy": 0.8, "val_loss": 0.4, "val_accuracy": 0.85}
 RESULT = RunResult(
@@ -112,9 +113,7 @@ class Place:
         self.client = MlflowClient(local_store_uri(folder))
 
     def tracker(self) -> Tracker:
-        return open_tracker(
-            self.config.tracking, root=self.folder, environment_uri=None, experiment="sweeps"
-        )
+        return open_tracker(self.config.tracking, Workspace(self.folder), "sweeps")
 
     def log(self, name: str, tracker: Tracker) -> SweepLog:
         folder = self.folder / name

@@ -16,6 +16,7 @@ from fmnist_sweep.tracking import messages
 from fmnist_sweep.tracking import outbox as module
 from fmnist_sweep.tracking.outbox import Outbox, sending
 from fmnist_sweep.tracking.tracker import RunStart, RunStatus
+from fmnist_sweep.workspace import Workspace
 
 
 class Away:
@@ -211,7 +212,7 @@ def test_a_database_that_another_writer_holds_for_longer_than_mlflow_waits(
         every_steps=None,
         keep_checkpoints=None,
     )
-    tracker = open_tracker(tracking, root=tmp_path, environment_uri=None, experiment="e")
+    tracker = open_tracker(tracking, Workspace(tmp_path), "e")
     said: list[str | None] = []
 
     def briefly(_connection: Any, _cursor: Any, statement: str, given: Any, *_: Any) -> Any:

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from fmnist_sweep.environment import quiet_mlflow, without_secrets
 from fmnist_sweep.errors import ConfigError, NoStore, RunError
+from fmnist_sweep.workspace import Workspace
 
 _SQLITE = "sqlite:///"
 _SERVERS = ("http", "https", "databricks")
@@ -129,7 +130,7 @@ def database_of(uri: str) -> Path | None:
 
 
 def _local_database(root: Path) -> Path:
-    return root.absolute() / "mlruns" / "mlflow.db"
+    return Workspace(root.absolute()).database
 
 
 def _ensure_sqlite_store(database: Path, artifact_root: Path) -> None:

@@ -1,0 +1,92 @@
+"""Where a workspace's files are: the folder that holds `mlruns/` and `experiments/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fmnist_sweep import environment
+from fmnist_sweep.files import folder_in
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder that a program runs in.
+
+    Attributes:
+        root: the folder.
+        tracking_uri: the tracking store that the environment names, None if it names none.
+    """
+
+    root: Path
+    tracking_uri: str | None = None
+
+    @classmethod
+    def here(cls) -> Workspace:
+        """Return the working directory, and what MLFLOW_TRACKING_URI names."""
+        return cls(Path.cwd(), environment.tracking_uri_from_environment())
+
+    @property
+    def mlruns(self) -> Path:
+        """Everything that is written, configs of winners aside."""
+        return self.root / "mlruns"
+
+    @property
+    def database(self) -> Path:
+        """MLflow's local store."""
+        return self.mlruns / "mlflow.db"
+
+    @property
+    def artifacts(self) -> Path:
+        """MLflow's files."""
+        return self.mlruns / "artifacts"
+
+    @property
+    def sweeps(self) -> Path:
+        """A folder for each sweep, with its journal."""
+        return self.mlruns / "sweeps"
+
+    @property
+    def reports(self) -> Path:
+        """A folder for each report."""
+        return self.mlruns / "reports"
+
+    @property
+    def unsent(self) -> Path:
+        """Trained models that could not be sent to the tracker."""
+        return self.mlruns / "unsent"
+
+    @property
+    def experiments(self) -> Path:
+        """The user's config files."""
+        return self.root / "experiments"
+
+    @property
+    def best(self) -> Path:
+        """Exported winners, for `+best=`."""
+        return self.experiments / "best"
+
+    @property
+    def baselines(self) -> Path:
+        """Published systems, for `+baseline=`."""
+        return self.experiments / "baseline"
+
+    def sweep(self, name: str) -> Path:
+        """Return a sweep's folder, whether it exists or not.
+
+        Raises:
+            ConfigError: it is a link.
+        """
+        return folder_in(self.sweeps, name)
+
+    def report(self, name: str) -> Path:
+        """Return the folder of a sweep's report, whether it exists or not.
+
+        Raises:
+            ConfigError: it is a link.
+        """
+        return folder_in(self.reports, name)
+
+    def shown(self, path: Path) -> str:
+        """Return a path for the console, relative to this folder."""
+        return str(path.relative_to(self.root))
