@@ -94,6 +94,8 @@ def become(words: tuple[str, ...], *, backend_store: str) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": backend_store}
+    # Runners of jobs for language models: a dozen processes, which outlive the server by a minute.
+    environment.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     os.execve(words[0], words, environment)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from forked import Forked, run_forked
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -37,12 +37,17 @@ EPOCH_METRICS = {
 LAST_METRICS = {"best_epoch", "best_val_accuracy", "test_accuracy", "test_loss", "train_seconds"}
 
 
+_PROGRAM = "from fmnist_sweep.__main__ import run; run()"
+
+
 def program(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the program in a folder of its own; what it prints comes back."""
-    return subprocess.run(
-        [sys.executable, "-m", "fmnist_sweep", *arguments],
-        cwd=folder, env=environment(), capture_output=True, text=True, timeout=500,
-    )  # fmt: skip
+    return run_forked(_PROGRAM, folder, arguments, environment())
+
+
+def started(folder: Path, *arguments: str) -> Forked:
+    """Start the program in a folder of its own."""
+    return Forked(_PROGRAM, folder, arguments, environment())
 
 
 @dataclass
@@ -75,12 +80,8 @@ def calls(folder: Path, *each: Sequence[str], before: str = "") -> list[Called]:
 
 def calls_in(*each: tuple[Path, Sequence[str]], before: str = "") -> list[Called]:
     """Call the program several times in one process, each time in a folder of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", before + _DRIVER],
-        cwd=each[0][0], env=environment(),
-        input=json.dumps([(str(folder), list(arguments)) for folder, arguments in each]),
-        capture_output=True, text=True, timeout=1000,
-    )  # fmt: skip
+    requests = json.dumps([(str(folder), list(arguments)) for folder, arguments in each])
+    done = run_forked(before + _DRIVER, each[0][0], (), environment(), requests)
     assert done.returncode == 0, done.stderr
     return [Called(*json.loads(line)) for line in done.stdout.splitlines()]
 

@@ -48,7 +48,8 @@ class Server:
                 "--backend-store-uri", f"sqlite:///{self._folder}/served.db",
                 "--artifacts-destination", str(self._folder / "served"),
             ],
-            cwd=self._folder, env=environment(), stdout=subprocess.DEVNULL,
+            cwd=self._folder, stdout=subprocess.DEVNULL,
+            env={**environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         for _attempt in range(240):

@@ -1,0 +1,156 @@
+"""Processes forked from one that has imported TensorFlow, Keras Tuner and MLflow already.
+
+Each is a process of its own, which a signal ends as it ends any other; it only starts five
+seconds sooner. What a start itself does is tested with `sys.executable`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Self
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["warm"])
+
+
+class Forked:
+    """Python code that runs in a folder, with the methods of `subprocess.Popen`.
+
+    Args:
+        code: what to run, as `python -c` would.
+        folder: the working directory.
+        arguments: `sys.argv[1:]`.
+        env: the whole environment. What counts only while Python, TensorFlow or MLflow are
+            imported has no effect.
+        stdin: what standard input holds.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        folder: Path,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        stdin: str = "",
+    ) -> None:
+        self._files = Path(tempfile.mkdtemp(prefix="forked-"))
+        (self._files / "in").write_text(stdin, encoding="utf-8")
+        given = (code, str(folder), list(arguments), dict(env), str(self._files))
+        _start_server()
+        self._process: ForkServerProcess = _context.Process(target=_run, args=given)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.poll() is None:
+            self._process.kill()
+        self.communicate()
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, minus a signal's number; None while the process runs."""
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        """Return the exit code; None while the process runs."""
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end; return the exit code.
+
+        Raises:
+            TimeoutExpired: the process still runs.
+        """
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired("a forked program", timeout)
+        return self._process.exitcode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for the end; return what was printed on standard output and standard error.
+
+        Raises:
+            TimeoutExpired: the process still runs.
+        """
+        self.wait(timeout)
+        if self._files.exists():
+            names = [self._files / name for name in ("out", "err")]
+            out, err = (p.read_text("utf-8") if p.exists() else "" for p in names)
+            self._printed = out, err
+            shutil.rmtree(self._files)
+        return self._printed
+
+
+def run_forked(
+    code: str, folder: Path, arguments: Sequence[str], env: Mapping[str, str], stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run Python code to its end, as `subprocess.run` does."""
+    with Forked(code, folder, arguments, env, stdin) as process:
+        out, err = process.communicate(1000.0)
+        assert process.returncode is not None
+        return subprocess.CompletedProcess((), process.returncode, out, err)
+
+
+@cache
+def _start_server() -> None:
+    """Start what is forked from. It finds `warm` by the environment alone (Python 3.11)."""
+    here = Path(__file__).parent
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(here), str(here.parent)])
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def _run(code: str, folder: str, arguments: list[str], env: dict[str, str], files: str) -> None:
+    assert "tensorflow" in sys.modules, "tests/warm.py could not be imported"
+    for number, name, flags in (
+        (0, "in", os.O_RDONLY),
+        (1, "out", os.O_WRONLY | os.O_CREAT),
+        (2, "err", os.O_WRONLY | os.O_CREAT),
+    ):
+        handle = os.open(Path(files) / name, flags)
+        os.dup2(handle, number)
+        os.close(handle)
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(open(0, "rb", closefd=False))  # noqa: SIM115
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        binary = open(number, "wb", closefd=False)  # noqa: SIM115 - open until the process ends
+        stream = io.TextIOWrapper(binary, "utf-8", write_through=True)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(folder)
+    sys.path.insert(0, "")
+    sys.argv = ["-c", *arguments]
+    try:
+        exec(compile(code, "<forked>", "exec"), {"__name__": "__main__"})
+    finally:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
