@@ -77,11 +77,13 @@ class WinnerMaterial:
 @dataclass(frozen=True, eq=False)
 class Material:
     """All of it. `winner` is None where no trial completed; `best_name` is what its config is
-    called in `experiments/best`, None where there is none."""
+    called in `experiments/best`, None where there is none; `is_registered`: MLflow's model registry
+    has the winner."""
 
     data: DataMaterial
     winner: WinnerMaterial | None = None
     best_name: str | None = None
+    is_registered: bool = False
 
     @property
     def winner_sha256(self) -> str | None:
@@ -98,6 +100,7 @@ class Material:
             "class_names": data.class_names,
             "sets": list(data.counts),
             "best_name": self.best_name,
+            "is_registered": self.is_registered,
         }
         arrays: dict[str, NDArray[np.generic]] = {"samples": data.samples}
         arrays |= {f"counts.{name}": counts for name, counts in data.counts.items()}
@@ -135,7 +138,7 @@ class Material:
                     )
         except Exception as error:  # whatever a damaged archive makes NumPy and zipfile raise
             raise RunError(f"{MATERIAL_FILE} cannot be read: {error}") from error
-        return cls(data, winner, told["best_name"])
+        return cls(data, winner, told["best_name"], told.get("is_registered", False))
 
 
 _WINNERS_ARRAYS = ("probabilities", "labels", "wrong", "wrong_images")
