@@ -127,8 +127,8 @@ def test_it_holds_all_it_shows(folder: Path) -> None:
     assert best.result is not None
     for told in (
         f"{best.score:.4f}", f"{best.result.test_accuracy:.4f}", "drawn images",
-        "python -m fmnist_sweep +best=mine", "predict mine IMAGE.png", source.begun.command, source.begun.identity["data"],
-        source.begun.identity["split"], best.result.weights_sha256,
+        "python -m fmnist_sweep +best=mine", "predict mine IMAGE.png", source.begun.command,
+        source.begun.identity["data"], source.begun.identity["split"], best.result.weights_sha256,
     ):  # fmt: skip
         assert told in page.text
     for leaf in source.begun.identity["space_order"]:
