@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import keras
@@ -32,7 +32,8 @@ from fmnist_sweep.turns import in_turn
 
 STEPS_AT_ONCE = 4
 """Steps that TensorFlow is handed at once. It is idle between two calls, for a tenth of a small
-network's step; an interrupt waits for the end of a call. The bits are the same with any number."""
+network's step; an interrupt waits for the end of a call, so slow steps go one by one. The bits are
+the same with any number."""
 
 ModelBuilder = Callable[[RunConfig, tuple[int, int, int], int], keras.Model]
 """(config, (height, width, channels), classes) -> a model that gives class probabilities."""
@@ -215,7 +216,8 @@ def _train_epoch(
         callbacks = [] if steps is None else [steps.callback]
         told = nullcontext() if watch is None else watch.epoch(model, epoch, plan.of_epoch(epoch))
         # Each step's loss is asked for: then each is a call of its own.
-        with told, _at_once(model, STEPS_AT_ONCE if steps is None else 1):
+        at_once = STEPS_AT_ONCE if steps is None else 1
+        with model.train_function.epoch(plan.of_epoch(epoch), at_once), told:
             fitted = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
         logs = fitted.history
         metrics = {"loss": float(logs["loss"][0]), "accuracy": float(logs["accuracy"][0])}
@@ -229,17 +231,6 @@ def _train_epoch(
     metrics["epoch_seconds"] = time.perf_counter() - started
     step_loss = () if steps is None else tuple(steps.pairs)
     return EpochRecord(epoch, metrics, ended_at=time.time(), step_loss=step_loss)
-
-
-@contextmanager
-def _at_once(model: keras.Model, steps: int) -> Iterator[None]:
-    """Have `fit` hand TensorFlow so many steps at once; `predict`, which is traced for each number
-    of batches that it gets, none but one."""
-    model.steps_per_execution = steps
-    try:
-        yield
-    finally:
-        model.steps_per_execution = 1
 
 
 def check_finite(epoch: int, metrics: Mapping[str, float]) -> None:
