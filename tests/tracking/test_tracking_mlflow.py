@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import sqlite3
@@ -505,6 +506,28 @@ def test_all_pages_of_a_long_search_are_read(root: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("fmnist_sweep.tracking.mlflow.tracker._RUNS_A_PAGE", 3)
     tell(root, a_sweep_of(7))
     assert dump(root) == before
+
+
+def test_python_s_collector_waits_for_a_search_and_goes_on(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    search, seen = MlflowClient.search_runs, []
+
+    def looking(*given: Any, **named: Any) -> Any:
+        seen.append(gc.isenabled())
+        if len(seen) == 2:
+            raise MlflowException("the database is locked")
+        return search(*given, **named)
+
+    tell(root, a_sweep_of(1))
+    monkeypatch.setattr(MlflowClient, "search_runs", looking)
+    with pytest.raises(RunError, match="locked"):
+        tell(root, a_sweep_of(1))
+    assert seen == [False, False]
+    assert gc.isenabled()
 
 
 # --- what is around ---------------------------------------------------------------------------
