@@ -44,7 +44,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One line of the verdict's table, as text; `matches` is None where it was not asked for."""
+    """One line of the verdict's table, as text; `matches` is None where it differs and need not be
+    the same."""
 
     name: str
     recorded: str
@@ -58,7 +59,7 @@ class Verification:
     """Whether a rerun gave what was recorded.
 
     `differences` says in words what its environment has that the record's had not; where there is
-    none the last bit was asked for.
+    none the last bit was asked for. Where it came out the same all the same, the rerun is exact.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -72,14 +73,18 @@ class Verification:
     @property
     def tested(self) -> str:
         """What was asked for."""
-        return "the last bit" if not self.differences else "the tolerance"
+        return "the tolerance" if self.differences and not self._is_exact else "the last bit"
 
     @property
     def verdict(self) -> str:
         """`exact`, `within tolerance` or `not reproduced`."""
         if not self.matches:
             return "not reproduced"
-        return "exact" if not self.differences else "within tolerance"
+        return "exact" if self._is_exact else "within tolerance"
+
+    @property
+    def _is_exact(self) -> bool:
+        return all(line.matches for line in self.comparisons)
 
 
 def expected_of(
@@ -150,7 +155,7 @@ def compare(expected: Expected, outcome: Outcome, numerics: Numerics) -> Verific
     """Hold what a rerun gave against the record.
 
     In the record's environment every bit has to be the same; elsewhere accuracies have to lie
-    within their tolerances, and the weights are shown only.
+    within their tolerances, and the weights need not be the same.
     """
     differences = _environment_differences(expected.numerics, numerics)
     exact = not differences
@@ -170,9 +175,8 @@ def compare(expected: Expected, outcome: Outcome, numerics: Numerics) -> Verific
     for name in ("best_weights_sha256", "weights_sha256"):
         was, now = getattr(expected, name), getattr(outcome, name)
         allowed_words = "the same" if exact else "any"
-        lines.append(
-            Comparison(name, was[:16], now[:16], allowed_words, was == now if exact else None)
-        )
+        matches = was == now or (False if exact else None)
+        lines.append(Comparison(name, was[:16], now[:16], allowed_words, matches))
     return Verification(tuple(lines), tuple(differences))
 
 
