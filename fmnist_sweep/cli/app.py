@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from mimetypes import guess_type
 from pathlib import Path
 
 from fmnist_sweep import environment, interrupts, streams
@@ -61,8 +62,8 @@ class Command:
     """A side command: a bare word, its own words after it, then config as everywhere.
 
     `words` tells the user what its own words are; there have to be `least` to `most` of them,
-    None for no limit. `paths`: they may be paths, which an existing file's is even where it looks
-    like config.
+    None for no limit. `paths`: they may be paths, which an existing file's and a picture's are
+    even where they look like config.
     """
 
     run: Callable[..., None]
@@ -158,8 +159,12 @@ def _is_config(argument: str) -> bool:
 def _is_path(argument: str) -> bool:
     if argument.startswith(("/", "./", "../")):
         return True  # no key begins like that
+    if argument.startswith("-"):
+        return False
+    if (guess_type(argument)[0] or "").startswith("image/"):
+        return True  # even if there is none: then that is what the user has to know
     try:
-        return not argument.startswith("-") and Path(argument).is_file()
+        return Path(argument).is_file()
     except OSError:  # it is too long for a name
         return False
 
