@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from fmnist_sweep.config.messages import one_line, show
 from fmnist_sweep.config.record_schema import Environment, Expected, ExpectedMetric, Numerics
 from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.config.upgrade import upgraded
 from fmnist_sweep.errors import ConfigError, NotReproduced
 
 _STANDARD_ERRORS = 4
@@ -188,7 +189,7 @@ def _changes(recorded: str, config: RunConfig) -> dict[str, tuple[Any, Any]]:
     try:
         parts = json.loads(recorded)
         train = {**parts["train"], "threads": config.train.threads}
-        given = {**config.as_given(), "model": parts["model"], "train": train}
+        given = upgraded({**config.as_given(), "model": parts["model"], "train": train})
         before = RunConfig.model_validate(given)
     except ValidationError as error:
         raise ConfigError(f"expected.config: {one_line(error, given)}") from error

@@ -52,9 +52,9 @@ class RungReached:
 
 @dataclass(frozen=True)
 class Bracket:
-    """One of Hyperband's brackets, over all of its iterations; rungs by their epochs."""
+    """The trials that began with a rung of so many epochs; rungs by their epochs."""
 
-    number: int
+    begins_with: int
     rungs: tuple[RungReached, ...]
 
 
@@ -123,32 +123,28 @@ class WorkedTime:
 
 
 def brackets(records: Sequence[Record]) -> list[Bracket]:
-    """Return who survived which rung, the bracket with the most rungs first; empty unless the tuner
-    is Hyperband."""
+    """Return who survived which rung, the bracket with the shortest first rung first; empty if no
+    trial went on from one rung to the next."""
     scores = {r.ask: r.score for r in records if isinstance(r, Told)}
-    asks = [r for r in records if isinstance(r, Asked) and _bracket(r) is not None]
+    asks = [r for r in records if isinstance(r, Asked)]
+    if not any(ask.rung > 0 for ask in asks):
+        return []
+    begins_with = {ask.trial: ask.last_epoch for ask in asks if ask.rung == 0}
+    latest = {ask.trial: ask.last_epoch for ask in asks}  # where its latest rung was to end
     rungs: dict[tuple[int, int], dict[int, float | None]] = {}
-    latest: dict[int, int] = {}  # by trial: where its latest rung was to end
     for ask in asks:
-        number = _bracket(ask)
-        assert number is not None  # those without one were left out
-        latest[ask.trial] = ask.last_epoch
         if ask.ask in scores:
-            rungs.setdefault((number, ask.last_epoch), {})[ask.trial] = scores[ask.ask]
+            place = (begins_with[ask.trial], ask.last_epoch)
+            rungs.setdefault(place, {})[ask.trial] = scores[ask.ask]
     made: dict[int, list[RungReached]] = {}
-    for (number, epoch), reached in sorted(rungs.items()):
+    for (first, epoch), reached in sorted(rungs.items()):
         went_on = frozenset(trial for trial in reached if latest[trial] > epoch)
-        made.setdefault(number, []).append(RungReached(epoch, reached, went_on))
-    return [Bracket(number, tuple(made[number])) for number in sorted(made, reverse=True)]
+        made.setdefault(first, []).append(RungReached(epoch, reached, went_on))
+    return [Bracket(first, tuple(reached)) for first, reached in made.items()]
 
 
 def _score(told: Told) -> float:
     return np.nan if told.score is None else told.score
-
-
-def _bracket(ask: Asked) -> int | None:
-    number = (ask.values or {}).get("tuner/bracket")
-    return None if number is None else int(number)
 
 
 def _stretches(records: Iterable[Record]) -> Iterable[tuple[float, float]]:

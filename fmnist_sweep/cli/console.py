@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from fmnist_sweep.analysis.words import overrides_in_words, plain, short_path
+from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.journal.leaderboard import cannot_be_told_apart, searched_paths, stopped_words
 from fmnist_sweep.journal.records import (
+    ON_REQUEST,
     Asked,
     Confirmed,
     EpochEnded,
@@ -75,7 +78,7 @@ class SweepProgress:
             case EpochEnded():
                 self._say_of(record.trial, epoch_line(record.record))
             case Stopped():
-                self._say_of(record.trial, stopped_words(record.epoch))
+                self._say_of(record.trial, stopped_words(record.by, record.epoch))
             case Told():
                 self._say_of(record.trial, self._told(record, state))
             case Confirmed():
@@ -167,14 +170,24 @@ def summary_lines(state: SweepState, most: int = 20) -> list[str]:
         lines.append(f"{len(state.ranking()) - most} more trials are in leaderboard.csv")
     for number in sorted(state.failed_trials):
         lines.append(f"trial {number} failed: {state.trials[number].reason}")
-    for trial in state.trials.values():
-        if trial.stopped_at is not None:
-            lines.append(f"trial {trial.number} was {stopped_words(trial.stopped_at)}")
+    lines += stopped_lines(state)
     if state.infeasible:
         lines.append(f"{state.infeasible} infeasible points were proposed and replaced")
     if any(trial.confirmed_score for trial in state.ranking()):
         lines.append("≈ cannot be told apart from the best (Welch's t-test, 5 %)")
     return lines
+
+
+def stopped_lines(state: SweepState) -> list[str]:
+    """Name the trials that were stopped on request; count those that a scheduler stopped."""
+    lines, by_scheduler = [], Counter[str]()
+    for trial in state.trials.values():
+        if trial.stopped_at is not None and trial.stopped_by == ON_REQUEST:
+            words = stopped_words(trial.stopped_by, trial.stopped_at)
+            lines.append(f"trial {trial.number} was {words}")
+        elif trial.stopped_at is not None:
+            by_scheduler[trial.stopped_by] += 1
+    return lines + [f"{counted(n, 'trial')} stopped by {by}" for by, n in by_scheduler.items()]
 
 
 def _score(trial: Trial, best: Trial) -> str:

@@ -19,6 +19,7 @@ from fmnist_sweep.config.composition import Composition
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError, NotReproduced, RunError
+from fmnist_sweep.journal.identity import search_words
 from fmnist_sweep.journal.spending import continued
 from fmnist_sweep.provenance import command, recorded_command
 from fmnist_sweep.runs.comparisons import print_verification, reported_table
@@ -116,7 +117,7 @@ def _announce(plan: SweepPlan, out: Console) -> None:
     dataset, split = plan.prepared.dataset, plan.prepared.split
     validation = 0 if split.validation is None else len(split.validation)
     out.print(
-        f"sweep {plan.name}: tuner {plan.config.tuner.name}, {len(plan.space.leaves)} searched "
+        f"sweep {plan.name}: {search_words(plan.identity)}, {len(plan.space.leaves)} searched "
         f"values, {dataset.name} {len(split.train):,} train / {validation:,} validate / "
         f"{len(split.test):,} test, {_threads(plan.config)}",
         soft_wrap=True,

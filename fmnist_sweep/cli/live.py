@@ -109,7 +109,7 @@ class LiveSweep:
                 self._searching[record.trial] = _at_its_end(record, state.trials[record.trial])
                 self._since.pop(record.trial, None)
             case Stopped():
-                self._out.print(f"trial {record.trial}  {stopped_words(record.epoch)}")
+                self._out.print(f"trial {record.trial}  {stopped_words(record.by, record.epoch)}")
             case Told():
                 self._searching.pop(record.trial, None)
                 self._since.pop(record.trial, None)

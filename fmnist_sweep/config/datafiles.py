@@ -23,7 +23,7 @@ from fmnist_sweep.config.shipped import shipped_conf_dir
 from fmnist_sweep.errors import ConfigError
 
 DATA_GROUPS = ("sweep", "best", "baseline")
-OVERRIDABLE = ("data", "split", "model", "train", "tuner", "executor", "tracking")
+OVERRIDABLE = ("data", "split", "model", "train", "tuner", "scheduler", "executor", "tracking")
 _PLAIN = (dict, list, str, int, float, bool, type(None))
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,149}")
 _LONGEST, _LONGEST_SWEEP_FILE = 150, 100

@@ -27,6 +27,7 @@ from fmnist_sweep.config.model_schema import (
     Strict,
 )
 from fmnist_sweep.config.record_schema import Expected, Reported
+from fmnist_sweep.config.scheduler_schema import SchedulerConfig
 from fmnist_sweep.config.tuner_schema import TunerConfig
 
 SweepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -217,9 +218,8 @@ class TrackingConfig(Strict):
     tags: dict[str, str]
     note: str | None
     every_steps: PositiveInt | None
-    # Sweeps from before these have configs without them.
-    keep_checkpoints: PositiveInt | None = None
-    registered_model: ModelName | None = None
+    keep_checkpoints: PositiveInt | None
+    registered_model: ModelName | None
 
     @field_validator("tags")
     @classmethod
@@ -251,6 +251,7 @@ class Config(RunConfig):
 
     schema_version: int
     tuner: TunerConfig
+    scheduler: SchedulerConfig
     executor: ExecutorConfig
     tracking: TrackingConfig
     sweep: SweepConfig
@@ -258,9 +259,8 @@ class Config(RunConfig):
     variants: dict[str, dict[str, Any]] | None
     expected: Expected | None
     reported: Reported | None
-    # Sweeps from before these have configs without them.
-    report: bool = False
-    display: Literal["auto", "live", "lines", "quiet"] = "auto"
+    report: bool
+    display: Literal["auto", "live", "lines", "quiet"]
 
     @field_validator("space", mode="before")
     @classmethod
@@ -272,6 +272,14 @@ class Config(RunConfig):
     def _of_this_version(self) -> Self:
         check_schema_version(self.schema_version)
         return self
+
+    @property
+    def epochs_set_by(self) -> str | None:
+        """What decides for how many epochs a point is trained, such as `tuner=hyperband`; None:
+        each point's own config."""
+        if self.tuner.sets_epochs:
+            return f"tuner={self.tuner.name}"
+        return f"scheduler={self.scheduler.name}" if self.scheduler.sets_epochs else None
 
     @property
     def is_sweep(self) -> bool:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from fmnist_sweep.config.load import first_line
 from fmnist_sweep.config.messages import one_line
 from fmnist_sweep.config.schema import SCHEMA_VERSION, RunConfig, check_schema_version
+from fmnist_sweep.config.upgrade import upgraded
 from fmnist_sweep.errors import ConfigError
 
 _ON_ONE_LINE = 5
@@ -42,7 +43,7 @@ def read_config_yaml(text: str) -> RunConfig:
         raise ConfigError(str(error)) from error
     given = {str(key): value for key, value in values.items()}
     try:
-        return RunConfig.model_validate(given)
+        return RunConfig.model_validate(upgraded(given))
     except ValidationError as error:
         raise ConfigError(one_line(error, given)) from error
 

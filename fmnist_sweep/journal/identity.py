@@ -15,6 +15,7 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.upgrade import without_additions
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import canonical_json, digest_of
 from fmnist_sweep.journal.reached import reached_by
@@ -32,14 +33,16 @@ def sweep_identity(
     split_sha256: str,
     build_model: Callable[..., Any] | None,
 ) -> dict[str, Any]:
-    """Return the identity, as plain values under the names that the config uses."""
-    return {
+    """Return the identity, as plain values under the names that the config uses. Keys that were
+    added to the config are left out while they have the value that means what was before."""
+    identity = {
         "space": {leaf.path: _plain(leaf) for leaf in space.leaves},
         "space_order": [leaf.path for leaf in space.leaves],  # it decides what is drawn
         "variants": {name: dict(given) for name, given in space.variants.items()},
         "model": config.model.as_given(),
         "train": config.train.model_dump(),
         "tuner": config.tuner.model_dump(),
+        "scheduler": config.scheduler.model_dump(),
         "objective": config.sweep.objective.model_dump(),
         "start_with": config.sweep.start_with,
         "max_parameters": config.sweep.max_parameters,
@@ -48,12 +51,20 @@ def sweep_identity(
         "data": data_sha256,
         "split": split_sha256,
     }
+    return without_additions(identity)
 
 
 def space_of(identity: Mapping[str, Any]) -> Space:
     """Return the space that an identity tells of, as it was searched: without what was pinned."""
     leaves = [_leaf(path, identity["space"][path]) for path in identity["space_order"]]
     return Space(tuple(leaves), identity["variants"])
+
+
+def search_words(identity: Mapping[str, Any]) -> str:
+    """Name tuner and scheduler, such as `tuner random` or `tuner random, scheduler asha`."""
+    words = f"tuner {identity['tuner']['name']}"
+    scheduler = identity.get("scheduler")
+    return words if scheduler is None else f"{words}, scheduler {scheduler['name']}"
 
 
 def sweep_name(config: Config, label: str, identity: Mapping[str, Any]) -> str:

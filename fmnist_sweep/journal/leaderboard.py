@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from fmnist_sweep.files import canonical_json
-from fmnist_sweep.journal.records import TrialStatus
+from fmnist_sweep.journal.records import ON_REQUEST, TrialStatus
 from fmnist_sweep.journal.state import SweepState, Trial
 
 _SIGNIFICANCE = 0.05
@@ -42,9 +42,9 @@ def cannot_be_told_apart(trial: Trial, best: Trial) -> bool:
     return bool(ttest_ind(*scores, equal_var=False).pvalue > _SIGNIFICANCE)
 
 
-def stopped_words(epoch: int) -> str:
-    """Say that a trial was stopped on request."""
-    return f"stopped on request after epoch {epoch}"
+def stopped_words(by: str, epoch: int) -> str:
+    """Say who stopped a trial, and when."""
+    return f"stopped {'on request' if by == ON_REQUEST else f'by {by}'} after epoch {epoch}"
 
 
 def searched_paths(state: SweepState) -> list[str]:
@@ -70,9 +70,11 @@ def _row(trial: Trial, rank: int | None, ranking: list[Trial], state: SweepState
         "status": trial.status.value,
         state.objective.metric: trial.score,
         "epochs": len(trial.history),
-        "reason": trial.reason if trial.stopped_at is None else stopped_words(trial.stopped_at),
+        "reason": trial.reason,
         **{path: _cell(value) for path, value in trial.overrides.items()},
     }
+    if trial.stopped_at is not None:
+        row["reason"] = stopped_words(trial.stopped_by, trial.stopped_at)
     if trial.result is not None:
         row |= {
             "test_accuracy": trial.result.test_accuracy,

@@ -17,6 +17,10 @@ SCHEMA = 2
 """Raised when a journal of an older version could no longer be read."""
 
 
+ON_REQUEST = "request"
+"""Who stops a trial that the user wants stopped."""
+
+
 class TrialStatus(StrEnum):
     """How a trial stands."""
 
@@ -93,13 +97,14 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class Stopped:
-    """A trial was stopped on request after that epoch: no rung goes on with it, and where it ended
-    is its result."""
+    """A trial was stopped after that epoch: no rung goes on with it, and where it ended is its
+    result. `by`: who stopped it, the user or the scheduler."""
 
     kind: ClassVar[str] = "stopped"
     trial: int
     epoch: int
     at: float
+    by: str = ON_REQUEST
 
 
 @dataclass(frozen=True)

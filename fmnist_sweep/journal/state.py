@@ -32,7 +32,7 @@ from fmnist_sweep.training.results import EpochRecord, RunResult
 class Trial:
     """One point of the space and what became of it. `last_epoch` is where its latest rung was
     to end; early stopping may have ended it sooner. `stopped_at` is the epoch after which it was
-    stopped on request. `environments` are the places, in the
+    stopped, on request or by the scheduler. `environments` are the places, in the
     sweep's list of them, of those that its epochs were trained in."""
 
     number: int
@@ -45,6 +45,7 @@ class Trial:
     score: float | None = None
     reason: str | None = None
     stopped_at: int | None = None
+    stopped_by: str = ""
     confirmations: list[Confirmed] = field(default_factory=list)
     environments: set[int] = field(default_factory=set)
 
@@ -200,7 +201,7 @@ class SweepState:
         trial = self._trial(record.trial)
         if trial.stopped_at is not None or record.epoch != len(trial.history):
             raise ValueError(f"trial {record.trial} is stopped after epoch {record.epoch}")
-        trial.stopped_at = record.epoch
+        trial.stopped_at, trial.stopped_by = record.epoch, record.by
 
     def _told(self, record: Told) -> None:
         if record.ask not in self.open_asks:

@@ -1,4 +1,4 @@
-"""Which trials survived Hyperband's rungs."""
+"""Which trials went on from one rung to the next."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmnist_sweep.analysis.history import Bracket
+from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.pictures.scales import score_axis
 from fmnist_sweep.pictures.style import (
@@ -49,9 +50,13 @@ def rung_survival(brackets: Sequence[Bracket], objective: Objective) -> Figure:
     for axes, bracket in zip(panels, brackets, strict=True):
         style_axes(axes, x="epoch", y=objective.metric if axes is panels[0] else "", grid="y")
         ends = score_axis(axes, finite, objective.direction)
-        axes.set_title(f"bracket {bracket.number}", loc="left", fontsize=NORMAL, color=INK, pad=20)
+        axes.set_title(_title(bracket), loc="left", fontsize=NORMAL, color=INK, pad=20)
         _draw_bracket(axes, bracket, ends, objective.sign)
     return finish(figure)
+
+
+def _title(bracket: Bracket) -> str:
+    return f"begun with {counted(bracket.begins_with, 'epoch')}"
 
 
 def _draw_bracket(axes: Axes, bracket: Bracket, ends: tuple[float, float], sign: float) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fmnist_sweep.analysis.words import plain, time_in_words
 from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.journal.identity import search_words
 from fmnist_sweep.provenance import command, was_typed
 from fmnist_sweep.report.page import render
 from fmnist_sweep.report.source import ReportSource
@@ -58,7 +59,7 @@ def _row(source: ReportSource) -> dict[str, object]:
     result = None if best is None else best.result
     return {
         "name": source.name,
-        "tuner": source.begun.identity["tuner"]["name"],
+        "tuner": search_words(source.begun.identity).removeprefix("tuner "),
         "trials": len(state.trials),
         "failed": len(state.failed_trials),
         "epochs": state.epochs_total,

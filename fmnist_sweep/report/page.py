@@ -18,7 +18,7 @@ from fmnist_sweep.analysis.words import (
 )
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.record_schema import Environment
-from fmnist_sweep.journal.identity import space_of
+from fmnist_sweep.journal.identity import search_words, space_of
 from fmnist_sweep.journal.leaderboard import stopped_words
 from fmnist_sweep.journal.records import TrialStatus
 from fmnist_sweep.journal.state import SweepState, Trial
@@ -123,9 +123,8 @@ def _subtitle(source: ReportSource) -> str:
     state, identity = source.state, source.begun.identity
     began = time.strftime("%Y-%m-%d %H:%M", time.localtime(source.begun.at))
     ended = "it has not ended yet" if state.ended is None else f"ended: {state.ended.reason}"
-    tuner = identity["tuner"]["name"]
     objective = f"{state.objective.metric}, {state.objective.direction}imised"
-    return f"begun {began}; tuner {tuner}; {objective}; {ended}"
+    return f"begun {began}; {search_words(identity)}; {objective}; {ended}"
 
 
 def _warnings(source: ReportSource) -> list[str]:
@@ -201,7 +200,7 @@ def _row(rank: int, trial: Trial) -> dict[str, object]:
 
 def _notes(state: SweepState) -> list[str]:
     notes = [
-        f"Trial {trial.number} was {stopped_words(trial.stopped_at)}."
+        f"Trial {trial.number} was {stopped_words(trial.stopped_by, trial.stopped_at)}."
         for trial in state.trials.values()
         if trial.stopped_at is not None
     ]

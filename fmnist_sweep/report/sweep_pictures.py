@@ -132,7 +132,7 @@ def _of_the_search(source: ReportSource) -> Iterator[_Drawing]:
     yield (
         "rung_survival",
         "Who survived which rung",
-        "Hyperband's brackets: at each rung the better trials are promoted and go on.",
+        "At the end of each rung the better trials go on.",
         lambda: rung_survival(brackets(records), state.objective),
     )
     yield (

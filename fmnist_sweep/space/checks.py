@@ -31,10 +31,10 @@ def check_space(space: Space, config: Config) -> None:
     _check_conditions(space)
     for where, path in _searched_paths(space):
         check_searchable(where, path, config.run)
-        if config.tuner.sets_epochs and path in ("train.epochs", "train.steps"):
+        if config.epochs_set_by is not None and path in ("train.epochs", "train.steps"):
             raise ConfigError(
-                f"{where}: {config.tuner.name} sets the epochs itself; "
-                f"allowed: tuner={', '.join(NAMES_WITHOUT_EPOCHS)}"
+                f"{where}: {config.epochs_set_by} sets the epochs itself; allowed: scheduler=full "
+                f"with tuner={', '.join(NAMES_WITHOUT_EPOCHS)}"
             )
     for name, overrides in space.variants.items():
         for path in overrides:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.config.yaml_text import to_yaml
@@ -46,6 +47,7 @@ def start_sweep(
             started_at=begun.at,
             params=lambda: {
                 **{f"tuner.{name}": value for name, value in config.tuner.model_dump().items()},
+                **_scheduler_params(config),
                 **{f"sweep.objective.{name}": value for name, value in objective.items()},
             },
             tags={
@@ -91,3 +93,11 @@ def log_summary(tracker: Tracker, key: str, folder: Path, state: SweepState) -> 
     best = folder / "best.yaml"
     if best.exists():
         tracker.file(key, best)
+
+
+def _scheduler_params(config: Config) -> dict[str, Any]:
+    """Return nothing for the scheduler that there was before there were others."""
+    settings = config.scheduler.model_dump()
+    if settings["name"] == "full":
+        return {}
+    return {f"scheduler.{name}": value for name, value in settings.items()}

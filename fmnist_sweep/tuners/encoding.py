@@ -91,10 +91,11 @@ def _in_order(hyperparameter: types.HyperParameter) -> list[Any]:
 
 
 def decode(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the space's values for Keras Tuner's, of the leaves that exist at that point."""
+    """Return the space's values for Keras Tuner's, of the leaves that exist at that point; values
+    of others may be among those given."""
     point: dict[str, Any] = {}
     for leaf in space.leaves:
-        if leaf.path not in values:
+        if leaf.path not in values or not leaf.exists_at(point):
             continue
         value = values[leaf.path]
         match leaf.domain:

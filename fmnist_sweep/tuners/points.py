@@ -60,6 +60,10 @@ class Points:
         self._problem.on_infeasible(dict(values), reason)
         return False
 
+    def draw(self) -> dict[str, Any]:
+        """Draw a point at random, feasible or not, tried or not."""
+        return draw(self.hyperparameters, self.random)
+
     def draw_fitting(self) -> dict[str, Any] | None:
         """Draw a point that fits at random; None if the space has none left."""
         return next((values for values in self._candidates() if self.fits(values)), None)
@@ -72,7 +76,7 @@ class Points:
     def _candidates(self) -> Iterator[dict[str, Any]]:
         listed = self._listed
         for _ in range(_MOST_DRAWS if listed is None else _DRAWS_BEFORE_LISTING):
-            yield draw(self.hyperparameters, self.random)
+            yield self.draw()
         if listed is not None:
             # Shuffled as a whole, whatever was tried, so that a resume finds the same point.
             for index in self.random.permutation(len(listed)):

@@ -184,7 +184,7 @@ def test_a_variant_that_cannot_be_used(variants: dict[str, Any], line: str) -> N
 def test_hyperband_sets_the_epochs_itself(path: str) -> None:
     key = path.removeprefix("train.")
     with pytest.raises(
-        ConfigError, match=rf"^space.{path}: hyperband sets the epochs itself; allo"
+        ConfigError, match=rf"^space.{path}: tuner=hyperband sets the epochs itself; allo"
     ):
         read_space(config_with(train(**{key: {"int": [1, 4]}}), tuner="hyperband"))
 

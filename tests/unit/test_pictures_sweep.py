@@ -119,7 +119,7 @@ def test_an_axis_for_every_value_that_differs() -> None:
 def test_rungs_tell_how_many_trials_they_had() -> None:
     found = brackets(drawn_sweep(9, hyperband=True, failing=(1,)).records)
     texts = check_picture(rung_survival(found, MAX))
-    assert {"bracket 1", "n = 9", "n = 3"} <= set(texts)
+    assert {"begun with 1 epoch", "n = 9", "n = 3"} <= set(texts)
 
 
 def test_importances_name_every_value_and_what_they_are_of() -> None:
