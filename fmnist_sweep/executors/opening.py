@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import assert_never
 
-from fmnist_sweep.config.schema import Config, ProcessesConfig
+from fmnist_sweep.config.schema import Config, InlineConfig, ProcessesConfig
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.executors.inline import InlineExecutor
 from fmnist_sweep.executors.protocol import Executor, OnRungStep
@@ -52,10 +53,26 @@ def open_executor(
     shared = sweep / "data"
     shutil.rmtree(shared, ignore_errors=True)  # a killed one's
     remove_abandoned()
-    if not isinstance(config.executor, ProcessesConfig):
-        every_steps = config.tracking.every_steps
-        yield InlineExecutor(trainer(prepared.data, build_model, every_steps, on_step))
-        return
+    match config.executor:
+        case InlineConfig():
+            every_steps = config.tracking.every_steps
+            yield InlineExecutor(trainer(prepared.data, build_model, every_steps, on_step))
+        case ProcessesConfig():
+            with _processes(config, prepared, build_model, shared, on_step) as executor:
+                yield executor
+        case unknown:
+            assert_never(unknown)
+
+
+@contextmanager
+def _processes(
+    config: Config,
+    prepared: Prepared,
+    build_model: ModelBuilder | None,
+    shared: Path,
+    on_step: OnRungStep | None,
+) -> Iterator[Executor]:
+    assert isinstance(config.executor, ProcessesConfig)
     from fmnist_sweep.executors.processes import worker_processes
     from fmnist_sweep.executors.worker_messages import Job
 
