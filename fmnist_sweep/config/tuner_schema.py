@@ -50,7 +50,36 @@ class HyperbandTuner(_Tuner):
     iterations: PositiveInt | None
 
 
-_AnyTuner = RandomTuner | GridTuner | BayesianTuner | HyperbandTuner
+class TpeTuner(_Tuner):
+    """`initial_points` random trials come before the model's own; the best of `candidates` drawn
+    from the good points' model is proposed."""
+
+    name: Literal["tpe"]
+    seed: Seed
+    initial_points: PositiveInt
+    candidates: PositiveInt
+
+
+class CmaesTuner(_Tuner):
+    """`population`: points a generation, null: by the number of searched values; `sigma`: the
+    first steps' size, as a share of each range."""
+
+    name: Literal["cmaes"]
+    seed: Seed
+    population: Annotated[int, Field(ge=5)] | None
+    sigma: Positive
+
+
+class QmcTuner(_Tuner):
+    """A scrambled Sobol sequence."""
+
+    name: Literal["qmc"]
+    seed: Seed
+
+
+_AnyTuner = (
+    RandomTuner | GridTuner | BayesianTuner | HyperbandTuner | TpeTuner | CmaesTuner | QmcTuner
+)
 TunerConfig = Annotated[_AnyTuner, Field(discriminator="name")]
 NAMES_WITHOUT_EPOCHS = tuple(
     get_args(tuner.model_fields["name"].annotation)[0]

@@ -121,6 +121,15 @@ def draw(
     return values
 
 
+def at(hyperparameters: keras_tuner.HyperParameters, place: Sequence[float]) -> dict[str, Any]:
+    """Return the point at a place in the unit cube, a dimension a leaf, as Keras Tuner's values."""
+    values: dict[str, Any] = {}
+    for hyperparameter, probability in zip(hyperparameters.space, place, strict=False):
+        if _is_active(hyperparameter, values):
+            values[hyperparameter.name] = hyperparameter.prob_to_value(float(probability))
+    return values
+
+
 def all_points(
     space: Space, hyperparameters: keras_tuner.HyperParameters, most: int
 ) -> list[dict[str, Any]] | None:

@@ -41,6 +41,9 @@ TUNERS: dict[str, dict[str, Any]] = {
     "random": {},
     "grid": {},
     "bayesian": {"tuner__initial_points": 60},
+    "tpe": {"tuner__initial_points": 3},
+    "cmaes": {"tuner__population": 5},
+    "qmc": {},
 }
 SCHEDULERS: dict[str, dict[str, Any]] = {
     "full": {"train__epochs": 2},
