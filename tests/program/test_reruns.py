@@ -187,7 +187,7 @@ def test_a_metric_that_is_not_reached_is_told_and_exits_with_1(
 def test_elsewhere_the_table_says_what_differs(edits: dict[str, Called]) -> None:
     done = edits["versions"]
     assert done.exit_code == 0
-    assert "verdict: within tolerance (tested: the tolerance; this is another env" in done.out
+    assert "verdict: within tolerance (tested: the tolerance; the environment d" in done.out
     assert "tensorflow 1." in done.out
     assert "not compared" in done.out
 
