@@ -23,7 +23,7 @@ BAD = {
     "is not searched": [
         "+space.train.batch_size={choice: [32], when: {train.optimizer.name: [sgd]}}"
     ],
-    "in a circle": [
+    "is circular": [
         "+space.train.batch_size={choice: [32], when: {train.label_smoothing: [0.1]}}",
         "+space.train.label_smoothing={choice: [0.1], when: {train.batch_size: [32]}}",
     ],
