@@ -181,7 +181,7 @@ def test_the_learning_curves_of_all_trials_stand_in_one_chart(served: Served, pa
 
 def test_a_sweep_describes_itself(served: Served, page: Page) -> None:
     page.goto(latest(served))
-    for heading in ("Leaderboard", "Begun with", "Searched"):
+    for heading in ("Leaderboard", "Command", "Searched"):
         expect(page.get_by_role("heading", name=heading)).to_be_attached()
     for text in (f"python -m fmnist_sweep +best={served.name}", "model.conv_blocks.count"):
         expect(page.get_by_text(text).first).to_be_attached()

@@ -43,7 +43,7 @@ MISTAKES = [
      "space.model.conv_blocks.0.kernel_size: unknown key; did you mean filter?"),
     (blocks(eech={"channels": SIZES}),
      "space.model.conv_blocks.eech: unknown key; allowed: count, each, or a block's number"),
-    (blocks(**{"3": {"channels": SIZES}}), "space.model.conv_blocks.3: there are at most 3, counted"),
+    (blocks(**{"3": {"channels": SIZES}}), "space.model.conv_blocks.3: there are at most 3,"),
     (blocks(**{"00": {"channels": SIZES}}), "space.model.conv_blocks.00: unknown key; allowed:"),
     (train(seed={"deeper": SIZES}), "space.train.seed.deeper: unknown key; train.seed is a whole"),
     # sections and leaves
@@ -55,7 +55,7 @@ MISTAKES = [
     (blocks(count=3), "space.model.conv_blocks.count=3: must be a leaf with int, choice or fixed"),
     (blocks(count={}), "space.model.conv_blocks.count={}: must be a leaf with int, choice or"),
     (train(batch_size={"choice": [8], "int": [1, 2]}),
-     "space.train.batch_size: int and choice in one leaf; allowed: one of choice, fixed, float, int"),
+     "space.train.batch_size: int and choice in one leaf; allowed: one of choice, fixed, float"),
     (train(batch_size={"choice": [8], "log": True}),
      "space.train.batch_size.log: unknown key; allowed: choice, when"),
     (train(batch_size={"int": [1, 8], "stp": 2}),

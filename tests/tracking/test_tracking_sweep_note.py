@@ -82,7 +82,7 @@ def commands(text: str) -> list[str]:
 
 def test_a_sweep_that_begins_tells_command_and_space(sweep: SweepConfig) -> None:
     text = sweep_note(described(sweep, "My **own**"), state_of(sweep))
-    assert text.startswith("My **own**\n\n**mine** (running, or cut off): 0 trials")
+    assert text.startswith("My **own**\n\n**mine** (running or interrupted): 0 trials")
     assert commands(text) == [COMMAND]
     assert tables(text) == [
         [
@@ -106,7 +106,7 @@ def test_one_that_ended_tells_leaders_official_test_and_what_to_do(sweep: SweepC
     board = tables(text)[0][2:]
     assert [row[1] for row in board] == ["6", "5", "4", "3", "2"]
     assert board[0][2:] == ["0.8600", "0.8500", "100", "1", "`batch=6`"]
-    assert "2 more are in `leaderboard.csv`" in text
+    assert "2 more in `leaderboard.csv`" in text
     going_on = "python -m fmnist_sweep +sweep=mine sweep.max_trials=4"
     assert commands(text) == [COMMAND, going_on, "python -m fmnist_sweep +best=mine"]
     of_own_code = commands(sweep_note(described(sweep, exports=False), state))
