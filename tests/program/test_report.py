@@ -255,7 +255,7 @@ def test_answers_of_an_earlier_winner_are_not_shown_as_the_winners(tmp_path: Pat
     page = Page(report_page(source, pictures, notes))
     assert {"learning_curves", "samples"} <= {*page.pictures}
     assert not {"confusion_matrix", "calibration", "confidently_wrong"} & {*page.pictures}
-    assert "of the one before it" in page.text
+    assert "of the previous winner" in page.text
     assert "+best=" not in page.text
 
 

@@ -180,7 +180,7 @@ def test_a_metric_that_is_not_reached_is_told_and_exits_with_1(
     assert done.exit_code == 1
     assert re.search(rf"test_accuracy +│ +{value}1 │ +{value} │ the same │ DIFFERS", done.out)
     assert "verdict: not reproduced" in done.out
-    line = r"error: best/rungs-edited-\d+: the rerun did not give what was recorded\n"
+    line = r"error: best/rungs-edited-\d+: the rerun's result differs from the record\n"
     assert re.fullmatch(line, done.err)
 
 
@@ -195,7 +195,7 @@ def test_elsewhere_the_table_says_what_differs(edits: dict[str, Called]) -> None
 def test_overrides_derive_a_run_without_a_verdict(place: Path, edits: dict[str, Called]) -> None:
     derived, looked_at = edits["derived"], edits["noted"]
     assert (derived.exit_code, looked_at.exit_code) == (0, 0)
-    assert "derived from best/rungs: train.seed=3; no verdict" in derived.out
+    assert "derived from best/rungs: train.seed=3; not compared" in derived.out
     assert "verdict: exact" in looked_at.out, "a note changes nothing that is trained"
     tags = [run.data.tags for run in Store(place, "fmnist-train").runs]
     (mine,) = [tag for tag in tags if tag.get("derived_from") == "best/rungs"]
@@ -221,12 +221,12 @@ def test_the_record_of_another_run_is_never_taken_for_this_ones(place: Path, pro
         ["export", run_id, "rungs"],
         ["export", run_id, "rungs.yaml"],
     )
-    assert f"stands already in experiments/best/{promoted}.yaml" in first.out
+    assert f"exists already: experiments/best/{promoted}.yaml" in first.out
     written = again.out.partition("+best=")[2].strip()
     assert re.fullmatch(r"rungs-\w{6}", written)
     settings = OmegaConf.load(best(place, written)).expected.numerics.settings
     assert settings == {"ONEDNN_DEFAULT_FPMATH_MODE": "STRICT"}
-    assert f"stands already in experiments/best/{written}.yaml" in other.out
+    assert f"exists already: experiments/best/{written}.yaml" in other.out
 
 
 def test_odd_names_are_text_and_nothing_else(place: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_port_that_is_taken_is_refused(
     store: Path, taken: int, monkeypatch: pytest.MonkeyPatch, served: list[object]
 ) -> None:
     monkeypatch.chdir(store)
-    with pytest.raises(ConfigError, match=rf"^ui: PORT={taken} is unavailable: .*; give another"):
+    with pytest.raises(ConfigError, match=rf"^ui: PORT={taken} is unavailable: .*; choose another"):
         ui(compose_config([]), str(taken))
     assert served == []
 

@@ -83,7 +83,7 @@ def test_header_record_and_page_are_made_from_the_runs(tmp_path: Path) -> None:
     assert derived.exit_code == 0
     assert written.exit_code == 0, written
     assert "mine: header and record of seeds 1, 2, 3\n" in written.out
-    assert "plain: says nothing of what was `reported`; left as it is\n" in written.out
+    assert "plain: has no `reported` results; not changed\n" in written.out
 
     text = path.read_text()
     assert text.startswith("# @package _global_\n# Written by `python -m fmnist_sweep baselines`")
@@ -213,6 +213,6 @@ def test_the_newest_run_of_a_seed_counts_and_its_environment(tmp_path: Path) -> 
     calls(tmp_path, ["-m", "+baseline=mine", "train.seed=1,2"])
     calls(tmp_path, ["-m", "+baseline=mine", "train.seed=3,1"], before=elsewhere)
     (written,) = calls(tmp_path, ["baselines"])
-    assert "mine: header and record of seeds 1, 3, 1 run of another machine left out" in written.out
+    assert "mine: header and record of seeds 1, 3, 1 run of other machines excluded" in written.out
     settings = OmegaConf.load(path).expected.numerics.settings
     assert settings == {"ONEDNN_DEFAULT_FPMATH_MODE": "STRICT"}

@@ -323,7 +323,7 @@ def test_a_name_of_one_s_own_goes_on_under_another_budget() -> None:
 
 def test_many_differences_are_counted() -> None:
     begin(plan("sweep.name=my_own"))
-    with pytest.raises(ConfigError, match=r"; and \d+ more\. Take another name, or the config"):
+    with pytest.raises(ConfigError, match=r"; and \d+ more\. Use another name, or the config"):
         plan("sweep.name=my_own", "model=fashion_mnist_cnn")
 
 

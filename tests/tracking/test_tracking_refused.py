@@ -410,7 +410,7 @@ def test_a_sweep_that_is_deleted_itself_says_so_and_can_be_told_again(tmp_path: 
     assert told.err.splitlines()[-1] == (
         "error: mine: run 'mine' was deleted in MLflow; later data was not logged"
     )
-    assert "To go on: " in told.out
+    assert "To resume: " in told.out
     (again,) = calls(tmp_path, SWEEP)
     assert again.exit_code == 0, again
     assert "registered: " in again.out

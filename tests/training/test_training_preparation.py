@@ -94,5 +94,5 @@ def test_epochs_of_a_config(overrides: tuple[str, ...], epochs: int) -> None:
 def test_a_stop_beyond_the_budget_in_steps_is_refused() -> None:
     config = config_of("train.epochs=null", "train.steps=6", "train.stop_epoch=3")
 
-    with pytest.raises(ConfigError, match="steps has 2 epochs only"):
+    with pytest.raises(ConfigError, match="steps has only 2 epochs"):
         epochs_of(config, prepared(config))

@@ -370,7 +370,7 @@ FRAME = pd.DataFrame({"label": ["x", "y", "x", "y", "x"]})
         (lambda df: df, 3, ConfigError, "size=3 is not divisible by the 2 classes"),
         (lambda df: df, 0, ConfigError, "size=0 is not divisible"),
         (lambda df: df, -2, ConfigError, "size=-2 is not divisible"),
-        (lambda df: df, 6, ConfigError, "size=6 takes 3 .* class y has 2 to give"),
+        (lambda df: df, 6, ConfigError, "size=6 takes 3 .* class y has only 2"),
         (lambda df: df[:0], 2, ConfigError, "size=2 is not divisible by the 0 classes"),
         (lambda df: df.rename(columns={"label": "y"}), 2, DataError, "no column label; it has: y"),
         (lambda df: df.set_axis([0, 1, 2, 1, 3]), 2, DataError, "index contains 1 more than once"),
