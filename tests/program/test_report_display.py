@@ -124,7 +124,7 @@ def test_a_terminal_that_is_gone_ends_no_sweep(tmp_path: Path) -> None:
         os.close(owner)
         assert running.wait(400) == 0
     reason = "standard output: Input/output error"
-    assert errors.read_text() == f"{reason}: nothing more is printed, the run goes on\n"
+    assert errors.read_text() == f"{reason}: nothing more is printed, the run continues\n"
     (folder,) = (tmp_path / "mlruns" / "sweeps").iterdir()
     assert '"kind":"ended"' in (folder / "journal.jsonl").read_text().splitlines()[-1]
 

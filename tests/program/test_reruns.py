@@ -154,13 +154,13 @@ def test_an_altered_pixel_is_caught_before_training(place: Path) -> None:
         (done,) = calls(place, ["+best=rungs"])
     finally:
         write_images(place)
-    assert_refused(done, r"best/rungs is not what was recorded: data has sha256 \w{64}, recorded")
+    assert_refused(done, r"best/rungs differs from its record: data has sha256 \w{64}, recorded")
     assert reruns(place) == before
 
 
 def test_a_changed_index_is_caught_before_training(place: Path) -> None:
     (done,) = calls(place, ["+best=rungs"], before=SWAP)
-    assert_refused(done, r"best/rungs is not what was recorded: split has sha256 \w{64}, recorded")
+    assert_refused(done, r"best/rungs differs from its record: split has sha256 \w{64}, recorded")
 
 
 def test_a_changed_hyperparameter_is_caught_before_training_and_named(
@@ -168,7 +168,7 @@ def test_a_changed_hyperparameter_is_caught_before_training_and_named(
 ) -> None:
     assert_refused(
         edits["hyperparameter"],
-        r"train.label_smoothing is 0.1, recorded is 0.0\. Nothing was trained",
+        r"train.label_smoothing is 0.1, recorded: 0.0\. Nothing was trained",
     )
 
 

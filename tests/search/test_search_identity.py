@@ -263,7 +263,7 @@ def test_other_threads_are_another_sweep_which_says_what_to_add() -> None:
     (remark,) = here.remarks
     assert (
         f"sweep {first.name} has the same config, but train.threads=3, here 2 (add train.threads=3 "
-        "to go on with it)"
+        "to resume it)"
     ) in remark
     assert plan("train.threads=3").remarks == []
     assert plan("train.threads=2", "train.seed=3").remarks == []  # another config
@@ -378,7 +378,7 @@ def test_a_split_without_a_validation_set_has_nothing_to_search_by() -> None:
 
 def test_an_output_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mlruns").write_text("a file")
-    with pytest.raises(ConfigError, match=r"mlruns.sweeps: cannot be written; allowed: a folder"):
+    with pytest.raises(ConfigError, match=r"mlruns.sweeps: is not writable; allowed: a folder"):
         check_writable(tmp_path / "mlruns" / "sweeps")
     check_writable(tmp_path / "experiments" / "best")
     assert not (tmp_path / "experiments" / "best").exists()
