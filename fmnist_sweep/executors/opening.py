@@ -1,4 +1,4 @@
-"""The executor that a config names."""
+"""Opens the executor of a config."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from fmnist_sweep.training.train import ModelBuilder
 
 
 def check_executor(config: Config, build_model: ModelBuilder | None) -> None:
-    """Refuse, before anything is written, a builder that cannot travel to a worker process.
+    """Reject a builder that cannot be sent to a worker process, before anything is written.
 
     Raises:
-        ConfigError: says why it cannot.
+        ConfigError: says why it cannot be sent.
     """
     if not isinstance(config.executor, ProcessesConfig) or build_model is None:
         return
@@ -35,7 +35,7 @@ def check_executor(config: Config, build_model: ModelBuilder | None) -> None:
     except Exception as error:
         raise ConfigError(
             f"executor=processes: build_model cannot be sent to a worker process: {error}; "
-            "executor=inline takes any"
+            "executor=inline has no such limit"
         ) from error
 
 
@@ -47,11 +47,13 @@ def open_executor(
     sweep: Path,
     on_step: OnRungStep | None = None,
 ) -> Iterator[Executor]:
-    """Have `config.executor` run rungs inside the block. `sweep` is the sweep's folder, which holds
-    the data for worker processes to map as long as they run. `on_step` is called where `on_epoch`
-    is; without it nobody looks at steps."""
+    """Yield the executor of `config.executor`. `sweep` is the sweep's folder, which contains the
+    data
+    that worker processes map into memory. `on_step` is called in the same thread as `on_epoch`;
+    None
+    disables it."""
     shared = sweep / "data"
-    shutil.rmtree(shared, ignore_errors=True)  # a killed one's
+    shutil.rmtree(shared, ignore_errors=True)  # left by a killed process
     remove_abandoned()
     match config.executor:
         case InlineConfig():
@@ -76,7 +78,7 @@ def _processes(
     from fmnist_sweep.executors.processes import worker_processes
     from fmnist_sweep.executors.worker_messages import Job
 
-    assert config.train.threads is not None  # `with_threads` came first
+    assert config.train.threads is not None  # set by `with_threads`
     job = Job(
         shared,
         prepared.dataset.classes,

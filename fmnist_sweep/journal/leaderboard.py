@@ -15,12 +15,14 @@ _SIGNIFICANCE = 0.05
 
 
 def leaderboard(state: SweepState) -> pd.DataFrame:
-    """Return one row a trial: completed ones by rank, then the others by number.
+    """Return one row per trial: completed ones by rank, then the others by number.
 
-    Columns: `rank`, `trial`, `status`, the objective's name, `confirmed_mean`, `confirmed_std`
-    and `ties_with_best` (where trials were confirmed), `test_accuracy`, `parameters`,
-    `best_epoch`, `epochs`, `train_seconds`, `best_weights_sha256`, `reason`, and the searched
-    values under their config paths (empty where a value does not exist for a trial).
+    Columns: `rank`, `trial`, `status`, the objective's name, `confirmed_mean`, `confirmed_std` and
+    `ties_with_best` (if trials were confirmed), `test_accuracy`, `parameters`, `best_epoch`,
+    `epochs`,
+    `train_seconds`, `best_weights_sha256`, `reason`, and the searched values by config path (empty
+    if a
+    value does not exist for a trial).
     """
     ranking = state.ranking()
     ranked = {trial.number: rank for rank, trial in enumerate(ranking, start=1)}
@@ -30,9 +32,9 @@ def leaderboard(state: SweepState) -> pd.DataFrame:
 
 
 def cannot_be_told_apart(trial: Trial, best: Trial) -> bool:
-    """Whether two confirmed trials' means may well be the same.
+    """Whether two confirmed trials' means are not significantly different.
 
-    Welch's t-test on the fresh seeds' scores, two-sided, at 5 %.
+    Two-sided Welch's t-test on the scores of the new seeds, at 5 %.
     """
     from scipy.stats import ttest_ind
 
@@ -48,7 +50,7 @@ def stopped_words(by: str, epoch: int) -> str:
 
 
 def searched_paths(state: SweepState) -> list[str]:
-    """Return the paths that any trial overrode, in the order of their first appearance."""
+    """Return the paths that any trial overrides, in the order of their first appearance."""
     return list(dict.fromkeys(path for trial in state.trials.values() for path in trial.overrides))
 
 

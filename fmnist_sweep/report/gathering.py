@@ -1,4 +1,4 @@
-"""Gathers the material of a report where data and model are at hand: at the end of a sweep."""
+"""Writes a report's material at the end of a sweep, when data and model are available."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def gather(
     best_name: str | None,
     files: Callable[[int], Iterable[Path]],
 ) -> Path:
-    """Write `material.npz` into a sweep's folder, unless what stands there is of the same winner
-    and the same names of the classes.
+    """Write `material.npz` into a sweep's folder, unless it is up to date with the winner and the
+    names of the classes.
 
     Args:
-        folder: the sweep's.
+        folder: the sweep's folder.
         prepared: its data.
         best: its winner.
-        best_name: what the winner's config is called in `experiments/best`.
-        files: gives where the best model of a trial may be read from, one after another.
+        best_name: name of the winner's config in `experiments/best`.
+        files: returns the places to try for a trial's best model, in order.
     """
     path = folder / MATERIAL_FILE
     digest = None if best is None or best.result is None else best.result.best_weights_sha256
@@ -67,7 +67,7 @@ def gather(
 
 
 def standing_material(folder: Path) -> Material | None:
-    """Return the material in a sweep's folder, None where there is none that can be read."""
+    """Return the material in a sweep's folder, None if absent or unreadable."""
     try:
         return Material.from_bytes((folder / MATERIAL_FILE).read_bytes())
     except (OSError, RunError):
@@ -93,7 +93,7 @@ def _data(dataset: Dataset, split: Split) -> DataMaterial:
 
 
 def _samples(dataset: Dataset, split: Split) -> NDArray[np.uint8]:
-    """Return the first training images of each class, as many as each of them has."""
+    """Return the first training images of each class, the same number for each."""
     labels = dataset.labels[split.train]
     of_each = [split.train[labels == label] for label in range(dataset.classes)]
     most = min(SAMPLES_A_CLASS, *(len(indices) for indices in of_each))

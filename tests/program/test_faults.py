@@ -123,7 +123,7 @@ def test_a_full_disk_stops_the_sweep_and_loses_nothing(
     folder, full, again = filled[room]
     assert full.exit_code == 1, full
     assert full.err.splitlines()[-1].startswith("error: "), full
-    assert "To go on: " in full.out
+    assert "To resume: " in full.out
     assert again.exit_code == 0, again
     assert_same_outcome(whole, folder)
     assert {run.info.status for run in Store(folder).runs} == {"FINISHED"}

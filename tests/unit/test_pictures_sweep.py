@@ -132,7 +132,7 @@ def test_importances_name_every_value_and_what_they_are_of() -> None:
 
 def test_many_importances_are_cut_and_say_so() -> None:
     found = Importances({f"$value_{i}": 0.04 for i in range(25)}, "val_accuracy", 1, 40)
-    assert any("5 smaller left out" in text for text in check_picture(draw_importances(found)))
+    assert any("5 smaller omitted" in text for text in check_picture(draw_importances(found)))
 
 
 def test_pictures_of_a_sweep_are_the_same_bytes_when_made_twice() -> None:
