@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -100,14 +101,24 @@ def interrupts_deferred() -> Iterator[None]:
     stop_if_asked()
 
 
-def stop_if_asked() -> None:
-    """Raise the interrupt that a signal requested inside `terminable`, if it was lost or deferred.
+def stop_if_asked(error: BaseException | None = None) -> None:
+    """Raise the interrupt that a signal asked for inside `terminable`, should it have been lost, or
+    deferred; or `error`, where it is the exit of a signal handler of the caller's.
 
     Raises:
-        KeyboardInterrupt: `Terminated` for signals other than Ctrl-C's.
+        KeyboardInterrupt: `Terminated` after another signal than Ctrl-C's.
+        SystemExit: that exit.
     """
     if _asked_to_stop:
         raise _asked_to_stop[0]
+    if isinstance(error, SystemExit) and _is_of_handler(error):
+        raise error
+
+
+def _is_of_handler(error: SystemExit) -> bool:
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    codes = [getattr(handler, "__code__", None) for handler in handlers]
+    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def end_process(code: int) -> NoReturn:

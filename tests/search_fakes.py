@@ -220,6 +220,7 @@ def run(
     executor = executor or InstantExecutor()
     journal = Journal(folder / JOURNAL_FILE)
     state = SweepState.after(journal, config.sweep.objective)
+    state.workers = executor.workers
     loop = SweepLoop(
         plan_of(config, folder, why_infeasible, own),
         journal,

@@ -78,12 +78,14 @@ class WinnerMaterial:
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """All material. `winner` is None if no trial completed; `best_name` is the name of the winner's
-    config in `experiments/best`, None if there is none."""
+    """All of it. `winner` is None where no trial completed; `best_name` is what its config is
+    called in `experiments/best`, None where there is none; `is_registered`: MLflow's model registry
+    has the winner."""
 
     data: DataMaterial
     winner: WinnerMaterial | None = None
     best_name: str | None = None
+    is_registered: bool = False
 
     @property
     def winner_sha256(self) -> str | None:
@@ -100,6 +102,7 @@ class Material:
             "class_names": data.class_names,
             "sets": list(data.counts),
             "best_name": self.best_name,
+            "is_registered": self.is_registered,
         }
         arrays: dict[str, NDArray[np.generic]] = {"samples": data.samples}
         arrays |= {f"counts.{name}": counts for name, counts in data.counts.items()}
@@ -137,7 +140,7 @@ class Material:
                     )
         except Exception as error:  # a damaged archive makes NumPy and zipfile raise all kinds
             raise RunError(f"{MATERIAL_FILE} cannot be read: {error}") from error
-        return cls(data, winner, told["best_name"])
+        return cls(data, winner, told["best_name"], told.get("is_registered", False))
 
 
 _WINNERS_ARRAYS = ("probabilities", "labels", "wrong", "wrong_images")

@@ -77,11 +77,11 @@ class SweepProgress:
             case Asked():
                 self._out.print(self._asked(record, state), soft_wrap=True)
             case EpochEnded():
-                self._say_of(record.trial, epoch_line(record.record))
+                self._say_of(record.trial, epoch_line(record.record), state)
             case Stopped():
-                self._say_of(record.trial, stopped_words(record.by, record.epoch))
+                self._say_of(record.trial, stopped_words(record.epoch), state)
             case Told():
-                self._say_of(record.trial, self._told(record, state))
+                self._say_of(record.trial, self._told(record, state), state)
             case Confirmed():
                 self._out.print(
                     f"confirmation of trial {record.trial}, seed {record.seed}: "
@@ -93,9 +93,9 @@ class SweepProgress:
                     f"on {record.images:,} images (evaluation {len(state.official)})"
                 )
 
-    def _say_of(self, trial: int, words: str) -> None:
-        # With a single worker the line's trial is obvious.
-        whose = f"trial {trial}: " if self._config.executor.workers > 1 else "  "
+    def _say_of(self, trial: int, words: str, state: SweepState) -> None:
+        # One at a time: whose line it is goes without saying.
+        whose = f"trial {trial}: " if state.workers > 1 else "  "
         self._out.print(f"{whose}{words}", soft_wrap=True)
 
     def _asked(self, record: Asked, state: SweepState) -> str:
@@ -111,8 +111,7 @@ class SweepProgress:
         if sweep.max_trials:
             parts.append(f"{len(state.trials)} of {sweep.max_trials} trials")
         if sweep.max_minutes:
-            minutes = state.rung_seconds / 60 / self._config.executor.workers
-            parts.append(f"{minutes:.1f} of {sweep.max_minutes:g} min")
+            parts.append(f"{state.minutes():.1f} of {sweep.max_minutes:g} min")
         return "so far " + ", ".join(parts)
 
     def _told(self, record: Told, state: SweepState) -> str:

@@ -87,6 +87,8 @@ class LiveSweep:
         self._searching: dict[int, StepProgress] = {}
         self._since: dict[int, tuple[int, float]] = {}
         self._confirming: dict[tuple[int, int], StepProgress] = {}
+        # When the confirmation was first heard of, and how many retrainings were done then.
+        self._confirmed_from: tuple[float, float] | None = None
 
     def on_state(self, state: SweepState) -> None:
         """Called with the sweep's state before it begins or resumes."""
@@ -176,15 +178,19 @@ class LiveSweep:
         wanted, state = self._config.sweep.confirm, self._state
         done = sum(len(trial.confirmations) for trial in state.trials.values())
         if wanted is None or state.open_asks or not (done or self._confirming):
+            self._confirmed_from = None
             return None
         all_of_them = wanted.seeds * min(wanted.top, len(state.ranking()))
         parts = sum(
             (far.epoch - 1 + far.step / far.steps) / far.last_epoch
             for far in self._confirming.values()
         )
-        return Spending(
-            f"confirmation, {done} of {all_of_them}", (done + parts) / all_of_them, None
-        )
+        now, so_far = time.monotonic(), done + parts
+        since, before = self._confirmed_from = self._confirmed_from or (now, so_far)
+        left = None
+        if so_far > before and now - since > 1.0:
+            left = max(0.0, (now - since) * (all_of_them - so_far) / (so_far - before))
+        return Spending(f"confirmation, {done} of {all_of_them}", so_far / all_of_them, left)
 
     def _running(self) -> Iterator[Running]:
         for asked in self._state.open_asks.values():

@@ -77,28 +77,28 @@ def run_now(executor: Executor, rung: Rung) -> RungOutcome:
 
 
 def outcome_of(train: Train, rung: Rung, on_epoch: OnEpoch) -> RungOutcome:
-    """Train a rung and return its outcome, with its own errors as reasons. Errors of `on_epoch`
-    (such
-    as an unavailable tracker), interrupts and a full disk are raised.
+    """Train a rung; its own errors, and `sys.exit` in the user's code, become its outcome. What
+    `on_epoch` raises (a tracker that is away) is not the trial's and goes through, as an interrupt
+    does; so does a full disk.
 
     Raises:
         RunError: the rung's files cannot be written or read.
     """
     started = time.perf_counter()
     result, reason = None, None
-    not_the_trials: list[Exception] = []
+    not_the_trials: list[BaseException] = []
 
     def report(record: EpochRecord) -> bool:
         try:
             return on_epoch(record)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             not_the_trials.append(error)
             raise
 
     try:
         result = train(rung, report)
-    except Exception as error:
-        stop_if_asked()  # inside libraries an interrupt may become any error
+    except (Exception, SystemExit) as error:
+        stop_if_asked(error)  # an interrupt in a library's depths comes out as any error
         if not_the_trials:
             raise
         if isinstance(error, OSError):

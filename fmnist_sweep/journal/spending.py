@@ -11,7 +11,7 @@ from fmnist_sweep.config.schema import Config, SweepConfig
 from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.provenance import command
 
-_TOO_EARLY = 1.0  # seconds of training, before which there is no estimate
+_TOO_EARLY = 1 / 60  # minutes of training, before which the rest cannot be estimated
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def spending(config: Config, state: SweepState, running: Mapping[int, RunningEpo
     when
     they have ended."""
     sweep = config.sweep
-    seconds = state.rung_seconds + _seconds_of_open(state, running)
+    minutes = state.minutes(_seconds_of_open(state, running))
     epochs = state.epochs_total + sum(epoch.part for epoch in running.values())
     ended = len(state.ended_trials)
     all_of_them = counted(ended, "trial")
@@ -49,7 +49,6 @@ def spending(config: Config, state: SweepState, running: Mapping[int, RunningEpo
         words = f"{state.epochs_total} of {sweep.max_epochs_total} epochs, {all_of_them}"
         budgets.append((epochs / sweep.max_epochs_total, words))
     if sweep.max_minutes is not None:
-        minutes = seconds / 60 / config.executor.workers
         words = f"{minutes:.1f} of {sweep.max_minutes:g} min, {all_of_them}"
         budgets.append((minutes / sweep.max_minutes, words))
     if not budgets:
@@ -58,8 +57,8 @@ def spending(config: Config, state: SweepState, running: Mapping[int, RunningEpo
     # At a constant pace, the budget with the largest spent fraction is used up first.
     share, words = max(budgets)
     left = None
-    if share > 0.0 and seconds > _TOO_EARLY:
-        left = max(0.0, seconds * (1.0 - share) / share / config.executor.workers)
+    if share > 0.0 and minutes > _TOO_EARLY:
+        left = max(0.0, 60 * minutes * (1.0 - share) / share)
     return Spending(words, min(1.0, share), left)
 
 

@@ -72,9 +72,11 @@ class Trial:
 
 @dataclass
 class SweepState:
-    """Trials by number, and all other information in the journal."""
+    """Trials by number, and what else the journal told. `workers` is no matter of the journal: it
+    is how many rungs the sweep's executor trains at a time."""
 
     objective: Objective
+    workers: int = 1
     begun: Begun | None = None
     environments: list[Environment] = field(default_factory=list)
     trials: dict[int, Trial] = field(default_factory=dict)
@@ -149,6 +151,11 @@ class SweepState:
         others.
         Of equals the earlier trial comes first."""
         return sorted(self._completed(), key=self._order)
+
+    def minutes(self, open_seconds: float = 0.0) -> float:
+        """Return for how many minutes each worker has trained, which `sweep.max_minutes` bounds;
+        `open_seconds` are those of rungs that have not ended, all of them together."""
+        return (self.rung_seconds + open_seconds) / 60 / self.workers
 
     def runs_in(self, environment: Environment) -> bool:
         """Whether the sweep last ran in this environment, regardless of the command."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import keras
 
 from fmnist_sweep.config.model_schema import (
@@ -24,6 +26,8 @@ from fmnist_sweep.turns import in_turn_beside_none
 
 # Images are always (height, width, channels); a user's keras.json may say otherwise.
 _DATA_FORMAT = "channels_last"
+# In bfloat16 the probabilities would no longer add up to 1, nor the loss be exact.
+_PROBABILITIES = "float32"
 
 
 @in_turn_beside_none("build_cnn")
@@ -38,11 +42,18 @@ def build_cnn(
     a
     sweep or training is running in another thread.
     """
+    return build_layers(plan_cnn(model_config, input_shape, classes).layers, input_shape, "cnn")
+
+
+def build_layers(
+    layers: Iterable[LayerPlan], input_shape: tuple[int, int, int], name: str
+) -> keras.Model:
+    """Build a network of these layers, one after the other."""
     image = keras.Input(input_shape, name="image")
     features = image
-    for layer in plan_cnn(model_config, input_shape, classes).layers:
+    for layer in layers:
         features = _keras_layer(layer)(features)
-    return keras.Model(image, features, name="cnn")
+    return keras.Model(image, features, name=name)
 
 
 def _keras_layer(layer: LayerPlan) -> keras.layers.Layer:
@@ -67,12 +78,11 @@ def _keras_layer(layer: LayerPlan) -> keras.layers.Layer:
         case LayerKind.GLOBAL_POOL, Head() as head:
             return _global_pool(name, head)
         case LayerKind.DENSE, FcLayer() as fc:
-            return _dense(name, fc, fc.neurons, fc.bias)
+            return _dense(layer, fc, fc.neurons, fc.bias)
         case LayerKind.DENSE, Head() as head:
-            return _dense(name, head, layer.output_shape[-1], bias=True)
+            return _dense(layer, head, layer.output_shape[-1], bias=True)
         case LayerKind.SOFTMAX, _:
-            # In bfloat16 the probabilities would not sum to 1, and the loss would be inexact.
-            return keras.layers.Activation("softmax", dtype="float32", name=name)
+            return keras.layers.Activation("softmax", dtype=_PROBABILITIES, name=name)
     raise TypeError(f"no Keras layer for {layer.kind} of a {type(layer.part).__name__}")
 
 
@@ -109,13 +119,16 @@ def _global_pool(name: str, head: Head) -> keras.layers.Layer:
     return kinds[head.pool](data_format=_DATA_FORMAT, name=name)
 
 
-def _dense(name: str, part: FcLayer | Head, neurons: int, bias: bool) -> keras.layers.Layer:
+def _dense(layer: LayerPlan, part: FcLayer | Head, neurons: int, bias: bool) -> keras.layers.Layer:
+    gives_probabilities = isinstance(part, Head) and layer.activation is not None
     return keras.layers.Dense(
         neurons,
+        activation=layer.activation,
         use_bias=bias,
         kernel_initializer=_initializer(part.weight_init),
         bias_initializer=_initializer(part.bias_init),
-        name=name,
+        dtype=_PROBABILITIES if gives_probabilities else None,
+        name=layer.name,
     )
 
 

@@ -32,9 +32,10 @@ class LayerKind(StrEnum):
 
 
 class LayerPlan(NamedTuple):
-    """One layer. `part` is the part of the config with its settings; `output_shape` is (height,
-    width, channels) or (features,), without the batch; `mflops` are millions of operations in one
-    image's forward pass, where a multiply-add counts as two."""
+    """One layer. `part` is the piece of the config that holds its settings; `output_shape` is
+    (height, width, channels) or (features,), without the batch; `mflops` are millions of
+    operations for one image's forward pass, a multiply and an add counted as two; `activation` is
+    the one that a dense layer applies itself, None where a layer of its own follows."""
 
     name: str
     kind: LayerKind
@@ -43,6 +44,7 @@ class LayerPlan(NamedTuple):
     parameters: int
     trainable_parameters: int
     mflops: float
+    activation: str | None = None
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from fmnist_sweep.config.data_schema import FashionMnistData, WrapperSplit
 from fmnist_sweep.config.shipped import shipped_config
 from fmnist_sweep.data import FASHION_MNIST_CLASSES, load_dataset, make_split
 from fmnist_sweep.errors import ConfigError, DataError, RunError, UserError
-from fmnist_sweep.model.article import article_net
-from fmnist_sweep.model.builder import build_cnn
-from fmnist_sweep.turns import alone
+from fmnist_sweep.model.article import article_layers, article_net
+from fmnist_sweep.model.builder import build_layers
+from fmnist_sweep.model.plan import plan_cnn
+from fmnist_sweep.turns import alone, in_turn_beside_none
 
 CHECKPOINT_FOLDER = Path("models/keras_checkpoints")
 _BRIGHTEST = 255
@@ -52,10 +53,11 @@ class FashionMNISTCNN:
     """A CNN for the ten classes of Fashion-MNIST, described as in the article.
 
     `conv_params` and `fc_params` are nested dicts of prefixed keys, as `model.article` says;
-    None stands for the article's own layers. Attributes of those names hold the network in that
-    form, `model` the Keras model. Weights follow from `keras.utils.set_random_seed`.
+    None stands for the article's own layers; the last of `fc_params` is the output layer, of ten
+    neurons with softmax. Attributes of those names hold the network in that form, `model` the
+    Keras model. Weights follow from `keras.utils.set_random_seed`.
     Raises ConfigError for a key or value that is not allowed, InfeasibleModel where the image is
-    too small for the blocks.
+    too small for the blocks, UserError beside a sweep or training in another thread.
     """
 
     def __init__(
@@ -65,8 +67,11 @@ class FashionMNISTCNN:
         fc_params: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.input_shape = _image_shape(input_shape)
-        config, self.conv_params, self.fc_params = article_net(conv_params, fc_params)
-        self.model = build_cnn(config, self.input_shape, len(FASHION_MNIST_CLASSES))
+        classes = len(FASHION_MNIST_CLASSES)
+        config, self.conv_params, self.fc_params = article_net(conv_params, fc_params, classes)
+        layers = article_layers(plan_cnn(config, self.input_shape, classes).layers)
+        with in_turn_beside_none(type(self).__name__):
+            self.model = build_layers(layers, self.input_shape, "fashionmnistcnn")
 
     def summary(self) -> None:
         """Print the layers, their shapes and parameters."""

@@ -34,16 +34,19 @@ def gather(
     best: Trial | None,
     best_name: str | None,
     files: Callable[[int], Iterable[Path]],
+    *,
+    is_registered: bool,
 ) -> Path:
-    """Write `material.npz` into a sweep's folder, unless it is up to date with the winner and the
-    names of the classes.
+    """Write `material.npz` into a sweep's folder, unless what stands there is the same: of the same
+    winner, registered or not, and with the same names of the classes.
 
     Args:
         folder: the sweep's folder.
         prepared: its data.
         best: its winner.
-        best_name: name of the winner's config in `experiments/best`.
-        files: returns the places to try for a trial's best model, in order.
+        best_name: what the winner's config is called in `experiments/best`.
+        files: gives where the best model of a trial may be read from, one after another.
+        is_registered: whether MLflow's model registry has the winner.
     """
     path = folder / MATERIAL_FILE
     digest = None if best is None or best.result is None else best.result.best_weights_sha256
@@ -52,7 +55,7 @@ def gather(
     if (
         before is not None
         and is_of_winner
-        and before.best_name == best_name
+        and (before.best_name, before.is_registered) == (best_name, is_registered)
         and before.data.class_names == prepared.dataset.class_names
     ):
         return path
@@ -60,7 +63,7 @@ def gather(
         winner = before.winner
     else:
         winner = None if best is None else _winner(best, prepared, files)
-    material = Material(_data(prepared.dataset, prepared.split), winner, best_name)
+    material = Material(_data(prepared.dataset, prepared.split), winner, best_name, is_registered)
     with write_whole(path) as file:
         file.write(material.to_bytes())
     return path

@@ -170,15 +170,14 @@ def _figures(state: SweepState) -> list[tuple[str, str]]:
 def _commands(source: ReportSource) -> list[tuple[str, str]]:
     line = source.begun.command
     if not was_typed(line):
-        line = "run_sweep(config)  # the sweep was started from Python"
-    found = [("Resume, or continue with larger budgets", line)]
-    exported = None if source.material is None else source.material.best_name
-    if exported is not None and not source.is_behind:
-        found += [
-            ("Retrain the winner", command((f"+best={exported}",))),
-            ("Predict with the winner", f"{command(())} predict {source.name} IMAGE.png"),
-        ]
-    found.append(("Recreate this report", f"{command(())} report {source.name}"))
+        line = "run_sweep(config)  # from Python, as it was begun"
+    found = [("Resume it, or go on with larger budgets", line)]
+    material = None if source.is_behind else source.material
+    if material is not None and material.best_name is not None:
+        found.append(("Train the winner again", command((f"+best={material.best_name}",))))
+    if material is not None and material.is_registered:
+        found.append(("Ask the winner", f"{command(())} predict {source.name} IMAGE.png"))
+    found.append(("Make this report again", f"{command(())} report {source.name}"))
     return found
 
 

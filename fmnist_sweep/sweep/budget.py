@@ -35,10 +35,10 @@ def check_budget(config: Config, epochs: int, scheduler: Scheduler) -> None:
         )
 
 
-def why_spent(config: Config, state: SweepState, workers: int) -> str | None:
-    """Say which budget is used up, or None. The minutes are those of each of so many workers."""
+def why_spent(config: Config, state: SweepState) -> str | None:
+    """Say which budget is used up, or None."""
     minutes = config.sweep.max_minutes
-    if minutes is not None and state.rung_seconds >= 60 * minutes * workers:
+    if minutes is not None and state.minutes() >= minutes:
         return f"sweep.max_minutes={minutes:g} is used up"
     total = config.sweep.max_epochs_total
     if total is not None and state.epochs_total >= total:

@@ -17,7 +17,9 @@ from fmnist_sweep.sweep.plan import SweepPlan
 _log = logging.getLogger(__name__)
 
 
-def final_report(plan: SweepPlan, state: SweepState, best_file: Path | None) -> Path | None:
+def final_report(
+    plan: SweepPlan, state: SweepState, best_file: Path | None, *, is_registered: bool
+) -> Path | None:
     """Make a sweep's report when all else is done, and return its file; where that fails, log why
     and how to make it, and return None: no picture is worth a sweep's success.
 
@@ -25,6 +27,7 @@ def final_report(plan: SweepPlan, state: SweepState, best_file: Path | None) -> 
         plan: of the sweep, with its data.
         state: of the sweep, which has ended.
         best_file: the winner's config in `experiments/best`; None where there is none.
+        is_registered: whether MLflow's model registry has the winner.
     """
     begun = state.begun
     assert begun is not None  # it has ended
@@ -39,6 +42,7 @@ def final_report(plan: SweepPlan, state: SweepState, best_file: Path | None) -> 
                 lambda number: best_model_files(
                     plan.config, begun, plan.folder, number, Path(place)
                 ),
+                is_registered=is_registered,
             )
         return up_to_date_report(plan.folder, plan.name)
     except Exception as error:  # noqa: BLE001 - whatever draws it, and the user's settings, may raise

@@ -107,7 +107,7 @@ class SweepLoop:
             reason: str | None = None
             while reason is None and len(running) < self._executor.workers:
                 self._stop_past_failure_rate()
-                spent = why_spent(self._config, self._state, self._executor.workers)
+                spent = why_spent(self._config, self._state)
                 asked = spent or self._next_rung()
                 if isinstance(asked, Waiting):
                     break

@@ -140,7 +140,7 @@ def open_sweep(
         _executor(plan, caller, watch) as executor,
     ):
         journal = _journal(plan, caller, outbox)
-        state = SweepState(plan.config.sweep.objective)
+        state = SweepState(plan.config.sweep.objective, executor.workers)
         folders = TrialFolders(
             plan.folder,
             Leaders(plan.config.sweep.objective, candidates(plan.config)),

@@ -140,7 +140,10 @@ def _finished(sweep: OpenSweep, best_file: Path | None) -> Sweep:
         )
     except FmnistSweepError as error:  # the report needs no tracker
         trouble = error
-    report = final_report(plan, state, best_file) if plan.config.report else None
+    report: Path | None = None
+    if plan.config.report:
+        is_registered = registration is not None
+        report = final_report(plan, state, best_file, is_registered=is_registered)
     if trouble is not None:
         raise trouble
     if report is not None:

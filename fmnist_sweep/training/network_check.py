@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.interrupts import interrupts_deferred
+from fmnist_sweep.interrupts import interrupts_deferred, stop_if_asked
 from fmnist_sweep.reasons import reason_of
 from fmnist_sweep.training.batches import ImageSet, TrainingData
 from fmnist_sweep.training.calculation import usual_calculation
@@ -67,7 +67,8 @@ def _refusal(what: str) -> ConfigError:
 def _built(config: RunConfig, data: TrainingData, build_model: ModelBuilder) -> keras.Model:
     try:
         network: Any = build_network(config, data, build_model)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        stop_if_asked(error)
         raise _refusal(f"it raised {reason_of(error)}") from error
     if not isinstance(network, keras.Model):
         raise _refusal(f"it returned {type(network).__name__}; allowed: a keras.Model")
@@ -88,7 +89,8 @@ def _answers(network: keras.Model, images: NDArray[np.float32], seed: int) -> An
     try:
         with seeded_epoch(network, seed, 1):
             return network(images, training=False)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        stop_if_asked(error)
         shape = ", ".join(map(str, images.shape[1:]))
         raise _refusal(
             f"its network cannot be called with images of shape (n, {shape}): {reason_of(error)}"

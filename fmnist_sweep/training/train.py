@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import keras
@@ -31,8 +31,9 @@ from fmnist_sweep.training.step_loss import StepLoss
 from fmnist_sweep.turns import in_turn
 
 STEPS_AT_ONCE = 4
-"""Steps per call of TensorFlow, which is idle between two calls for a tenth of a small network's
-step; an interrupt waits for the end of a call. The result does not depend on it."""
+"""Steps that TensorFlow is handed at once. It is idle between two calls, for a tenth of a small
+network's step; an interrupt waits for the end of a call, so slow steps go one by one. The bits are
+the same with any number."""
 
 ModelBuilder = Callable[[RunConfig, tuple[int, int, int], int], keras.Model]
 """(config, (height, width, channels), classes) -> a model that returns class probabilities."""
@@ -216,8 +217,9 @@ def _train_epoch(
     with seeded_epoch(model, config.seed, epoch):
         callbacks = [] if steps is None else [steps.callback]
         told = nullcontext() if watch is None else watch.epoch(model, epoch, plan.of_epoch(epoch))
-        # The loss of each step is needed, so each is a separate call.
-        with told, _at_once(model, STEPS_AT_ONCE if steps is None else 1):
+        # Each step's loss is asked for: then each is a call of its own.
+        at_once = STEPS_AT_ONCE if steps is None else 1
+        with model.train_function.epoch(plan.of_epoch(epoch), at_once), told:
             fitted = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
         logs = fitted.history
         metrics = {"loss": float(logs["loss"][0]), "accuracy": float(logs["accuracy"][0])}
@@ -231,17 +233,6 @@ def _train_epoch(
     metrics["epoch_seconds"] = time.perf_counter() - started
     step_loss = () if steps is None else tuple(steps.pairs)
     return EpochRecord(epoch, metrics, ended_at=time.time(), step_loss=step_loss)
-
-
-@contextmanager
-def _at_once(model: keras.Model, steps: int) -> Iterator[None]:
-    """Make `fit` run several steps per call; `predict`, which is traced again for each number of
-    batches per call, is not changed."""
-    model.steps_per_execution = steps
-    try:
-        yield
-    finally:
-        model.steps_per_execution = 1
 
 
 def check_finite(epoch: int, metrics: Mapping[str, float]) -> None:

@@ -126,9 +126,9 @@ def test_it_holds_all_it_shows(folder: Path) -> None:
     assert best is not None
     assert best.result is not None
     for told in (
-        f"{best.score:.4f}", f"{best.result.test_accuracy:.4f}", "synthetic",
-        "python -m fmnist_sweep +best=mine", source.begun.command, source.begun.identity["data"],
-        source.begun.identity["split"], best.result.weights_sha256,
+        f"{best.score:.4f}", f"{best.result.test_accuracy:.4f}", "drawn images",
+        "python -m fmnist_sweep +best=mine", "predict mine IMAGE.png", source.begun.command,
+        source.begun.identity["data"], source.begun.identity["split"], best.result.weights_sha256,
     ):  # fmt: skip
         assert told in page.text
     for leaf in source.begun.identity["space_order"]:
@@ -256,6 +256,17 @@ def test_answers_of_an_earlier_winner_are_not_shown_as_the_winners(tmp_path: Pat
     assert {"learning_curves", "samples"} <= {*page.pictures}
     assert not {"confusion_matrix", "calibration", "confidently_wrong"} & {*page.pictures}
     assert "of the previous winner" in page.text
+    assert "+best=" not in page.text
+
+
+@pytest.mark.parametrize("is_registered", [True, False])
+def test_the_winner_is_asked_where_the_registry_has_it(tmp_path: Path, is_registered: bool) -> None:
+    source = sources(tmp_path, 1)
+    assert source.material is not None
+    made = replace(source.material, best_name=None, is_registered=is_registered)
+    read = Material.from_bytes(made.to_bytes())
+    page = Page(report_page(replace(source, material=read), [], []))
+    assert ("predict made-up IMAGE.png" in page.text) == is_registered
     assert "+best=" not in page.text
 
 

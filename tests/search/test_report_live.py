@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from rich.console import Console
 from search_fakes import InstantExecutor, LateExecutor, config_with, run, train_at_once
 
@@ -139,6 +141,31 @@ def test_a_confirmation_is_a_part_of_the_sweep_with_its_own_bar(tmp_path: Path) 
     assert first.endswith(" 9 %  confirmation, 0 of 4")
     assert line.startswith(f"trial 2, seed {config.train.seed}  ")
     assert line.endswith(" epoch 2 of 1-4  loss 0.5000  accuracy 0.7500")
+
+
+def test_a_confirmation_says_how_long_it_will_still_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_with(
+        SPACE, tuner="grid", train__epochs=4, sweep__max_trials=3,
+        sweep__confirm={"top": 2, "seeds": 2},
+    )  # fmt: skip
+    end = run(config, tmp_path)
+    out = Console(file=io.StringIO(), width=100)
+    screen = Screen(out)
+    live = LiveSweep(config, out, screen)
+    clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr("fmnist_sweep.cli.live.time", clock)
+
+    def first_line(epoch: int) -> str:
+        live.on_step(Rung(config.run, 0, 4, tmp_path, 2), StepProgress(epoch, 4, 0, 10, 0.5, 0.5))
+        return next(iter(screen.lines(100))).plain.rstrip()
+
+    live.on_state(end.state)
+    assert first_line(1).endswith("confirmation, 0 of 4")  # too early
+    clock.now += 60.0
+    # An epoch took a minute, and 15 are left.
+    assert first_line(2).endswith("confirmation, 0 of 4  about 15 min left")
 
 
 def test_a_training_s_bar(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,31 @@ def test_one_network_that_can_be_trained_is_enough(
     assert said == (
         "build_model: its compile() is not used: train.* says optimizer, loss and metrics"
     )
+
+
+def exits_of_small_batches(config: RunConfig, shape: Shape, classes: int) -> keras.Model:
+    if config.train.batch_size == 25:
+        sys.exit(3)
+    return network(shape, classes, "softmax")
+
+
+@pytest.mark.parametrize("executor", ["inline", "processes"])
+def test_a_builder_that_exits_fails_its_trial(
+    executor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = compose_config(
+        [*SMALL, "tracking=off", "model=small_cnn", "train.epochs=1", "report=false",
+         "train.batch_size=100", "tuner=grid", "+space.train.batch_size={choice: [25, 50]}",
+         f"executor={executor}", f"train.threads={cores()}"]
+    )  # fmt: skip
+    sweep = run_sweep(chosen, build_model=exits_of_small_batches)
+    failed, trained = sweep.state.trials[0], sweep.state.trials[1]
+    assert failed.reason is not None
+    assert failed.reason.startswith(
+        "ConfigError: build_model: it raised SystemExit: 3 (test_search"
+    )
+    assert trained.result is not None
 
 
 def test_a_sweep_that_has_begun_is_left_alone(tmp_path: Path) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from search_fakes import InstantExecutor, LateExecutor, config_with, run
 
+from fmnist_sweep import run_sweep
+from fmnist_sweep.cli.console import SweepProgress
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.journal.records import EpochEnded, Record
 from fmnist_sweep.journal.spending import RunningEpoch, spending
 from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.sweep.opening import Watch
 
 SPACE = {"train": {"batch_size": {"choice": [16, 32, 64, 128]}}}
 
@@ -50,6 +55,37 @@ def test_the_budget_that_ends_the_sweep_is_named(tmp_path: Path) -> None:
         end = run(config, folder, InstantExecutor(seconds=4.0))
         assert spending(config, end.state, {}).words == words
         assert (spending(config, end.state, {}).share is None) == (not budgets)
+
+
+def test_an_executor_s_workers_share_the_minutes_whatever_the_config_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wide = {"train": {"batch_size": {"choice": list(range(10, 50))}}}
+    config = config_with(
+        wide, train__epochs=4, sweep__max_minutes=1.0, sweep__name="mine", report=False
+    )
+    assert config.executor.workers == 1
+    file = io.StringIO()
+    lines = SweepProgress(config, Console(file=file, width=200))
+    shown: list[tuple[str, float | None]] = []
+
+    def observe(record: Record, state: SweepState) -> None:
+        lines(record, state)
+        told = spending(config, state, {})
+        shown.append((told.words, told.share))
+
+    executor = LateExecutor(seconds=30.0, workers=3)
+    sweep = run_sweep(config, executor=executor, watch=Watch(on_record=observe))
+
+    assert sweep.state.ended is not None
+    assert sweep.state.ended.reason == "sweep.max_minutes=1 is used up"
+    assert sweep.state.minutes() == sweep.state.rung_seconds / 60 / 3 >= 1.0
+    # Three at a time: 30 seconds of one of them are 10 of each.
+    assert "0.2 of 1 min, 1 trial" in [words for words, _ in shown]
+    assert [share for _, share in shown if share == 1.0]
+    assert "0.2 of 1 min" in file.getvalue()
+    assert "trial 2: epoch  1" in file.getvalue()
 
 
 @given(part=st.floats(0.01, 0.99), seconds=st.floats(1.0, 1e4), epochs=st.integers(0, 3))

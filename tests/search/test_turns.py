@@ -45,7 +45,9 @@ def test_a_second_sweep_training_or_network_is_refused_beside_a_sweep(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
-    net = FashionMNISTCNN((28, 28, 1), None, {})
+    net = FashionMNISTCNN(
+        (28, 28, 1), {}, {"fc0": {"fc0_neurons": 10, "fc0_activation": "softmax"}}
+    )
     net.compile()
     images, labels = np.zeros((1, 28, 28, 1), np.float32), np.zeros((1, 10), np.float32)
     config = config_with(
@@ -57,6 +59,7 @@ def test_a_second_sweep_training_or_network_is_refused_beside_a_sweep(
         "a sweep": lambda: run_sweep(other, executor=InstantExecutor()),
         "a training": lambda: single(config),
         "FashionMNISTCNN.fit": lambda: net.fit(images, labels, images, labels, epochs=1),
+        "FashionMNISTCNN": lambda: FashionMNISTCNN((28, 28, 1)),
         "build_cnn": lambda: build_cnn(config.model, (12, 12, 1), 10),
     }
     refused: dict[str, str] = {}

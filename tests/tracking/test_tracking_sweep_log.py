@@ -228,6 +228,8 @@ def test_the_names_of_the_design(place: Place) -> None:
     assert shown["-0"][1].keys() == {"train.batch_size", "model.parameters"}
     assert shown["-0"][2]["weights.sha256"] == LATER.weights_sha256
     assert [step for step, _, _ in shown["-0"][3]["test_accuracy"]] == [1, 2]
+    # A second in a rung, then three: what MLflow's table shows is no longer than needed.
+    assert [minutes for _, minutes, _ in shown[""][3]["search_minutes"]] == [0.02, 0.05]
     made_at = {name: run[2]["git.commit"] for name, run in shown.items()}
     here, there = ENVIRONMENT.git_commit, ELSEWHERE.git_commit
     assert made_at == {"": there, "-0": here, "-1": here, "-0-seed7": there, "-0-seed8": there}

@@ -16,7 +16,7 @@ from search_fakes import config_with
 
 from fmnist_sweep import interrupts
 from fmnist_sweep.executors.inline import InlineExecutor
-from fmnist_sweep.executors.protocol import OnEpoch, Rung
+from fmnist_sweep.executors.protocol import OnEpoch, Rung, outcome_of
 from fmnist_sweep.files import write_text_whole
 from fmnist_sweep.interrupts import (
     HungUp,
@@ -28,7 +28,7 @@ from fmnist_sweep.interrupts import (
 )
 from fmnist_sweep.journal.file import Journal
 from fmnist_sweep.journal.records import Ended
-from fmnist_sweep.training.results import RunResult
+from fmnist_sweep.training.results import EpochRecord, RunResult
 
 
 class SignalsWhileDestroyed:
@@ -141,6 +141,30 @@ def test_once_asked_to_stop_nothing_more_is_written_whatever_a_library_makes_of_
             write_text_whole(tmp_path / "file", "text")
     assert not list(tmp_path.iterdir())
     write_text_whole(tmp_path / "file", "text")
+
+
+def test_an_exit_of_the_user_s_code_is_the_trial_s_end(tmp_path: Path) -> None:
+    def exits(rung: Rung, on_epoch: OnEpoch) -> RunResult:
+        sys.exit("no more data")
+
+    def tells(rung: Rung, on_epoch: OnEpoch) -> RunResult:
+        on_epoch(EpochRecord(1, {}, ended_at=0.0))
+        raise AssertionError
+
+    def is_signalled(rung: Rung, on_epoch: OnEpoch) -> RunResult:
+        signal.raise_signal(signal.SIGUSR1)  # a cluster's, before it takes the machine away
+        raise AssertionError
+
+    rung = Rung(config_with().run, 0, 1, tmp_path)
+    assert outcome_of(exits, rung, lambda record: False).reason == "SystemExit: no more data"
+    with pytest.raises(SystemExit, match="7"):  # the caller's own callback
+        outcome_of(tells, rung, lambda record: sys.exit(7))
+    before = signal.signal(signal.SIGUSR1, lambda number, _: sys.exit(9))
+    try:
+        with terminable(), pytest.raises(SystemExit, match="9"):
+            outcome_of(is_signalled, rung, lambda record: False)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.parametrize(

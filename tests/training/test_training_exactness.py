@@ -9,6 +9,7 @@ import pytest
 from tiny_training import PLAIN, config_of, contents, through_disk, train_to
 
 from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.training import interrupts
 from fmnist_sweep.training import train as training
 from fmnist_sweep.training.checkpoint import Checkpoint
 from fmnist_sweep.training.rung import default_builder
@@ -59,6 +60,30 @@ def test_steps_at_once_are_the_same_as_one_by_one(
 
 def test_whatever_is_drawn_in_steps_at_once_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_same_at_once(config_of(), augmenting_builder, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "build_model", [default_builder, lambda *given: augmenting_builder(*given)]
+)
+def test_slow_steps_go_one_by_one_and_are_the_same(
+    build_model: ModelBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def looked() -> None:
+        nonlocal looks
+        looks += 1
+
+    monkeypatch.setattr(interrupts, "stop_if_asked", looked)
+    found = []
+    for slow in (1e9, 0.0):
+        monkeypatch.setattr(interrupts, "SLOW", slow)
+        looks = 0
+        found.append(contents(train_to(config_of(), 3, build_model=build_model).checkpoint))
+        # 5 steps an epoch: in two calls each, but one by one once the second call was slow. And
+        # one for the validation images.
+        assert looks == (3 * 2 if slow else 2 + 5 + 5) + 3
+    assert found[0] == found[1]
 
 
 def assert_same_at_once(

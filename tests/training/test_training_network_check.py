@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ class Fresh(layers.Layer):
 
     def save_own_variables(self, store: dict[str, Any]) -> None:
         store["0"] = np.float32(7)
+
+
+class Exits(layers.Layer):
+    def call(self, given: Any) -> Any:
+        return given if isinstance(given, keras.KerasTensor) else sys.exit(3)
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return shape
 
 
 class Unsavable(layers.Dense):
@@ -111,6 +120,11 @@ REFUSED = {
     "bytes": (bytes_in, ["its network takes uint8", "allowed: float32"]),
     "nothing": (lambda: None, ["it returned NoneType", "allowed: a keras.Model"]),
     "raises": (raising, ["it raised KeyError: 'units' (test_training_network_check.py:"]),
+    "exits": (lambda: sys.exit("no data"), ["it raised SystemExit: no data"]),
+    "exits when it is called": (
+        lambda: of(Exits(), layers.Dense(10, "softmax")),
+        ["cannot be called with images", "SystemExit: 3 (test_training_network_check.py:"],
+    ),
     "images of another shape": (
         lambda: keras.Sequential([keras.Input((9, 9, 1)), layers.Flatten(), layers.Dense(10)]),
         ["cannot be called with images of shape (n, 8, 8, 1)"],

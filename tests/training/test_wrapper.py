@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fmnist_sweep.config.model_schema import ModelConfig
+from fmnist_sweep.config.shipped import shipped_config
 from fmnist_sweep.data.dataset import FASHION_MNIST_CLASSES
 from fmnist_sweep.errors import ConfigError, DataError, InfeasibleModel, UserError
+from fmnist_sweep.model.builder import build_cnn
 from fmnist_sweep.model.wrapper import FashionMNISTCNN
 
 IMAGE = (28, 28, 1)
 SMALL_CONV = {"conv0": {"conv0_channels": 4, "conv0_pool": 4}}
-SMALL_FC = {"fc0": {"fc0_neurons": 8}}
+ONLY_OUTPUT: dict[str, dict[str, Any]] = {"fc0": {"fc0_neurons": 10, "fc0_activation": "softmax"}}
+LAST: dict[str, dict[str, Any]] = {"fc1": {"fc1_neurons": 10, "fc1_activation": "softmax"}}
+SMALL_FC: dict[str, dict[str, Any]] = {"fc0": {"fc0_neurons": 8}, **LAST}
+ARTICLE_FC: dict[str, dict[str, Any]] = {
+    "fc0": {"fc0_neurons": 512, "fc0_activation": "relu"},
+    "fc1": {"fc1_neurons": 256, "fc1_activation": "relu"},
+    "fc2": {"fc2_neurons": 10, "fc2_activation": "softmax"},
+}
 # The article's summary: layer class, output shape, parameters.
 SUMMARY = [
     ("ZeroPadding2D", (30, 30, 1), 0),
@@ -37,24 +48,17 @@ SUMMARY = [
     ("BatchNormalization", (6272,), 25088),
     ("Dropout", (6272,), 0),
     ("Dense", (512,), 3211776),
-    ("Activation", (512,), 0),
     ("BatchNormalization", (512,), 2048),
     ("Dropout", (512,), 0),
     ("Dense", (256,), 131328),
-    ("Activation", (256,), 0),
     ("BatchNormalization", (256,), 1024),
     ("Dropout", (256,), 0),
     ("Dense", (10,), 2570),
-    ("Activation", (10,), 0),
 ]
 NAMES = [
     *(f"conv{block}{part}" for block in range(3) for part in ("_pad", "", "_bn", "_act", "_pool")),
     "flatten",
-    *(
-        f"{layer}{part}"
-        for layer in ("fc0", "fc1", "head")
-        for part in ("_bn", "_drop", "", "_act")
-    ),
+    *(f"fc{layer}{part}" for layer in range(3) for part in ("_bn", "_drop", "_act")),
 ]
 
 
@@ -80,8 +84,9 @@ def small(compiled: bool = True) -> FashionMNISTCNN:
 # --- the network ------------------------------------------------------------------------------
 
 
-def test_default_network_is_the_articles_layer_by_layer() -> None:
-    model = FashionMNISTCNN(IMAGE).model
+@pytest.mark.parametrize("fc_params", [None, ARTICLE_FC])
+def test_default_network_is_the_articles_layer_by_layer(fc_params: Any) -> None:
+    model = FashionMNISTCNN(IMAGE, None, fc_params).model
     layers = model.layers[1:]
 
     assert isinstance(model.layers[0], keras.layers.InputLayer)
@@ -89,9 +94,44 @@ def test_default_network_is_the_articles_layer_by_layer() -> None:
         (type(layer).__name__, layer.output.shape[1:], layer.count_params()) for layer in layers
     ] == SUMMARY
     assert [layer.name for layer in layers] == NAMES
-    assert layers[-1].activation is keras.activations.softmax
+    assert model.name == "fashionmnistcnn"
+    activations = [keras.activations.relu, keras.activations.relu, keras.activations.softmax]
+    assert [model.get_layer(f"fc{layer}_act").activation for layer in range(3)] == activations
     assert model.count_params() == 3_467_402
     assert sum(np.prod(weight.shape) for weight in model.trainable_weights) == 3_452_874
+
+
+def test_the_article_s_form_changes_no_number(in_empty_folder: Path) -> None:
+    """The network of the shipped config differs in the names of its layers alone."""
+    images = np.random.default_rng(0).random((20, *IMAGE), np.float32)
+    one_hot = np.eye(10, dtype=np.float32)[np.arange(20) % 10]
+    shipped = ModelConfig.model_validate(shipped_config("model", "fashion_mnist_cnn"))
+
+    def trained(build: Callable[[], keras.Model]) -> list[np.ndarray]:
+        keras.utils.set_random_seed(3)
+        model = build()
+        model.compile("adam", loss="categorical_crossentropy")
+        model.fit(images, one_hot, batch_size=10, epochs=1, verbose=0)
+        return [*model.get_weights(), model.predict(images, verbose=0)]
+
+    ours = trained(lambda: build_cnn(shipped, IMAGE, 10))
+    articles = trained(lambda: FashionMNISTCNN(IMAGE).model)
+
+    for mine, theirs in zip(ours, articles, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_probabilities_are_float32_in_mixed_precision() -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        network = FashionMNISTCNN(IMAGE, SMALL_CONV, SMALL_FC)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+    probabilities = network.predict(np.random.default_rng(0).random((4, *IMAGE), np.float32))
+    assert network.model.get_layer("fc0_act").compute_dtype == "bfloat16"
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-6)
 
 
 def test_summary_prints_the_articles_totals(capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,10 +158,7 @@ def test_default_params_are_in_the_articles_form() -> None:
         (block[f"{name}_channels"], block[f"{name}_pool"])
         for name, block in network.conv_params.items()
     ] == [(32, 1), (64, 2), (128, 2)]
-    assert network.fc_params == {
-        "fc0": {"fc0_neurons": 512, "fc0_activation": "relu"},
-        "fc1": {"fc1_neurons": 256, "fc1_activation": "relu"},
-    }
+    assert network.fc_params == ARTICLE_FC
 
 
 def test_every_key_reaches_its_layer() -> None:
@@ -137,7 +174,15 @@ def test_every_key_reaches_its_layer() -> None:
             "conv0_dropout": 0.25,
         }
     }
-    fc = {"fc0": {"fc0_neurons": 7, "fc0_activation": "tanh", "fc0_dropout": 0.5}}
+    fc = {
+        "fc0": {"fc0_neurons": 7, "fc0_activation": "tanh", "fc0_dropout": 0.5},
+        "fc1": {
+            "fc1_neurons": 10,
+            "fc1_activation": "softmax",
+            "fc1_batch_norm": False,
+            "fc1_dropout": 0.125,
+        },
+    }
 
     network = FashionMNISTCNN(IMAGE, conv, fc)
 
@@ -150,15 +195,18 @@ def test_every_key_reaches_its_layer() -> None:
     assert layers["conv0_act"].activation is keras.activations.elu
     assert "conv0_bn" not in layers
     assert layers["conv0_drop"].rate == 0.25
-    assert layers["fc0"].units == 7
+    assert layers["fc0_act"].units == 7
     assert layers["fc0_act"].activation is keras.activations.tanh
     assert layers["fc0_drop"].rate == 0.5
+    assert layers["fc1_act"].units == 10
+    assert "fc1_bn" not in layers
+    assert layers["fc1_drop"].rate == 0.125
     assert network.conv_params == conv
     assert network.fc_params == fc
 
 
 def test_params_of_a_network_make_the_same_network_again() -> None:
-    first = FashionMNISTCNN(IMAGE, {"conv0": {"conv0_pool": 7, "conv0_pad": "same"}}, {"fc0": {}})
+    first = FashionMNISTCNN(IMAGE, {"conv0": {"conv0_pool": 7, "conv0_pad": "same"}}, SMALL_FC)
 
     again = FashionMNISTCNN(IMAGE, first.conv_params, first.fc_params)
 
@@ -168,7 +216,7 @@ def test_params_of_a_network_make_the_same_network_again() -> None:
 
 def test_blocks_follow_their_numbers_not_their_order_in_the_dict() -> None:
     network = FashionMNISTCNN(
-        IMAGE, {"conv1": {"conv1_channels": 2}, "conv0": {"conv0_channels": 3}}, {}
+        IMAGE, {"conv1": {"conv1_channels": 2}, "conv0": {"conv0_channels": 3}}, ONLY_OUTPUT
     )
 
     assert network.model.get_layer("conv0").filters == 3
@@ -180,17 +228,46 @@ def test_params_may_hold_numpy_numbers_as_random_choices_give_them() -> None:
     size = np.int64(5)
 
     network = FashionMNISTCNN(
-        IMAGE, {"conv0": {"conv0_channels": size, "conv0_filter": (size, size)}}, {}
+        IMAGE,
+        {"conv0": {"conv0_channels": size, "conv0_filter": (size, size)}},
+        {"fc0": {"fc0_neurons": np.int64(10), "fc0_activation": "softmax"}},
     )
 
     assert network.model.get_layer("conv0").kernel.shape == (5, 5, 1, 5)
 
 
-def test_empty_params_mean_no_layers() -> None:
-    network = FashionMNISTCNN(IMAGE, {}, {})
+def test_empty_conv_params_mean_no_blocks() -> None:
+    network = FashionMNISTCNN(IMAGE, {}, ONLY_OUTPUT)
 
-    assert [layer.name for layer in network.model.layers[1:]] == NAMES[15:16] + NAMES[-4:]
-    assert network.conv_params == network.fc_params == {}
+    names = [layer.name for layer in network.model.layers[1:]]
+    assert names == ["flatten", "fc0_bn", "fc0_drop", "fc0_act"]
+    assert network.conv_params == {}
+    assert network.fc_params == ONLY_OUTPUT
+
+
+@pytest.mark.parametrize(
+    ("fc", "name"),
+    [
+        ({}, "fc0"),
+        ({"fc0": {}}, "fc0"),
+        ({"fc0": {"fc0_neurons": 512}, "fc1": {"fc1_neurons": 256}}, "fc1"),
+        ({"fc0": {"fc0_neurons": 9, "fc0_activation": "softmax"}}, "fc0"),
+        ({"fc0": {"fc0_neurons": 10, "fc0_activation": "relu"}}, "fc0"),
+        ({"fc0": {"fc0_activation": "softmax"}}, "fc0"),
+        ({**ARTICLE_FC, "fc3": {"fc3_neurons": 64, "fc3_activation": "relu"}}, "fc3"),
+    ],
+)
+def test_params_without_the_output_layer_are_refused_with_the_article_s_form(
+    fc: Any, name: str
+) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        FashionMNISTCNN(IMAGE, None, fc)
+
+    assert str(refusal.value) == (
+        f"fc_params does not end with the output layer; the last one has to be '{name}': "
+        f"{{'{name}_neurons': 10, '{name}_activation': 'softmax'}}, as many neurons as there are "
+        "classes"
+    )
 
 
 @pytest.mark.parametrize(
@@ -209,7 +286,13 @@ def test_empty_params_mean_no_layers() -> None:
         ({"conv0": {"conv0_channels": "8"}}, None, "conv0_channels='8': must be"),
         ({"conv0": {"conv0_filter": (3, 3, 3)}}, None, "conv0_filter=[3, 3, 3]: must be"),
         ({"conv0": {"conv0_weight_init": "glorot"}}, None, "conv0_weight_init"),
-        (None, {"fc0": {}, "fc1": {"fc1_activation": "rellu"}}, "fc1_activation=rellu: must be"),
+        (None, {"fc0": {"fc0_activation": "rellu"}, **LAST}, "fc0_activation=rellu: must be"),
+        (None, {"fc0": {}, "fc1": {**LAST["fc1"], "fc1_dropout": 1.5}}, "fc1_dropout=1.5: must be"),
+        (
+            None,
+            {"fc0": {}, "fc1": {**LAST["fc1"], "fc1_bias": True}},
+            "no key fc1_bias; did you mean fc1_b",
+        ),
         ([32, 64], None, "conv_params is [32, 64]; allowed: a dict"),
         ({"conv0": 32}, None, "conv_params['conv0'] is 32; allowed: a dict"),
     ],
