@@ -79,7 +79,7 @@ class SweepProgress:
             case EpochEnded():
                 self._say_of(record.trial, epoch_line(record.record), state)
             case Stopped():
-                self._say_of(record.trial, stopped_words(record.epoch), state)
+                self._say_of(record.trial, stopped_words(record.by, record.epoch), state)
             case Told():
                 self._say_of(record.trial, self._told(record, state), state)
             case Confirmed():
