@@ -1,7 +1,7 @@
-"""Hyperparameter sweeps of configurable CNNs that resume, agree with their tracker and reproduce.
+"""Hyperparameter sweeps of configurable CNNs: resumable, tracked and reproducible.
 
-What is listed in `__all__` is the Python interface. Each name is imported when it is first used,
-so that importing the package loads neither TensorFlow nor NumPy.
+`__all__` is the public Python API. Names are imported on first use, so that importing the package
+loads neither TensorFlow nor NumPy.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def __getattr__(name: str) -> Any:
     if name in _TRAINING:
         from fmnist_sweep.environment import load_tensorflow
 
-        load_tensorflow()  # quietly, before a module of ours asks for it
+        load_tensorflow()  # without its log output, before our modules import it
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value

@@ -6,15 +6,15 @@ from fmnist_sweep import environment, streams
 
 
 def run() -> None:
-    """Be the program."""
+    """Run the program and exit."""
     streams.open_closed_descriptors()
     environment.show_warnings_only()
-    # Not before: what these import may open files and give warnings.
+    # Imported here, because these imports may open files and show warnings.
     from fmnist_sweep.cli.app import main
     from fmnist_sweep.interrupts import end_process
 
     code = main()
-    if code > 128:  # asked to end: at once, without taking TensorFlow apart first
+    if code > 128:  # asked to end: exit without TensorFlow's slow teardown
         end_process(code)
     sys.exit(code)
 

@@ -1,4 +1,4 @@
-"""How many processors a container's quota allows, as Linux's control groups have it."""
+"""The CPU quota of a container, from Linux's control groups."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ _PROCESS = Path("/proc/self")
 
 
 def cpu_quota(process: Path = _PROCESS) -> float | None:
-    """Return how many processors' time this process may take, such as 1.5; None without a limit.
+    """Return the number of processors that this process may use, such as 1.5; None without a limit.
 
-    The lowest limit counts of the group that the process is in and of those above it, in version 1
-    and 2 of control groups.
+    This is the lowest limit of the process's group and its ancestors, in control groups version 1
+    and 2.
     """
     limits = [limit for limit in map(_limit_of, _groups(process)) if limit is not None]
     return min(limits, default=None)
 
 
 def _groups(process: Path) -> Iterator[Path]:
-    """Yield the folders of a process's groups that may limit its processors, and those above."""
+    """Yield the folders of a process's groups that may limit its processors, and their
+    ancestors."""
     try:
         groups = (process / "cgroup").read_text(encoding="utf-8").splitlines()
         mounts = (process / "mountinfo").read_text(encoding="utf-8").splitlines()
@@ -42,7 +43,8 @@ def _groups(process: Path) -> Iterator[Path]:
         if kind not in ("cgroup", "cgroup2") or own is None:
             continue
         top = Path(mounted_at.replace("\\040", " "))
-        # In a container the mount may begin at its own group, whose name is that outside of it.
+        # In a container the mount may start at its own group, whose name is that outside the
+        # container.
         is_below = Path(own).is_relative_to(root) and ".." not in Path(own).parts
         folder = top / Path(own).relative_to(root) if is_below else top
         yield from (each for each in (folder, *folder.parents) if each.is_relative_to(top))

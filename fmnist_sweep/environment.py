@@ -1,5 +1,5 @@
-"""The one place that reads and sets environment variables and settings of the process; those of its
-libraries that change how numbers are calculated are in `calculation.py`."""
+"""Reads and sets environment variables and global process settings; only this module does. Library
+settings that change numerical results are in `calculation.py`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from fmnist_sweep.errors import ConfigError
 
 
 def data_dir_from_environment() -> str | None:
-    """Return the folder that FMNIST_DATA_DIR names, or None."""
+    """Return FMNIST_DATA_DIR, or None."""
     return os.environ.get("FMNIST_DATA_DIR") or None
 
 
 def keras_home() -> str:
-    """Return the folder where Keras keeps what it downloads."""
+    """Return the folder for Keras's downloads."""
     return os.environ.get("KERAS_HOME") or str(Path("~/.keras").expanduser())
 
 
@@ -35,13 +35,13 @@ def tracking_uri_from_environment() -> str | None:
 
 
 def hydra_full_error() -> bool:
-    """Return whether the user asked for tracebacks with HYDRA_FULL_ERROR=1."""
+    """Return whether the user requested tracebacks with HYDRA_FULL_ERROR=1."""
     return os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 @contextmanager
 def hydra_raises() -> Iterator[None]:
-    """Have Hydra raise its errors, which it else prints itself before it exits."""
+    """Make Hydra raise its errors, which it otherwise prints before it exits."""
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -54,10 +54,11 @@ def hydra_raises() -> Iterator[None]:
 
 
 def show_warnings_only() -> None:
-    """Have no warning be an error in this process and in those that it starts.
+    """Prevent warnings from being errors in this process and its child processes.
 
-    `-W error` and PYTHONWARNINGS=error are for one's own code; in the program they would turn what
-    some dependency deprecates into a failed trial, and other dependencies' warnings into others.
+    `-W error` and PYTHONWARNINGS=error are meant for one's own code; here they would turn
+    deprecation
+    warnings of dependencies into failed trials.
     """
     warnings.filters = [each for each in warnings.filters if each[0] != "error"]
     sys.warnoptions[:] = [each for each in sys.warnoptions if not _makes_an_error(each)]
@@ -67,19 +68,21 @@ def show_warnings_only() -> None:
 
 
 def _makes_an_error(option: str) -> bool:
-    # An action may be shortened, as in `-W e`.
+    # An action may be abbreviated, as in `-W e`.
     action = option.partition(":")[0].strip()
     return action != "" and "error".startswith(action)
 
 
 def quiet_mlflow() -> None:
-    """Have MLflow send no usage statistics, print no links and draw no bars; call before it is
-    imported.
+    """Make MLflow send no usage statistics and print no links or progress bars; must be called
+    before
+    it is imported.
 
-    It tries a request again for seconds rather than minutes: what could not be sent is kept and
-    sent later here. What the user has set stays as it is.
+    It retries requests for seconds instead of minutes, because unsent data is kept and sent later.
+    The
+    user's own settings have priority.
     """
-    # Of its bars, in a notebook that lacks what would draw them.
+    # About its progress bars, in a notebook without the package that draws them.
     warnings.filterwarnings("ignore", message="IProgress not found")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
@@ -89,34 +92,35 @@ def quiet_mlflow() -> None:
 
 
 def become(words: tuple[str, ...], *, backend_store: str) -> NoReturn:
-    """Replace this process by MLflow's server. The store's address goes into its environment: it
-    may have a password, and everybody on a machine can read what programs are called with."""
+    """Replace this process by MLflow's server. The store's address is passed in the environment,
+    because it may contain a password and command lines are visible to all users."""
     sys.stdout.flush()
     sys.stderr.flush()
     environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": backend_store}
-    # Runners of jobs for language models: a dozen processes, which outlive the server by a minute.
+    # Job runners for language models: a dozen processes, which outlive the server by a minute.
     environment.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     os.execve(words[0], words, environment)
 
 
 KERAS_NEEDS = {"KERAS_BACKEND": "tensorflow", "KERAS_NNX_ENABLED": "0"}
-"""Environment variables as Keras has to find them when it is imported; they are ahead of what its
-file of settings, keras.json, says."""
+"""Environment variables that Keras needs when it is imported; they have priority over its settings
+file, keras.json."""
 
 
 def load_tensorflow() -> None:
-    """Import TensorFlow and Keras, without their start-up notes, which no setting of its own
-    silences all; Keras on TensorFlow, whatever the user's settings of it.
+    """Import TensorFlow and Keras without their start-up messages, not all of which can be
+    disabled;
+    Keras with TensorFlow, regardless of the user's settings.
 
     Raises:
-        ConfigError: Keras runs on something else in this process already, or cannot be imported
-            with the user's settings.
+        ConfigError: Keras already uses another backend in this process, or cannot be imported with
+            the user's settings.
     """
     if "tensorflow" not in sys.modules or "keras" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         refused: Exception | None = None
         with _variables(KERAS_NEEDS), _stderr_aside():
-            load_matplotlib()  # Keras imports it too, and would raise what it raises
+            load_matplotlib()  # Keras imports it too, and would raise its errors
             try:
                 import keras
                 import tensorflow as tf  # which reads keras.json too
@@ -124,28 +128,28 @@ def load_tensorflow() -> None:
                 refused = error
         if refused is not None:
             raise ConfigError(_keras_cannot_be_imported(refused)) from refused
-        # Each trial's network is traced anew; that is how it has to be, and no reason to warn.
+        # The network of each trial is traced anew, which is intended.
         tf.get_logger().setLevel("ERROR")
     import keras
 
     if keras.config.backend() != KERAS_NEEDS["KERAS_BACKEND"]:
         raise ConfigError(
-            f"Keras runs on {keras.config.backend()} in this process; allowed: tensorflow: set "
+            f"Keras uses {keras.config.backend()} in this process; allowed: tensorflow: set "
             "KERAS_BACKEND=tensorflow before keras is imported"
         )
 
 
 def _keras_cannot_be_imported(error: Exception) -> str:
-    """Return a line that names what Keras reads when it is imported."""
+    """Return a message that names what Keras reads when it is imported."""
     found = [f"{name}={os.environ[name]}" for name in sorted(os.environ) if "KERAS_" in name]
     places = ", ".join([str(Path(keras_home()) / "keras.json"), *found])
     reason = " ".join(str(error).split()) or type(error).__name__
-    return f"Keras cannot be imported with the settings that it finds ({places}): {reason}"
+    return f"Keras cannot be imported with these settings ({places}): {reason}"
 
 
 @contextmanager
 def _variables(values: Mapping[str, str]) -> Iterator[None]:
-    """Have environment variables inside the block, and give them back their own values."""
+    """Set environment variables inside the block, and restore them at its end."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -159,19 +163,20 @@ def _variables(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def load_matplotlib() -> None:
-    """Import Matplotlib: without the user's settings where they keep it from being imported, as
-    a file that cannot be read does, and MPLBACKEND where it names no backend."""
+    """Import Matplotlib without user settings that prevent it from being imported: an unreadable
+    file,
+    or an invalid MPLBACKEND."""
     try:
         import matplotlib
     except ImportError:
         raise
-    except Exception:  # noqa: BLE001 - whatever it makes of what somebody has written there
+    except Exception:  # noqa: BLE001 - invalid settings raise all kinds
         for module in [name for name in sys.modules if name.startswith("matplotlib.")]:
-            del sys.modules[module]  # left over by half an import
+            del sys.modules[module]  # left by an incomplete import
         before = {name: os.environ.get(name) for name in ("MATPLOTLIBRC", "MPLBACKEND")}
         os.environ.update(MATPLOTLIBRC=os.devnull, MPLBACKEND="agg")
         try:
-            # It looks in the working directory first, and there is none in this one.
+            # It looks in the working directory first, and this one has no settings file.
             with chdir(Path(__file__).parent):
                 import matplotlib  # noqa: F401
         finally:
@@ -183,8 +188,8 @@ def load_matplotlib() -> None:
 
 @contextmanager
 def _stderr_aside() -> Iterator[None]:
-    """Keep what is written to the process's standard error, and write it only after an error."""
-    if sys.stderr is None:  # closed, as a service's may be
+    """Buffer the process's standard error, and write it only after an error."""
+    if sys.stderr is None:  # closed, as for some services
         yield
         return
     sys.stderr.flush()
@@ -204,8 +209,9 @@ def _stderr_aside() -> Iterator[None]:
 
 
 def cores() -> int:
-    """Return the number of processor cores that this process may use, at least 1. A quota of a
-    container that is no whole number is rounded up: with fewer threads a part of it is never used.
+    """Return the number of processor cores that this process may use, at least 1. A fractional
+    container
+    quota is rounded up, because otherwise a part of it would never be used.
     """
     quota = cpu_quota()
     available = _cores_to_run_on()
@@ -219,11 +225,11 @@ def _cores_to_run_on() -> int:
 
 
 def numeric_settings() -> dict[str, str]:
-    """Return the environment variables that are set and change how numbers are calculated."""
+    """Return the environment variables that are set and affect numerical results."""
     return {name: os.environ[name] for name in _NUMERIC_SETTINGS if name in os.environ}
 
 
-# As the libraries of TensorFlow 2.21 and NumPy 2 have them.
+# As in TensorFlow 2.21 and NumPy 2.
 _NUMERIC_SETTINGS = (
     "CUBLAS_WORKSPACE_CONFIG", "DNNL_DEFAULT_FPMATH_MODE", "DNNL_MAX_CPU_ISA",
     "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES", "NVIDIA_TF32_OVERRIDE",
@@ -244,15 +250,16 @@ MASK = "***"
 
 
 def without_secrets(text: str) -> str:
-    """Return a text without the secrets of the environment, `***` in their places.
+    """Return a text with the secrets of the environment replaced by `***`.
 
-    Those are the values of variables whose names say so, such as HF_TOKEN, from 8 characters on,
-    and passwords in addresses: in the text itself, and alone where a variable has that address.
+    These are the values, of at least 8 characters, of variables whose names suggest a secret, such
+    as
+    HF_TOKEN, and passwords in addresses: in the text itself, and those in variables.
     """
     found = set()
     for name, value in os.environ.items():
         if _SECRET_NAME.search(name) and not _NAME_OF_A_PLACE.search(name):
-            found |= {value, *value.splitlines()}  # in a diff each line has a sign before it
+            found |= {value, *value.splitlines()}  # in a diff each line is prefixed
         for password in _PASSWORD.findall(value):
             found |= {password[1], unquote(password[1])}
     text = _PASSWORD.sub(rf"\1:{MASK}@", text)
@@ -275,7 +282,7 @@ _SHORTEST_SECRET = 8
 
 
 def accelerators() -> list[str]:
-    """Return the names of the GPUs and the like that TensorFlow sees."""
+    """Return the names of the GPUs and other accelerators that TensorFlow detects."""
     load_tensorflow()
     import tensorflow as tf
 
@@ -290,8 +297,8 @@ def accelerators() -> list[str]:
 
 
 def share_accelerators() -> None:
-    """Have this process take of an accelerator's memory what it needs, not all of it at once, as it
-    would by default; others use it too."""
+    """Make this process allocate an accelerator's memory as needed, not all at once, which is the
+    default, so that other processes can use it too."""
     import tensorflow as tf
 
     for device in tf.config.list_physical_devices("GPU"):
@@ -299,7 +306,7 @@ def share_accelerators() -> None:
 
 
 def one_blas_thread() -> AbstractContextManager[object]:
-    """Have NumPy's and SciPy's linear algebra use one thread inside the block."""
+    """Make NumPy's and SciPy's linear algebra use one thread inside the block."""
     import threadpoolctl
 
     limits: AbstractContextManager[object] = threadpoolctl.threadpool_limits(1, user_api="blas")
@@ -307,10 +314,10 @@ def one_blas_thread() -> AbstractContextManager[object]:
 
 
 def use_threads(threads: int) -> None:
-    """Fix the number of threads of TensorFlow's operations, which the last bits depend on.
+    """Set the number of threads of TensorFlow's operations, which affects the last bits.
 
     Raises:
-        ConfigError: TensorFlow was started with another number already in this process.
+        ConfigError: TensorFlow already uses another number in this process.
     """
     load_tensorflow()
     import tensorflow as tf
@@ -320,13 +327,13 @@ def use_threads(threads: int) -> None:
         threading.set_intra_op_parallelism_threads(threads)
         threading.set_inter_op_parallelism_threads(threads)
     except RuntimeError as error:
-        # 0 where nobody asked for a number: it took one a core then, and knows no quotas.
+        # 0 if the number was not set: then it is one per core, without regard to quotas.
         started = threading.get_intra_op_parallelism_threads() or _cores_to_run_on()
         if started != threads:
             raise ConfigError(
-                f"train.threads={threads}: TensorFlow was started with {started} in this process "
-                "and cannot change; start another process for another number"
+                f"train.threads={threads}: TensorFlow already uses {started} in this process, and "
+                "cannot change; start another process for another number"
             ) from error
     if accelerators():
-        # On a CPU a fixed number of threads is enough; a GPU's kernels have to be asked.
+        # On a CPU a fixed number of threads is enough; GPU kernels need this option.
         tf.config.experimental.enable_op_determinism()

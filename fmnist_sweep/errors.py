@@ -1,20 +1,20 @@
 """The exceptions of this package.
 
     FmnistSweepError
-    ├── UserError            the user's mistake; the program exits with code 2
+    ├── UserError            invalid input; the program exits with code 2
     │   ├── ConfigError      a config, an override or a space
-    │   │   ├── NoStore      a tracking store that is not there (yet)
+    │   │   ├── NoStore      a tracking store that does not exist (yet)
     │   │   └── StoreVersion a tracking store of another version of MLflow
     │   ├── DataError        a data file: missing, altered, malformed
-    │   └── InfeasibleModel  a network that cannot be built, or is over a sweep's bounds
-    └── RunError             trouble while running; the program exits with code 1
-        ├── TrialFailed      one trial went wrong; the sweep goes on
+    │   └── InfeasibleModel  a network that cannot be built, or exceeds a sweep's limits
+    └── RunError             a failure while running; the program exits with code 1
+        ├── TrialFailed      one trial failed; the sweep continues
         ├── JournalError     a journal that cannot be read; names file and line
-        ├── SweepStopped     a sweep that cannot go on (too many failures, a lock held)
-        ├── NotReproduced    a rerun that is not, or did not give, what was recorded
-        ├── Refused          what a tracker will not take, however often it is told
-        │   └── RunDeleted   for somebody has deleted the run
-        └── NotTracked       a run that ended, and that the tracker could not be told of whole
+        ├── SweepStopped     a sweep that cannot continue (too many failures, a lock held)
+        ├── NotReproduced    a rerun that differs from its record
+        ├── Refused          a call that the tracker rejects permanently
+        │   └── RunDeleted   because the run was deleted
+        └── NotTracked       a finished run whose tracking data was only partly sent
 
 A message is one line that names the thing, the value given and what is allowed.
 """
@@ -23,66 +23,66 @@ from __future__ import annotations
 
 
 class FmnistSweepError(Exception):
-    """Root of all errors that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
     exit_code = 1
 
 
 class UserError(FmnistSweepError):
-    """A mistake that the user can correct."""
+    """Invalid input, which the user can correct."""
 
     exit_code = 2
 
 
 class ConfigError(UserError):
-    """A config, an override or a search space that cannot be used."""
+    """An invalid config, override or search space."""
 
 
 class NoStore(ConfigError):
-    """A tracking store that does not exist (yet), so that nothing can be tracked in it."""
+    """A tracking store that does not exist (yet)."""
 
 
 class StoreVersion(ConfigError):
-    """A tracking store of an older or a newer version than the installed MLflow's."""
+    """A tracking store whose version is older or newer than the installed MLflow's."""
 
 
 class DataError(UserError):
-    """A data file that is missing, altered or malformed."""
+    """A data file is missing, altered or malformed."""
 
 
 class InfeasibleModel(UserError):
-    """A network that cannot be built, such as one that shrinks the image below a pixel."""
+    """A network that cannot be built, for example because it shrinks the image below one pixel."""
 
 
 class RunError(FmnistSweepError):
-    """Trouble while running."""
+    """A failure while running."""
 
 
 class TrialFailed(RunError):
-    """One trial went wrong; what was trained before stays recorded."""
+    """One trial failed; what was trained before remains recorded."""
 
 
 class JournalError(RunError):
-    """A journal that cannot be read."""
+    """A journal cannot be read."""
 
 
 class SweepStopped(RunError):
-    """A sweep that cannot go on."""
+    """A sweep cannot continue."""
 
 
 class NotReproduced(RunError):
-    """A rerun whose data, split or config is not the recorded one, or whose result is not."""
+    """A rerun whose data, split, config or result differs from the record."""
 
 
 class Refused(RunError):
-    """What a tracker will not take, however often it is told."""
+    """The tracker rejects a call permanently."""
 
 
 class RunDeleted(Refused):
-    """What concerns a run that somebody has deleted from the tracker, or one below it.
+    """A call about a run that was deleted from the tracker, or whose ancestor was.
 
     Attributes:
-        key: of the deleted run.
+        key: the deleted run's key.
     """
 
     def __init__(self, message: str, key: str) -> None:
@@ -91,4 +91,4 @@ class RunDeleted(Refused):
 
 
 class NotTracked(RunError):
-    """A run that came to its end, and that the tracker could not be told of whole."""
+    """A finished run whose tracking data was only partly sent."""

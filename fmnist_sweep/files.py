@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the digests of plain values."""
+"""Atomic writing of files, and digests of plain values."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from fmnist_sweep.interrupts import stop_if_asked
 
 @contextmanager
 def write_whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that takes its place only when the block ends without an error.
+    """Open a file for atomic writing: it replaces `path` only if the block ends without an error.
 
-    Written beside `path`, flushed to disk, then renamed: a reader sees the old content or the
-    new, never half of it, whatever happens in between. Nothing is written once the process was
-    asked to stop: what it would say may come of an interrupt that some library has swallowed.
+    The content is written beside `path`, flushed to disk, and renamed, so that a reader sees either
+    the
+    old or the new content. Nothing is written after the process was asked to stop, because the
+    content
+    may be the consequence of an interrupt that a library has swallowed.
     """
     stop_if_asked()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,14 +41,14 @@ def write_whole(path: Path) -> Iterator[BinaryIO]:
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Have a file that was written beside `path` take its place, once it is on disk."""
+    """Move a file that was written beside `path` to `path`, after flushing it to disk."""
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
 
 
 def _remove_orphans(path: Path) -> None:
-    """Remove what a process left that was killed while it wrote that file."""
+    """Remove temporary files of this file that killed processes left."""
     for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         writer = temporary.name.split(".")[-2]
         if not (writer.isdecimal() and _is_running(int(writer))):
@@ -59,18 +61,18 @@ def _is_running(process: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # another user's
+        pass  # another user's process
     return True
 
 
 def write_text_whole(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically."""
     with write_whole(path) as file:
         file.write(text.encode())
 
 
 def canonical_json(value: Any) -> str:
-    """Return JSON with sorted keys and no spaces: the same value, the same text."""
+    """Return JSON with sorted keys and no spaces, so that equal values have equal texts."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -80,15 +82,15 @@ def digest_of(value: Any) -> str:
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes of all files in a folder, 0 where there is none."""
+    """Return the total size in bytes of all files in a folder, 0 if there is none."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
 
 def folder_in(root: Path, name: str) -> Path:
-    """Return the folder of that name in `root`, whether it is there or not.
+    """Return the folder with a name in `root`, whether or not it exists.
 
     Raises:
-        ConfigError: a link stands there; what is written to it would lie elsewhere.
+        ConfigError: it is a link, so that files would be written elsewhere.
     """
     folder = root / name
     if folder.is_symlink():
@@ -97,22 +99,22 @@ def folder_in(root: Path, name: str) -> Path:
 
 
 def check_writable(*folders: Path) -> None:
-    """Refuse output folders that cannot be written, before a run is begun in them.
+    """Reject output folders that are not writable, before a run begins.
 
     Raises:
         ConfigError: names the folder.
     """
     for folder in folders:
         if not can_be_written(folder):
-            raise ConfigError(f"{folder}: cannot be written; allowed: a folder that is yours")
+            raise ConfigError(f"{folder}: is not writable; allowed: a writable folder")
 
 
 def can_be_written(folder: str | Path) -> bool:
-    """Whether files can be written to a folder, which may have to be made first."""
+    """Whether files can be written to a folder, which may not exist yet."""
     existing = Path(folder).absolute()
     try:
         while not existing.exists():
             existing = existing.parent
-    except PermissionError:  # a folder above it is closed to this user
+    except PermissionError:  # no permission for a folder above it
         return False
     return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)

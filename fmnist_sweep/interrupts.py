@@ -1,4 +1,5 @@
-"""Signals that ask the process to end: when they interrupt, and that none is lost."""
+"""Signals that ask the process to end: when they interrupt, and how they are kept from being
+lost."""
 
 from __future__ import annotations
 
@@ -14,17 +15,17 @@ from typing import NoReturn
 
 @contextmanager
 def terminable(*, at_once_the_second_time: bool = False) -> Iterator[None]:
-    """Have SIGTERM, SIGHUP (the terminal was closed) and SIGQUIT (Ctrl-\\) interrupt the block as
-    Ctrl-C does, but as `Terminated`. A second signal does so again, or ends the process at once;
-    a second SIGHUP does nothing: a shell that ends sends its own after the terminal's. Inside
-    another such block it changes nothing.
+    """Make SIGTERM, SIGHUP (the terminal was closed) and SIGQUIT (Ctrl-\\) interrupt the block as
+    Ctrl-C does, by raising `Terminated`. A second signal interrupts again, or ends the process
+    immediately; a second SIGHUP is ignored, because a shell sends its own after the terminal's. A
+    nested block has no effect.
 
-    What is ignored at the start stays so: SIGHUP under nohup, Ctrl-C for a job in the background.
-    A caller's own handler of SIGHUP or SIGQUIT stays too.
+    Signals that are ignored at the start remain so: SIGHUP under nohup, Ctrl-C for background jobs.
+    A caller's own handlers of SIGHUP and SIGQUIT are not replaced.
 
-    Python drops an exception that a signal raises while an object is being destroyed, and freeing
-    a network's graph destroys many; libraries turn it into errors of their own. So the request is
-    kept, for `stop_if_asked` to find, before anything is written.
+    Python drops an exception that a signal raises while an object is being destroyed, which happens
+    often while a network's graph is freed; libraries convert it to other errors. So the request is
+    recorded, and `stop_if_asked` checks it before anything is written.
     """
 
     def stop(number: int, _frame: object) -> None:
@@ -34,7 +35,7 @@ def terminable(*, at_once_the_second_time: bool = False) -> Iterator[None]:
         if _asked_to_stop and number == signal.SIGHUP:
             return
         if _asked_to_stop and at_once_the_second_time:
-            os._exit(128 + number)  # what is on disk is whole
+            os._exit(128 + number)  # files on disk are complete
         _asked_to_stop.append(_RAISED[number])
         if not _deferring:
             raise _asked_to_stop[-1]
@@ -54,7 +55,7 @@ def terminable(*, at_once_the_second_time: bool = False) -> Iterator[None]:
             numbers.append(number)
     try:
         before = {number: signal.signal(number, stop) for number in numbers}
-    except ValueError:  # not the main thread: its owner deals with signals
+    except ValueError:  # not the main thread, where signals are handled
         yield
         return
     report_dropped = sys.unraisablehook
@@ -84,12 +85,13 @@ def _insist(number: int) -> None:
 
 @contextmanager
 def interrupts_deferred() -> Iterator[None]:
-    """Have a signal only ask inside the block, where `stop_if_asked` says when it may end; also a
-    decorator. TensorFlow, interrupted in the middle of its own work, may crash or make another
-    error of it; that is risked only where it takes seconds, as the tracing of a large network may.
+    """Make signals only set a request inside the block, which `stop_if_asked` raises; also a
+    decorator. If TensorFlow is interrupted during its own work, it may crash or raise another
+    error;
+    this is risked only when the work takes seconds, such as the tracing of a large network.
 
     Raises:
-        KeyboardInterrupt: at the end of the block, where one was asked for.
+        KeyboardInterrupt: at the end of the block, if requested.
     """
     _deferring.append(True)
     try:
@@ -120,7 +122,7 @@ def _is_of_handler(error: SystemExit) -> bool:
 
 
 def end_process(code: int) -> NoReturn:
-    """End the process with that exit code, after what was printed, and nothing else."""
+    """End the process with an exit code after flushing its output, without any other cleanup."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -137,8 +139,8 @@ class Terminated(KeyboardInterrupt):
     """The process was asked to end by SIGTERM.
 
     Attributes:
-        exit_code: the program's, 128 and the signal's number.
-        word: what the program says of it.
+        exit_code: the program's exit code, 128 plus the signal's number.
+        word: the message for the user.
     """
 
     exit_code = 143

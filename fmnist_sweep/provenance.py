@@ -1,4 +1,4 @@
-"""Where a result comes from: the machine, the packages, the code, the command."""
+"""The provenance of a result: machine, packages, code, command."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from fmnist_sweep import environment
 from fmnist_sweep.config.record_schema import Environment, Numerics
 from fmnist_sweep.config.schema import Config, RunConfig
 
-# Of our own code: to be raised with each change that gives a training other bits than before, so
-# that records from before are held to their tolerance.
+# Version of this package's own calculations: incremented with each change that alters the bits of a
+# training, so that earlier records are compared within their tolerance.
 ARITHMETIC = "2"
 _CALCULATING = ("tensorflow", "keras", "numpy")
 _OTHERS = ("fmnist-sweep", "keras-tuner", "mlflow", "hydra-core", "omegaconf", "pydantic", "pandas")
-# Instruction sets for which TensorFlow, oneDNN and NumPy have code of their own.
+# Instruction sets for which TensorFlow, oneDNN and NumPy have separate code.
 _FEATURES = ("sse4", "ssse3", "avx", "fma", "f16c", "bf16", "amx", "asimd", "neon", "sve", "i8mm")
 _MOST_OF_A_DIFF = 1_000_000
 
 
 def environment_of_run(config: RunConfig, overrides: tuple[str, ...]) -> Environment:
-    """Return where a run of that config is made, threads resolved; TensorFlow is started.
+    """Return the environment of a run of this config, whose threads are resolved; starts
+    TensorFlow.
 
     `overrides`: how the config was composed.
     """
     threads = config.train.threads
-    assert threads is not None  # `with_threads` comes first
+    assert threads is not None  # set by `with_threads`
     commit = git_commit(Path.cwd())
     calculating = {
         "python": ".".join(map(str, sys.version_info[:3])),
@@ -54,35 +55,37 @@ def environment_of_run(config: RunConfig, overrides: tuple[str, ...]) -> Environ
 
 
 def package_version() -> str:
-    """Return this package's own version."""
+    """Return this package's version."""
     return _versions(("fmnist-sweep",))["fmnist-sweep"]
 
 
 def serving_requirements() -> list[str]:
-    """Return what pip has to install to load a saved network elsewhere, in these versions."""
+    """Return pip requirements, with versions, for loading a saved network elsewhere."""
     wanted = (*_CALCULATING, "pandas")
     return [f"{name}=={version}" for name, version in _versions(wanted).items()]
 
 
 def command(overrides: tuple[str, ...]) -> str:
-    """Return the command that composes those overrides, ready to be copied."""
+    """Return the command with these overrides, ready to be copied."""
     return shlex.join(["python", "-m", "fmnist_sweep", *overrides])
 
 
 def was_typed(line: str) -> bool:
-    """Whether a recorded command was given on a command line; where `run_sweep` was called from
-    Python, no words follow the program's."""
+    """Whether a recorded command was typed; for calls of `run_sweep` from Python it has no words
+    after
+    the program's name."""
     return len(shlex.split(line)) > 3
 
 
 def recorded_command(overrides: tuple[str, ...]) -> str:
-    """Return that command as it may be kept: without secrets of the environment."""
+    """Return the command without secrets of the environment, for storing."""
     return command(tuple(map(environment.without_secrets, overrides)))
 
 
 def recorded_config(config: Config) -> Config:
-    """Return a config as it may be kept: without secrets of the environment in the texts that say
-    how it is tracked. What is trained stays as it is."""
+    """Return a config for storing, without secrets of the environment in its tracking texts. What
+    is
+    trained is not changed."""
     tracking = config.tracking
     masked = {
         "uri": _masked(tracking.uri),
@@ -97,31 +100,34 @@ def _masked(text: str | None) -> str | None:
 
 
 def git_commit(folder: Path) -> str | None:
-    """Return the commit that a folder is checked out at, or None where there is none to tell."""
+    """Return the commit that a folder is checked out at, or None if there is none."""
     answer = _git(folder, "rev-parse", "HEAD")
     return None if answer is None else answer.strip()
 
 
 def git_diff(folder: Path) -> str | None:
-    """Return how the tracked files of a folder's repository differ from its commit.
+    """Return the differences between the tracked files of a folder's repository and its commit.
 
-    Word for word but for secrets of the environment. None where they do not differ, or where there
-    is no repository; a very long one is cut, and says so.
+    Without secrets of the environment. None if there are no differences or no repository; a very
+    long
+    diff is truncated, with a remark.
     """
-    # Whatever a user's settings say: no program of theirs is run, no colours are put in.
+    # Regardless of the user's settings, no external program is run and no colours are used.
     answer = _git(folder, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD")
     if not answer:
         return None
-    answer = environment.without_secrets(answer)  # before it is cut, perhaps in the middle of one
+    answer = environment.without_secrets(
+        answer
+    )  # before truncating, which may cut a secret in half
     if len(answer) > _MOST_OF_A_DIFF:
-        return f"{answer[:_MOST_OF_A_DIFF]}\n[cut: {len(answer):,} characters]\n"
+        return f"{answer[:_MOST_OF_A_DIFF]}\n[truncated: {len(answer):,} characters]\n"
     return answer
 
 
 def cpu_model() -> str:
-    """Return the processor's name as its system tells it.
+    """Return the processor's name as reported by the system.
 
-    Virtual machines hide it behind a general one; family and model tell generations apart.
+    Virtual machines report a generic name; family and model distinguish generations.
     """
     name = _cpuinfo("model name")
     family, model = _cpuinfo("cpu family"), _cpuinfo("model")
@@ -133,7 +139,7 @@ def cpu_model() -> str:
 
 
 def _cpu_features() -> list[str]:
-    """Return those instruction sets of the processor that decide which code calculates."""
+    """Return the processor's instruction sets that determine which code is used."""
     flags = _cpuinfo("flags") or _cpuinfo("Features") or ""
     return sorted(flag for flag in flags.split() if flag.startswith(_FEATURES))
 
@@ -155,7 +161,7 @@ def _versions(packages: tuple[str, ...]) -> dict[str, str]:
     for package in packages:
         try:
             found[package] = version(package)
-        except PackageNotFoundError:  # run from a source tree that was never installed
+        except PackageNotFoundError:  # run from a source tree without installation
             found[package] = "not installed"
     return found
 

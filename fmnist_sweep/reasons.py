@@ -1,4 +1,4 @@
-"""An exception of whatever library in one line that says what went wrong."""
+"""Summarises an exception of any library in one line."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _LIBRARIES = tuple(
 )
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-# Keras 3: "Exception encountered when calling Name.call().", the cause, what it was called with.
+# Keras 3: "Exception encountered when calling Name.call().", the cause, the arguments.
 _LAYER_CALL = re.compile(
     r"Exception encountered when calling (?P<call>[^\n]+?)\.?\n(?P<cause>.*?)"
     r"(?:\nArguments received by .*)?$",
     re.DOTALL,
 )
 _INNER = ("Error encountered:", "Exception encountered:")
-# TensorFlow: which node of a graph it was, and from where.
+# TensorFlow: the node of the graph, and its location.
 _GRAPH = "Graph execution error:"
 _NODE = re.compile(
     r"(Detected at node |Detected unsupported operations|<stack traces unavailable>|Stack trace for"
@@ -42,12 +42,13 @@ _TAIL = re.compile(r"\s*(\[Op:[^\]]*\](\s*name:\s*\S*)?\s*$|Full object config: 
 
 
 def reason_of(error: BaseException) -> str:
-    """Return `ExceptionType: what went wrong`, one line of at most 400 characters and a place.
+    """Return `ExceptionType: message`, one line of at most 400 characters, and a location.
 
-    What tells is looked for: behind the headers of TensorFlow's and Keras's long messages, and in
-    the exception that this one was raised from where it has no message. Where there is one word
-    or none, the line ends with the place: the file and line of the innermost function that
-    belongs to no library.
+    The informative part is extracted: from below the headers of TensorFlow's and Keras's long
+    messages,
+    and from the cause of an exception without a message. If it has at most one word, the line ends
+    with
+    the file and line of the innermost function that does not belong to a library.
     """
     told, words = error, _telling(error)
     for inner in _causes(error):
@@ -65,13 +66,13 @@ def reason_of(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """Return the message of an error of this package, and `reason_of` any other."""
+    """Return the message of an error of this package, and `reason_of` any other error."""
     return str(error) if isinstance(error, FmnistSweepError) else reason_of(error)
 
 
 def _telling(error: BaseException) -> str:
-    """Return the words of an exception's message that tell, in one line; may be empty."""
-    # A KeyError's text is the repr of its key, and so of a message that Keras has put there.
+    """Return the informative part of an exception's message, on one line; may be empty."""
+    # The text of a KeyError is the repr of its key, which may be a message from Keras.
     is_wrapped = isinstance(error, KeyError) and len(error.args) == 1
     text = str(error.args[0] if is_wrapped and "\n" in str(error.args[0]) else error)
     return " ".join(_unfolded(_COLOUR.sub("", text).strip()).split())
@@ -93,14 +94,14 @@ def _unfolded(text: str) -> str:
 def _of_graph(text: str) -> str:
     for line in text.splitlines():
         stripped = line.strip()
-        is_source = line.startswith("    ")  # of the frame above it
+        is_source = line.startswith("    ")  # source code of the frame above
         if stripped and not is_source and not _NODE.match(stripped):
             return _TAIL.sub("", _FUNCTION_NODE.sub("", _ROOT_ERROR.sub("", stripped)))
     return ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield what an exception was raised from, then what that was raised from."""
+    """Yield the cause of an exception, then the cause's cause, and so on."""
     seen = {id(error)}
     cause: BaseException | None = error
     while cause is not None:
@@ -112,8 +113,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _place(error: BaseException) -> str | None:
-    """Return `file.py:12` of the innermost frame that is neither a library's nor ours; where there
-    is none, of the innermost frame."""
+    """Return `file.py:12` of the innermost frame outside of libraries and this package, or else of
+    the
+    innermost frame."""
     innermost = None
     for each in reversed([error, *_causes(error)]):
         for frame in reversed(_frames(each.__traceback__)):

@@ -1,4 +1,4 @@
-"""A verified rerun: what is recorded of a training, and whether another one matches it."""
+"""Verifies reruns: compares a training with its record."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from fmnist_sweep.config.messages import one_line, show
 from fmnist_sweep.config.record_schema import Environment, Expected, ExpectedMetric, Numerics
 from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.config.upgrade import upgraded
 from fmnist_sweep.errors import ConfigError, NotReproduced
 
 _STANDARD_ERRORS = 4
@@ -21,13 +22,14 @@ _ABSENT = object()
 
 
 _MEASURED_ON = {"best_val_accuracy": "validation", "test_accuracy": "test"}
-"""The metrics that a record holds, by their names in MLflow, and the sets that they belong to."""
+"""The metrics of a record, by their names in MLflow, and the sets that they belong to."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training gave. `metrics` under their names in MLflow; those that no record holds are
-    passed over. `images` counts those of each set: train, validation, test."""
+    """The results of a training. `metrics` by their names in MLflow; those not in records are
+    ignored.
+    `images` has the number of images per set: train, validation, test."""
 
     metrics: Mapping[str, float]
     images: Mapping[str, int]
@@ -38,14 +40,14 @@ class Outcome:
 
     @property
     def recorded(self) -> dict[str, float]:
-        """The metrics that a record holds."""
+        """The metrics that are part of a record."""
         return {name: self.metrics[name] for name in _MEASURED_ON if name in self.metrics}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One line of the verdict's table, as text; `matches` is None where it differs and need not be
-    the same."""
+    """One row of the verdict's table, as text; `matches` is None if it differs but need not be
+    equal."""
 
     name: str
     recorded: str
@@ -56,10 +58,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verification:
-    """Whether a rerun gave what was recorded.
+    """Whether a rerun reproduced its record.
 
-    `differences` says in words what its environment has that the record's had not; where there is
-    none the last bit was asked for. Where it came out the same all the same, the rerun is exact.
+    `differences` describes how its environment differs from the record's; if it does not, exact
+    equality is required. A rerun with equal weights is exact in any environment.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -67,12 +69,12 @@ class Verification:
 
     @property
     def matches(self) -> bool:
-        """Whether nothing that was asked for failed."""
+        """Whether no comparison failed."""
         return all(line.matches is not False for line in self.comparisons)
 
     @property
     def tested(self) -> str:
-        """What was asked for."""
+        """What was required, or reached without being required."""
         return "the tolerance" if self.differences and not self._is_exact else "the last bit"
 
     @property
@@ -90,9 +92,9 @@ class Verification:
 def expected_of(
     config: RunConfig, outcome: Outcome, environments: Sequence[Environment]
 ) -> Expected:
-    """Return the record of a training, for the config that trains it again.
+    """Return the record of a training, for the config that retrains it.
 
-    `environments`: those that its epochs were trained in.
+    `environments`: those in which its epochs were trained.
     """
     numerics = [environment.numerics for environment in environments]
     same = bool(numerics) and all(other == numerics[0] for other in numerics)
@@ -113,10 +115,11 @@ def expected_of(
 
 
 def tolerance(accuracy: float, images: int) -> float:
-    """Return how far a training elsewhere may be from an accuracy measured on so many images.
+    """Return how much an accuracy, measured on `images` images, may differ in another environment.
 
-    Other rounding makes another network of the same kind. Its accuracy differs by chance: allowed
-    are four standard errors of a share (the binomial's), and at least half a point.
+    Different rounding gives a different network of the same kind, whose accuracy varies randomly:
+    four
+    standard errors (binomial) are allowed, and at least half a percentage point.
     """
     spread = math.sqrt(max(accuracy * (1.0 - accuracy), 1.0 / images) / images)
     return round(max(_LEAST_TOLERANCE, _STANDARD_ERRORS * spread), 4)
@@ -125,11 +128,11 @@ def tolerance(accuracy: float, images: int) -> float:
 def check_before(
     expected: Expected, config: RunConfig, data_sha256: str, split_sha256: str, source: str
 ) -> None:
-    """Refuse to train what is not the recorded training.
+    """Reject training a config that differs from its record.
 
     Raises:
         NotReproduced: data, split or a value of the config differ; names each and both values.
-        ConfigError: the recorded config is none.
+        ConfigError: the recorded config is invalid.
     """
     wrong = []
     for name, recorded, here in (
@@ -137,25 +140,23 @@ def check_before(
         ("split", expected.split_sha256, split_sha256),
     ):
         if recorded != here:
-            wrong.append(f"{name} has sha256 {here}, recorded is {recorded}")
+            wrong.append(f"{name} has sha256 {here}, recorded: {recorded}")
     for path, (recorded_value, value) in _changes(expected.config, config).items():
         said = "absent" if recorded_value is _ABSENT else show(recorded_value)
-        wrong.append(
-            f"{path} is {'absent' if value is _ABSENT else show(value)}, recorded is {said}"
-        )
+        wrong.append(f"{path} is {'absent' if value is _ABSENT else show(value)}, recorded: {said}")
     if wrong:
         raise NotReproduced(
-            f"{source} is not what was recorded: {'; '.join(wrong[:4])}"
+            f"{source} differs from its record: {'; '.join(wrong[:4])}"
             + (f"; and {len(wrong) - 4} more" if len(wrong) > 4 else "")
-            + ". Nothing was trained; values given on the command line derive a new run from it"
+            + ". Nothing was trained; to derive a new run, set values on the command line"
         )
 
 
 def compare(expected: Expected, outcome: Outcome, numerics: Numerics) -> Verification:
-    """Hold what a rerun gave against the record.
+    """Compare a rerun's results with the record.
 
-    In the record's environment every bit has to be the same; elsewhere accuracies have to lie
-    within their tolerances, and the weights need not be the same.
+    In the record's environment every bit must be equal; elsewhere accuracies must be within their
+    tolerances, and the weights' digests need not be equal.
     """
     differences = _environment_differences(expected.numerics, numerics)
     exact = not differences
@@ -182,7 +183,7 @@ def compare(expected: Expected, outcome: Outcome, numerics: Numerics) -> Verific
 
 def _recorded_config(config: RunConfig) -> str:
     plain = config.as_given()
-    # Threads are the environment's: they change the last bits, not what is trained.
+    # Threads belong to the environment: they affect the last bits, not what is trained.
     train = {key: value for key, value in plain["train"].items() if key != "threads"}
     return json.dumps({"model": plain["model"], "train": train}, separators=(",", ":"))
 
@@ -192,7 +193,7 @@ def _changes(recorded: str, config: RunConfig) -> dict[str, tuple[Any, Any]]:
     try:
         parts = json.loads(recorded)
         train = {**parts["train"], "threads": config.train.threads}
-        given = {**config.as_given(), "model": parts["model"], "train": train}
+        given = upgraded({**config.as_given(), "model": parts["model"], "train": train})
         before = RunConfig.model_validate(given)
     except ValidationError as error:
         raise ConfigError(f"expected.config: {one_line(error, given)}") from error
@@ -208,7 +209,7 @@ def _changes(recorded: str, config: RunConfig) -> dict[str, tuple[Any, Any]]:
 
 def _leaves(config: RunConfig) -> dict[str, Any]:
     plain = config.model_dump(include={"model", "train"})
-    # What the blocks took from them is compared with the blocks.
+    # Their values are compared where blocks use them.
     for defaults in ("conv_defaults", "fc_defaults"):
         del plain["model"][defaults]
     return dict(_walk(plain, ""))
@@ -226,7 +227,7 @@ def _walk(node: Any, at: str) -> list[tuple[str, Any]]:
 
 def _environment_differences(recorded: Numerics | None, here: Numerics) -> list[str]:
     if recorded is None:
-        return ["the record was made in several environments, or does not say in which"]
+        return ["the record is of several environments, or does not name any"]
     differences = []
     for name in dict.fromkeys([*recorded.versions, *here.versions]):
         was, now = recorded.versions.get(name, "absent"), here.versions.get(name, "absent")

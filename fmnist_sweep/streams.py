@@ -1,4 +1,5 @@
-"""The process's standard streams: one that fails ends nothing, and each shows what it can."""
+"""Standard streams whose failure does not end the program, with a fallback for missing
+characters."""
 
 from __future__ import annotations
 
@@ -11,43 +12,43 @@ from typing import Any, TextIO, cast
 
 
 class SteadyStream:
-    """A text stream that raises no error when it is written to.
+    """A text stream whose write methods never raise an error.
 
-    Its reader may be gone (`| head`), its terminal closed, its device full: from then on what is
-    written is dropped, and its descriptor leads to /dev/null, so that neither libraries that write
-    there from C++ nor Python's own flush at the end meet the error again. Characters that its
-    encoding lacks are written as `showable` has them.
+    Its reader may be gone (`| head`), its terminal closed, its device full: from then on output is
+    dropped, and its descriptor is redirected to /dev/null, so that neither C++ libraries nor
+    Python's
+    final flush fail again. Characters that the encoding lacks are replaced by `showable`.
 
     Attributes:
-        lost: the error that ended it; None while it works.
-        is_outlived: whether the program goes on without it, and says so on standard error.
+        lost: the error that made it fail; None while it works.
+        is_outlived: whether the program continues after a failure, with a message on stderr.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.lost: Exception | None = None
         self.is_outlived = False
-        with suppress(OSError, ValueError):  # no descriptor: nothing to wait for
+        with suppress(OSError, ValueError):  # no descriptor: never blocks
             os.set_blocking(stream.fileno(), True)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_stream":  # not made yet, as where it is copied
+        if name == "_stream":  # not set yet, such as during copying
             raise AttributeError(name)
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text, or drop it; return its length."""
+        """Write or drop a text; return its length."""
         shown = showable(text, getattr(self._stream, "encoding", None))
         self._attempt(lambda: self._stream.write(shown))
         return len(text)
 
     def writelines(self, lines: Iterator[str]) -> None:
-        """Write texts, one after another."""
+        """Write several texts."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
-        """Pass on what was written."""
+        """Flush the stream."""
         self._attempt(self._stream.flush)
 
     def isatty(self) -> bool:
@@ -58,14 +59,15 @@ class SteadyStream:
             return False
 
     def outlive(self) -> None:
-        """Have the stream's loss be reported, in a line on standard error, as soon as it is lost:
-        for a run, whose results are not what it prints."""
+        """Make a failure of the stream be reported on stderr immediately: for runs, whose results
+        are not
+        their output."""
         if not self.is_outlived:
             self.is_outlived = True
             self._report()
 
     def why_lost(self) -> str | None:
-        """Return, in words, why the stream was lost; None while it works."""
+        """Return, in words, why the stream failed; None while it works."""
         return None if self.lost is None else getattr(self.lost, "strerror", None) or f"{self.lost}"
 
     def _attempt(self, act: Callable[[], object]) -> None:
@@ -73,10 +75,10 @@ class SteadyStream:
             return
         try:
             act()
-        except BlockingIOError:  # another process has changed what it shares with this one
+        except BlockingIOError:  # another process made the shared descriptor non-blocking
             with suppress(OSError, ValueError):
                 os.set_blocking(self._stream.fileno(), True)
-        except (OSError, ValueError) as error:  # ValueError: it was closed
+        except (OSError, ValueError) as error:  # ValueError: the stream was closed
             self.lost = error
             with suppress(OSError, ValueError):
                 _lead_to_nowhere(self._stream.fileno())
@@ -85,18 +87,18 @@ class SteadyStream:
     def _report(self) -> None:
         if self.is_outlived and self.lost is not None:
             reason = f"standard output: {self.why_lost()}"
-            sys.stderr.write(f"{reason}: nothing more is printed, the run goes on\n")
+            sys.stderr.write(f"{reason}: nothing more is printed, the run continues\n")
 
 
 def make_steady() -> tuple[SteadyStream, SteadyStream]:
-    """Make standard output and standard error steady streams; return the two."""
+    """Make standard output and standard error steady streams; return both."""
     sys.stdout, sys.stderr = cast(TextIO, _steady(sys.stdout)), cast(TextIO, _steady(sys.stderr))
     return cast(SteadyStream, sys.stdout), cast(SteadyStream, sys.stderr)
 
 
 @contextmanager
 def steady_streams() -> Iterator[SteadyStream]:
-    """Have both be steady inside the block, which is given standard output."""
+    """Make both streams steady inside the block; yields standard output."""
     before = sys.stdout, sys.stderr
     out, err = make_steady()
     try:
@@ -108,29 +110,30 @@ def steady_streams() -> Iterator[SteadyStream]:
 
 
 def outlive_standard_output() -> None:
-    """Have the loss of standard output end nothing, where that is steady: see `outlive`."""
+    """Make a failure of standard output not end the run, if it is steady: see `outlive`."""
     if isinstance(sys.stdout, SteadyStream):
         sys.stdout.outlive()
 
 
 def open_closed_descriptors() -> None:
-    """Open /dev/null for each of the three standard streams that the process was started without.
+    """Open /dev/null for each standard stream that was closed when the process started.
 
-    The next file to be opened, a journal or a database, would get that number, and what libraries
-    print there would go into the file.
+    Otherwise the next opened file, a journal or a database, would get its number, and output of
+    libraries
+    would be written to that file.
     """
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # uses the lowest free number
             os.set_inheritable(descriptor, True)
             stream = open(descriptor, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
 
 
 def showable(text: str, encoding: str | None) -> str:
-    """Return a text as that encoding can show it: `±` as `+-`, `é` as `\\xe9` where it lacks them.
+    """Return a text with characters that the encoding lacks replaced: `±` by `+-`, `é` by `\\xe9`.
 
     `encoding`: None is UTF-8.
     """
@@ -159,7 +162,7 @@ codecs.register_error(_PLAIN_ERRORS, _plain)
 def _steady(stream: TextIO | None) -> SteadyStream:
     if isinstance(stream, SteadyStream):
         return stream
-    # Python has None for a descriptor that was closed when it started.
+    # Python uses None for a descriptor that was closed at start.
     return SteadyStream(stream or open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123
 
 

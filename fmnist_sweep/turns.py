@@ -1,8 +1,8 @@
-"""One training at a time in a process: what a process has once is never shared by two threads.
+"""Allows one training at a time in a process, because some state is shared by all threads.
 
-That is Python's, NumPy's and TensorFlow's random generators, the registry of gradients, the limits
-of linear-algebra libraries. What follows from a config alone waits for its turn; what would run for
-long, or hangs on generators that the caller has seeded, is refused beside another one.
+This is the random generators of Python, NumPy and TensorFlow, the gradient registry, and thread
+limits of linear-algebra libraries. Code whose result depends only on a config waits for its turn;
+code that runs for long, or depends on generators seeded by the caller, is refused meanwhile.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from fmnist_sweep.errors import UserError
 _log = logging.getLogger(__name__)
 _alone = threading.Lock()
 _turn = threading.RLock()
-_here = threading.local()  # `depth`: of the blocks that this thread is in
+_here = threading.local()  # `depth`: number of nested blocks of this thread
 _holder = ""
 
 
 @contextmanager
 def alone(what: str) -> Iterator[None]:
-    """Run the block unless another thread is in such a block; also a decorator. Inside a block of
-    the same thread, a turn too, it changes nothing.
+    """Run the block unless another thread is in such a block; also a decorator. Inside another
+    block
+    of the same thread it has no effect.
 
     Raises:
         UserError: another thread is in such a block.
@@ -45,8 +46,7 @@ def alone(what: str) -> Iterator[None]:
 
 @contextmanager
 def in_turn_beside_none(what: str) -> Iterator[None]:
-    """Run the block in turn, but refuse it beside an `alone` block of another thread; also a
-    decorator.
+    """Run the block in turn, but not while another thread is in an `alone` block; also a decorator.
 
     Raises:
         UserError: another thread is in such a block.
@@ -61,7 +61,7 @@ def in_turn_beside_none(what: str) -> Iterator[None]:
 def in_turn() -> Iterator[None]:
     """Run the block when no other thread is in such a block; also a decorator."""
     if not _turn.acquire(blocking=False):
-        _log.info("waits for a training in another thread of this process")
+        _log.info("waiting for a training in another thread of this process")
         _turn.acquire()
     try:
         with _inside():
@@ -72,9 +72,9 @@ def in_turn() -> Iterator[None]:
 
 def _cannot_run(what: str) -> UserError:
     return UserError(
-        f"{what} cannot run beside {_holder} in another thread of this process: they would share "
-        "random generators and change each other's results; run one after the other, or start "
-        "another process"
+        f"{what} cannot run beside {_holder} in another thread of this process, because they share "
+        "random generators and would change each other's results; run them one after the other, or "
+        "in separate processes"
     )
 
 

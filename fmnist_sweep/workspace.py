@@ -1,4 +1,4 @@
-"""Where a workspace's files are: the folder that holds `mlruns/` and `experiments/`."""
+"""The locations of a workspace's files: a folder with `mlruns/` and `experiments/`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fmnist_sweep.files import folder_in
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder that a program runs in.
+    """The folder that the program runs in.
 
     Attributes:
         root: the folder.
-        tracking_uri: the tracking store that the environment names, None if it names none.
+        tracking_uri: the tracking store set in the environment, None if not set.
     """
 
     root: Path
@@ -23,12 +23,12 @@ class Workspace:
 
     @classmethod
     def here(cls) -> Workspace:
-        """Return the working directory, and what MLFLOW_TRACKING_URI names."""
+        """Return the workspace of the working directory, with MLFLOW_TRACKING_URI."""
         return cls(Path.cwd(), environment.tracking_uri_from_environment())
 
     @property
     def mlruns(self) -> Path:
-        """Everything that is written, configs of winners aside."""
+        """Everything that is written, except configs of winners."""
         return self.root / "mlruns"
 
     @property
@@ -43,12 +43,12 @@ class Workspace:
 
     @property
     def sweeps(self) -> Path:
-        """A folder for each sweep, with its journal."""
+        """One folder per sweep, with its journal."""
         return self.mlruns / "sweeps"
 
     @property
     def reports(self) -> Path:
-        """A folder for each report."""
+        """One folder per report."""
         return self.mlruns / "reports"
 
     @property
@@ -72,7 +72,7 @@ class Workspace:
         return self.experiments / "baseline"
 
     def sweep(self, name: str) -> Path:
-        """Return a sweep's folder, whether it exists or not.
+        """Return a sweep's folder, whether or not it exists.
 
         Raises:
             ConfigError: it is a link.
@@ -80,7 +80,7 @@ class Workspace:
         return folder_in(self.sweeps, name)
 
     def report(self, name: str) -> Path:
-        """Return the folder of a sweep's report, whether it exists or not.
+        """Return the folder of a sweep's report, whether or not it exists.
 
         Raises:
             ConfigError: it is a link.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,16 +73,29 @@ for folder, arguments in json.load(sys.stdin):
 """
 
 
-def calls(folder: Path, *each: Sequence[str], before: str = "") -> list[Called]:
+def calls(
+    folder: Path, *each: Sequence[str], before: str = "", forked: bool = True
+) -> list[Called]:
     """Call the program several times in one process of its own, which spares starting TensorFlow
     for each; `before` is Python to run first."""
-    return calls_in(*((folder, one) for one in each), before=before)
+    return calls_in(*((folder, one) for one in each), before=before, forked=forked)
 
 
-def calls_in(*each: tuple[Path, Sequence[str]], before: str = "") -> list[Called]:
-    """Call the program several times in one process, each time in a folder of its own."""
+def calls_in(
+    *each: tuple[Path, Sequence[str]], before: str = "", forked: bool = True
+) -> list[Called]:
+    """Call the program several times in one process, each time in a folder of its own. One that
+    is not `forked` prints to pipes, not to files."""
     requests = json.dumps([(str(folder), list(arguments)) for folder, arguments in each])
-    done = run_forked(before + _DRIVER, each[0][0], (), environment(), requests)
+    code, folder = before + _DRIVER, each[0][0]
+    if forked:
+        done = run_forked(code, folder, (), environment(), requests)
+    else:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=folder, env=environment(), input=requests, capture_output=True, text=True,
+            timeout=1000,
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return [Called(*json.loads(line)) for line in done.stdout.splitlines()]
 

@@ -73,11 +73,12 @@ def config_with(
     space: Mapping[str, Any] | None = None,
     *,
     tuner: str = "random",
+    scheduler: str = "full",
     variants: Mapping[str, Any] | None = None,
     **values: Any,
 ) -> Config:
     """That config with a space, and values at dotted paths whose dots are written `__`."""
-    base = base_config(f"tuner={tuner}")
+    base = base_config(f"tuner={tuner}", f"scheduler={scheduler}")
     raw = OmegaConf.create({**base.model_dump(), **base.as_given()})
     raw.space, raw.variants = space, variants
     for path, value in values.items():

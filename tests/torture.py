@@ -216,7 +216,7 @@ def _check_end(kill: Kill, code: int, printed: str, folder: Path) -> None:
     if code == 128 + kill.number:
         assert "Traceback" not in printed, f"{kill}: {printed}"
     if code > 0 and "sweep mine: tuner" in printed:
-        assert "To go on: python -m fmnist_sweep" in printed, f"{kill}: {printed}"
+        assert "To resume: python -m fmnist_sweep" in printed, f"{kill}: {printed}"
 
 
 def assert_nobody_would_notice(whole: Path, killed: Path) -> None:

@@ -1,1 +1,1 @@
-"""What a sweep's journal says, as plain data: its history, what mattered, what was searched."""
+"""Plain data computed from a sweep's journal: history, importances, searched values."""

@@ -1,4 +1,4 @@
-"""How a sweep went, as arrays: the best score by trial and by time, and who survived which rung."""
+"""The history of a sweep as arrays: best score by trial and by time, and trials by rung."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.journal.records import Asked, Begun, EpochEnded, Record, Told, TrialStatus
 
 LONGEST_GAP = 60.0
-"""Seconds: what lies between two stretches of training for longer is a pause of the sweep."""
+"""Seconds: a longer gap between two periods of training is a pause of the sweep."""
 
 
 @dataclass(frozen=True, eq=False)
 class ByTrial:
-    """The trials in the order in which they were first told: their numbers, int64 (n,), their
-    scores at the end, float64 (n,), nan for those that failed, and the best so far, float64 (n,),
-    nan before there is one."""
+    """The trials in the order of their first results: numbers, int64 (n,), final scores, float64
+    (n,), nan for failed trials, and the best so far, float64 (n,), nan before the first score."""
 
     objective: Objective
     trials: NDArray[np.int64]
@@ -29,9 +28,10 @@ class ByTrial:
 
 @dataclass(frozen=True, eq=False)
 class ByTime:
-    """Every answer that has a score, in the order of their times: `seconds` float64 (n,), since the
-    sweep began, pauses left out; `trials` int64 (n,); `scores` and `best`, the best so far, float64
-    (n,). A trial that was promoted stands in it once a rung."""
+    """All results with a score, by time: `seconds` float64 (n,), since the start of the sweep,
+    without pauses; `trials` int64 (n,); `scores` and `best`, the best so far, float64 (n,). A
+    promoted
+    trial appears once per rung."""
 
     objective: Objective
     seconds: NDArray[np.float64]
@@ -42,8 +42,8 @@ class ByTime:
 
 @dataclass(frozen=True)
 class RungReached:
-    """The trials of a bracket that were trained up to that epoch, and their scores there (None for
-    those that failed); `went_on` are those that a later rung was asked for."""
+    """The trials of a bracket that were trained up to `epoch`, and their scores there (None if
+    failed); `went_on` are those that were promoted."""
 
     epoch: int
     scores: dict[int, float | None]
@@ -52,15 +52,15 @@ class RungReached:
 
 @dataclass(frozen=True)
 class Bracket:
-    """One of Hyperband's brackets, over all of its iterations; rungs by their epochs."""
+    """The trials that began with a rung of so many epochs; rungs by their epochs."""
 
-    number: int
+    begins_with: int
     rungs: tuple[RungReached, ...]
 
 
 def by_trial(records: Sequence[Record], objective: Objective) -> ByTrial:
-    """Return the best score over the trials; of the search's own scores, confirmations apart."""
-    last: dict[int, Told] = {}  # keeps the place of the first
+    """Return the best score by trial, from the search's own scores, without confirmations."""
+    last: dict[int, Told] = {}  # keeps the position of the first result
     for record in records:
         if isinstance(record, Told):
             last[record.trial] = record
@@ -70,8 +70,8 @@ def by_trial(records: Sequence[Record], objective: Objective) -> ByTrial:
 
 
 def by_time(records: Sequence[Record], objective: Objective) -> ByTime:
-    """Return the best score over the time that was worked; trials that failed in the end are left
-    out, so that it ends with the best of `by_trial`."""
+    """Return the best score by running time. Trials that failed in the end are omitted, so that it
+    ends with the best of `by_trial`."""
     answers = [record for record in records if isinstance(record, Told)]
     failed = {told.trial for told in answers if told.status is not TrialStatus.COMPLETED}
     scored = [told for told in answers if told.trial not in failed and np.isfinite(_score(told))]
@@ -84,7 +84,7 @@ def by_time(records: Sequence[Record], objective: Objective) -> ByTime:
 
 
 def best_so_far(scores: NDArray[np.float64], objective: Objective) -> NDArray[np.float64]:
-    """Return the best of each score, (n,), and all before it; nan where there is none yet."""
+    """Return the best score up to each position, (n,); nan before the first score."""
     finite = np.where(np.isfinite(scores), scores, np.nan)
     best: NDArray[np.float64] = objective.sign * np.fmax.accumulate(objective.sign * finite)
     return best
@@ -92,18 +92,19 @@ def best_so_far(scores: NDArray[np.float64], objective: Objective) -> NDArray[np
 
 @dataclass(frozen=True, eq=False)
 class WorkedTime:
-    """The stretches in which a sweep worked, apart from each other and in order; seconds since
-    1970, float64 (n,)."""
+    """The periods in which a sweep was running, disjoint and in order; seconds since 1970, float64
+    (n,)."""
 
     starts: NDArray[np.float64]
     ends: NDArray[np.float64]
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> WorkedTime:
-        """Join what epochs and rungs took, with the gaps that are no pauses.
+        """Join the durations of epochs and rungs with the gaps that are not pauses.
 
-        An epoch took its `epoch_seconds` before it was recorded, a rung the `seconds` that it was
-        told with. Where several workers trained at a time, that time counts once.
+        An epoch took its `epoch_seconds` before it was recorded, a rung its `seconds`. Time in
+        which
+        several workers trained counts once.
         """
         starts: list[float] = []
         ends: list[float] = []
@@ -116,39 +117,35 @@ class WorkedTime:
         return cls(np.array(starts, dtype=np.float64), np.array(ends, dtype=np.float64))
 
     def until(self, at: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return how many seconds were worked until each of those times."""
+        """Return the running time, in seconds, up to each of the given times."""
         spent = np.clip(at[:, None] - self.starts, 0.0, self.ends - self.starts)
         total: NDArray[np.float64] = spent.sum(axis=1)
         return total
 
 
 def brackets(records: Sequence[Record]) -> list[Bracket]:
-    """Return who survived which rung, the bracket with the most rungs first; empty unless the tuner
-    is Hyperband."""
+    """Return who survived which rung, the bracket with the shortest first rung first; empty if no
+    trial went on from one rung to the next."""
     scores = {r.ask: r.score for r in records if isinstance(r, Told)}
-    asks = [r for r in records if isinstance(r, Asked) and _bracket(r) is not None]
+    asks = [r for r in records if isinstance(r, Asked)]
+    if not any(ask.rung > 0 for ask in asks):
+        return []
+    begins_with = {ask.trial: ask.last_epoch for ask in asks if ask.rung == 0}
+    latest = {ask.trial: ask.last_epoch for ask in asks}  # where its latest rung was to end
     rungs: dict[tuple[int, int], dict[int, float | None]] = {}
-    latest: dict[int, int] = {}  # by trial: where its latest rung was to end
     for ask in asks:
-        number = _bracket(ask)
-        assert number is not None  # those without one were left out
-        latest[ask.trial] = ask.last_epoch
         if ask.ask in scores:
-            rungs.setdefault((number, ask.last_epoch), {})[ask.trial] = scores[ask.ask]
+            place = (begins_with[ask.trial], ask.last_epoch)
+            rungs.setdefault(place, {})[ask.trial] = scores[ask.ask]
     made: dict[int, list[RungReached]] = {}
-    for (number, epoch), reached in sorted(rungs.items()):
+    for (first, epoch), reached in sorted(rungs.items()):
         went_on = frozenset(trial for trial in reached if latest[trial] > epoch)
-        made.setdefault(number, []).append(RungReached(epoch, reached, went_on))
-    return [Bracket(number, tuple(made[number])) for number in sorted(made, reverse=True)]
+        made.setdefault(first, []).append(RungReached(epoch, reached, went_on))
+    return [Bracket(first, tuple(reached)) for first, reached in made.items()]
 
 
 def _score(told: Told) -> float:
     return np.nan if told.score is None else told.score
-
-
-def _bracket(ask: Asked) -> int | None:
-    number = (ask.values or {}).get("tuner/bracket")
-    return None if number is None else int(number)
 
 
 def _stretches(records: Iterable[Record]) -> Iterable[tuple[float, float]]:

@@ -1,8 +1,9 @@
-"""How much each searched value mattered, by Optuna's fANOVA over a sweep's trials.
+"""The importance of each searched value, computed by Optuna's fANOVA from a sweep's trials.
 
-fANOVA (Hutter et al., 2014) rather than PED-ANOVA: it learns from all trials, not from the best
-tenth alone, and found the values that matter in far smaller sweeps. It is given the ranks of the
-scores, so that one diverged trial does not count for all there is to explain.
+fANOVA (Hutter et al., 2014) learns from all trials, PED-ANOVA only from the best tenth; fANOVA
+found
+the important values in much smaller sweeps. It is given the ranks of the scores, so that a single
+diverged trial does not dominate the variance.
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
 FEWEST_SCORES = 10
-"""So many different scores at least, or the importances would be noise."""
+"""The minimum number of different scores; with fewer, the importances would be noise."""
 _TREES = 32
 
 
 @dataclass(frozen=True)
 class Importances:
-    """`shares`: of each value's path, how much of the variance of the trials' ranks it explains by
-    itself, 0..1, the largest first; what is left to 1 is how values act together, and luck. They
-    are of `trials` trials, ranked by the best `metric` up to and with `epoch`."""
+    """`shares`: by path, the share of the variance of the trials' ranks that a value explains by
+    itself, 0..1, the largest first; the remainder is interactions and noise. The `trials` trials
+    are
+    ranked by their best `metric` up to `epoch`, inclusive."""
 
     shares: dict[str, float]
     metric: str
@@ -43,19 +45,21 @@ class Importances:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Nothing can be said of what mattered, for that reason."""
+    """The importances cannot be computed, for the given reason."""
 
     reason: str
 
 
 @autologging_off()
 def importances(state: SweepState, space: Space, seed: int = 0) -> Importances | Unknown:
-    """Return what mattered, the same for the same trials and seed.
+    """Return the importances, the same for the same trials and seed.
 
-    Scores after different numbers of epochs are not compared: each trial counts with its best
-    epoch up to the last one that all of them reached. A trial that early stopping ended counts as
-    trained to the end; failed ones, and those stopped on request, are left out. That a value does
-    not exist for a trial is put down to the value it hangs on.
+    Scores after different numbers of epochs are not compared: each trial counts with its best epoch
+    up
+    to the last one that all trials reached. A trial that early stopping ended counts as fully
+    trained;
+    failed trials and those stopped on request are omitted. Whether a value exists for a trial is
+    attributed to the value it depends on.
     """
     compared = [t for t in state.ranking() if t.stopped_at is None and t.history]
     compared.sort(key=lambda trial: trial.number)
@@ -69,7 +73,7 @@ def importances(state: SweepState, space: Space, seed: int = 0) -> Importances |
     if different < FEWEST_SCORES:
         return Unknown(
             f"different scores after epoch {epoch}: {different}, of {len(compared)} trials; "
-            f"from {FEWEST_SCORES} on, what mattered can be told from luck"
+            f"at least {FEWEST_SCORES} are needed to tell importances from noise"
         )
     values = searched_values(compared, space)
     varying = [value for value in values if len(value.levels) > 1]
@@ -137,10 +141,11 @@ def _fanova(
 
 
 def _filled(places: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """Return places, (n,), with those that are nan drawn from the others, each about as often.
+    """Return positions, (n,), with nan replaced by draws from the others, each about as often.
 
-    fANOVA leaves a trial out that lacks a value. A place beside the others would tell what its
-    parent's value is, and take the parent's credit; a drawn one tells nothing.
+    fANOVA omits trials that lack a value. A fixed position outside the others would reveal the
+    parent's
+    value and take its credit; a drawn one reveals nothing.
     """
     missing = np.isnan(places)
     known = np.sort(places[~missing])
@@ -153,7 +158,7 @@ def _filled(places: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
 
 
 def _quiet_study() -> Study:
-    """Return a study in memory, whose making Optuna would tell the console of."""
+    """Return a study in memory, without Optuna's log line."""
     import optuna
 
     log = logging.getLogger("optuna.storages._in_memory")

@@ -1,7 +1,7 @@
-"""What a report shows that no journal holds: samples of the data, and what the winner answers.
+"""What a report needs beyond the journal: samples of the data, and the winner's predictions.
 
 It is one file of arrays, `material.npz`, beside the journal, so that a report can be made again
-where neither the data nor the model are.
+without the data and the model.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ WRONG_SHOWN = 24
 
 @dataclass(frozen=True, eq=False)
 class DataMaterial:
-    """The data: `counts` are the images of each class, int64 (classes,), in each of the sets
-    (`train`, `validation`, `test`, `official_test`, those that there are, in that order);
-    `samples` are training images, uint8 (classes, up to 5, height, width, channels)."""
+    """The data: `counts` are the images per class, int64 (classes,), of each set (`train`,
+    `validation`, `test`, `official_test`, as far as present, in that order); `samples` are training
+    images, uint8 (classes, up to 5, height, width, channels)."""
 
     name: str
     source: str
@@ -37,9 +37,11 @@ class DataMaterial:
 
 @dataclass(frozen=True, eq=False)
 class WinnerMaterial:
-    """What the winner's best weights answer to the test set: `probabilities` float32 (n, classes),
-    `labels` int64 (n,). `wrong` are rows of those (int64, up to 24), the most confidently wrong
-    ones, the surest first; `wrong_images`, uint8 (the same number, height, width, channels), are
+    """The predictions of the winner's best weights for the test set: `probabilities` float32 (n,
+    classes), `labels` int64 (n,). `wrong` are the rows, int64 (up to 24,), of the most confident
+    wrong
+    predictions, the most confident first; `wrong_images`, uint8 (up to 24, height, width,
+    channels), are
     their images."""
 
     trial: int
@@ -58,11 +60,11 @@ class WinnerMaterial:
         labels: NDArray[np.int64],
         images: NDArray[np.uint8],
     ) -> WinnerMaterial:
-        """Keep the answers, and of the images those that are most confidently wrong."""
+        """Store the predictions, and the images of the most confident wrong ones."""
         answers = probabilities.argmax(axis=1)
         sureness = probabilities[np.arange(len(labels)), answers]
         wrong = np.flatnonzero(answers != labels)
-        # Stable, so that equally sure ones stay in the test set's order.
+        # A stable sort keeps equal probabilities in the test set's order.
         wrong = wrong[np.argsort(-sureness[wrong], kind="stable")][:WRONG_SHOWN]
         return cls(
             trial,
@@ -87,11 +89,11 @@ class Material:
 
     @property
     def winner_sha256(self) -> str | None:
-        """The digest of the winner's best weights."""
+        """The SHA-256 digest of the winner's best weights."""
         return None if self.winner is None else self.winner.best_weights_sha256
 
     def to_bytes(self) -> bytes:
-        """Return it as an .npz file."""
+        """Return the material as an .npz file."""
         data, winner = self.data, self.winner
         told: dict[str, object] = {
             "name": data.name,
@@ -113,10 +115,10 @@ class Material:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Material:
-        """Read what `to_bytes` gave.
+        """Read the file that `to_bytes` returned.
 
         Raises:
-            RunError: this is no such file.
+            RunError: the file is not valid.
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
@@ -136,7 +138,7 @@ class Material:
                         told["best_weights_sha256"],
                         *(arrays[name] for name in _WINNERS_ARRAYS),
                     )
-        except Exception as error:  # whatever a damaged archive makes NumPy and zipfile raise
+        except Exception as error:  # a damaged archive makes NumPy and zipfile raise all kinds
             raise RunError(f"{MATERIAL_FILE} cannot be read: {error}") from error
         return cls(data, winner, told["best_name"], told.get("is_registered", False))
 

@@ -1,4 +1,4 @@
-"""The searched values of some trials as numbers: where each stands on an axis of its own."""
+"""The searched values of some trials as numbers: their positions on an axis per value."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from fmnist_sweep.journal.state import Trial
 from fmnist_sweep.space.domains import Choice, FloatRange, IntRange
 from fmnist_sweep.space.space import Leaf, Space
 
-_SAY_LITTLE = ("name", "count")  # without what stands before them
+_SAY_LITTLE = ("name", "count")  # without the part before them
 
 
 @dataclass(frozen=True, eq=False)
 class SearchedValue:
     """A searched value over some trials.
 
-    `places` are float64 (trials,): where each trial's value stands between 0 and 1, nan where it
-    does not exist for a trial. `levels` are the places of all the values that occur, ascending, and
-    `texts` those values as text. `is_number` tells an axis of numbers from one of categories, and
-    `is_log` one that is even in the logarithm; at 0 and 1 stand the numbers `ends`.
-    `name` is the shortest end of `path` that no other searched value has.
+    `places` are float64 (trials,): the position of each trial's value, 0..1, nan if it does not
+    exist for
+    the trial. `levels` are the positions of all occurring values, ascending, and `texts` those
+    values as
+    text. `is_number` distinguishes a numeric axis from a categorical one, and `is_log` a log scale;
+    `ends` are the numbers at 0 and 1. `name` is the shortest unique suffix of `path`.
     """
 
     path: str
@@ -40,12 +41,13 @@ class SearchedValue:
     ends: tuple[float, float] = (0.0, 1.0)
 
     def place_of(self, number: float) -> float:
-        """Return where a number stands on an axis of numbers."""
+        """Return the position of a number on a numeric axis."""
         return float(_places(np.array([number]), self.ends, self.is_log)[0])
 
     @property
     def varies(self) -> bool:
-        """Whether the trials differ in it, one that does not exist for some included."""
+        """Whether the trials differ in this value; counts as different if it exists only for
+        some."""
         return len(self.levels) + bool(np.isnan(self.places).any()) > 1
 
 
@@ -59,7 +61,7 @@ def searched_values(trials: Sequence[Trial], space: Space) -> list[SearchedValue
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
-    """Return of each path its shortest telling end that no other has; it begins with no
+    """Return each path's shortest unique suffix that is informative and does not begin with a
     number."""
     return {path: _short(path, [other for other in paths if other != path]) for path in paths}
 
@@ -106,7 +108,7 @@ def _places(
 ) -> NDArray[np.float64]:
     low, high = _scale(np.array(ends), is_log)
     if low == high:
-        return np.full(len(numbers), 0.5)  # one value only stands in the middle
+        return np.full(len(numbers), 0.5)  # a single value is placed in the middle
     places: NDArray[np.float64] = (_scale(numbers, is_log) - low) / (high - low)
     return places
 
@@ -114,7 +116,7 @@ def _places(
 def _is_log(leaf: Leaf, numbers: list[float]) -> bool:
     if isinstance(leaf.domain, IntRange | FloatRange):
         return leaf.domain.log and min(numbers) > 0
-    # A choice such as 16, 32, 64, 128 is meant in ratios.
+    # A choice such as 16, 32, 64, 128 is meant as ratios.
     return min(numbers) > 0 and max(numbers) >= 8 * min(numbers)
 
 
@@ -130,7 +132,7 @@ def _category(leaf: Leaf, name: str, given: list[Any], exists: NDArray[np.bool_]
     order = (
         [canonical_json(v) for v in leaf.domain.values] if isinstance(leaf.domain, Choice) else []
     )
-    # Values that no domain names came from `sweep.start_with`; they stand last.
+    # Values outside the domain come from `sweep.start_with`; they are placed last.
     order = [key for key in order if key in texts] + [key for key in texts if key not in order]
     spread = np.linspace(0.0, 1.0, len(order)) if len(order) > 1 else np.array([0.5])
     place = dict(zip(order, spread.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""How values and paths of a config are said in reports, notes and on the console."""
+"""Formats config values and paths for reports, notes and the console."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from fmnist_sweep.files import canonical_json
 
 
 def overrides_in_words(overrides: Mapping[str, Any]) -> str:
-    """Return what a trial changes in the base config, in a line."""
+    """Return on one line what a trial changes in the base config."""
     return ", ".join(f"{short_path(path)}={plain(value)}" for path, value in overrides.items())
 
 
 def short_path(path: str) -> str:
-    """Shorten a path: the group is clear from the rest, and blocks are numbered."""
+    """Shorten a path: omit the group if the rest is unambiguous, and number the blocks."""
     short = path.removeprefix("model.").removeprefix("train.")
     return re.sub(r"^(conv|fc)_(?:blocks|layers)\.(\d+)", r"\1\2", short)
 
 
 def plain(value: Any) -> str:
-    """Return a value as it would be written, texts without quotes."""
+    """Return a value as it would be written, strings without quotes."""
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) else canonical_json(value)
 
 
 def time_in_words(seconds: float) -> str:
-    """Return a time as one would say it: "40 s", "12 min", "3 h 20 min"."""
+    """Return a duration in words: "40 s", "12 min", "3 h 20 min"."""
     if seconds < 99.5:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)

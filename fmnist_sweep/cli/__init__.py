@@ -1,1 +1,1 @@
-"""The command line: commands, the console, the live display."""
+"""The command line: commands, console output, the live display."""

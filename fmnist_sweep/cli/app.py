@@ -1,4 +1,4 @@
-"""The program: compose, validate, call."""
+"""The program's entry point: composes and validates the config, and calls the command."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _SHOWN_WORDS, _SHOWN_LETTERS = 5, 60
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; return its exit code: 0, 1 (trouble), 2 (a user's mistake), 128 and a
+    """Run the program; return its exit code: 0, 1 (failure), 2 (invalid input), or 128 plus a
     signal's number (129 SIGHUP, 130 Ctrl-C, 131 SIGQUIT, 143 SIGTERM).
 
-    `argv`: what follows the program's name; by default that of this process.
+    `argv`: arguments after the program's name; by default those of this process.
 
     Raises:
-        SystemExit: a flag of Hydra's that ends the program, such as `--help`.
+        SystemExit: raised by a flag of Hydra's that ends the program, such as `--help`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     with streams.steady_streams() as out:
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(config: Config, composition: Composition) -> None:
-    """Search where the config has a space, else train once."""
+    """Run a sweep if the config has a space, else a single training."""
     streams.outlive_standard_output()
     environment.load_tensorflow()
     if config.is_sweep:
@@ -59,11 +59,11 @@ def run(config: Config, composition: Composition) -> None:
 
 @dataclass(frozen=True)
 class Command:
-    """A side command: a bare word, its own words after it, then config as everywhere.
+    """A side command: its name, its own words, then overrides as for any config.
 
-    `words` tells the user what its own words are; there have to be `least` to `most` of them,
-    None for no limit. `paths`: they may be paths, which an existing file's and a picture's are
-    even where they look like config.
+    `words` describes its own words to the user; their number must be `least` to `most` (None: no
+    limit). `paths`: words may be paths; the path of an existing file and the name of a picture are
+    words even if they look like an override.
     """
 
     run: Callable[..., None]
@@ -96,7 +96,7 @@ def _ui(config: Config, _composition: Composition, *words: str) -> None:
 
 
 def _side_command(name: str) -> Callable[..., None]:
-    """Return what runs a function of `side_commands.py`, which is imported only then."""
+    """Return a wrapper for a function of `side_commands.py`, which is imported when called."""
 
     def run(config: Config, _composition: Composition, *words: str) -> None:
         environment.quiet_mlflow()
@@ -117,7 +117,7 @@ COMMANDS = {
     "predict": Command(_predict, "[SWEEP] IMAGE...", least=1, most=None, paths=True),
     "baselines": Command(_side_command("baselines"), "[NAME...]", most=None),
 }
-"""Side commands by their names."""
+"""Side commands by name."""
 
 
 def _task_and_overrides(arguments: list[str]) -> tuple[Task, list[str]]:
@@ -139,8 +139,8 @@ def _task_and_overrides(arguments: list[str]) -> tuple[Task, list[str]]:
 
 
 def _words_and_overrides(command: Command, rest: list[str]) -> tuple[list[str], list[str]]:
-    """Tell a command's own words from config: what stands after `--` is a word, whatever it looks
-    like; before that the words end where config begins."""
+    """Separate a command's own words from overrides: after `--` everything is a word; before it,
+    words end at the first override."""
     end = rest.index("--") if "--" in rest else len(rest)
     before, after = rest[:end], rest[end + 1 :]
     words = list(
@@ -158,14 +158,14 @@ def _is_config(argument: str) -> bool:
 
 def _is_path(argument: str) -> bool:
     if argument.startswith(("/", "./", "../")):
-        return True  # no key begins like that
+        return True  # keys cannot begin like that
     if argument.startswith("-"):
         return False
     if (guess_type(argument)[0] or "").startswith("image/"):
-        return True  # even if there is none: then that is what the user has to know
+        return True  # even if it does not exist: the command reports that
     try:
         return Path(argument).is_file()
-    except OSError:  # it is too long for a name
+    except OSError:  # longer than a file name can be
         return False
 
 
@@ -189,21 +189,21 @@ def _exit_code(program: Callable[[], None]) -> int:
         return _report("interrupted", 130)
     except FmnistSweepError as error:
         return _report(str(error), error.exit_code)
-    except Exception as error:  # noqa: BLE001 - the last resort: told in one line, not hidden
+    except Exception as error:  # noqa: BLE001 - the last resort; reported in one line
         hint = "for the traceback, set HYDRA_FULL_ERROR=1"
         return _report(f"unexpected {reason_of(error)} ({hint})", 1)
     return 0
 
 
 def _is_missed(out: streams.SteadyStream) -> bool:
-    """Whether what was printed is the program's result, and did not get to where it was to go. A
-    reader that has gone, as `head` does, has had enough of it."""
+    """Whether output that is the program's result was lost. A closed pipe does not count: its
+    reader, such as `head`, needs no more."""
     out.flush()
     return not (out.lost is None or out.is_outlived or isinstance(out.lost, BrokenPipeError))
 
 
 def _report(message: str, exit_code: int) -> int:
-    """Write one line; the traceback before it, where the user asked for it."""
+    """Write one line to stderr, after the traceback if the user requested it."""
     if environment.hydra_full_error():
         traceback.print_exc()
     sys.stderr.write(f"error: {environment.without_secrets(' '.join(message.split()))}\n")

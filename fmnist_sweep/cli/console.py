@@ -1,8 +1,9 @@
-"""What a sweep or a training says on the console: plain lines while it runs, tables at the end."""
+"""Console output of sweeps and trainings: lines while running, tables at the end."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from fmnist_sweep.analysis.words import overrides_in_words, plain, short_path
+from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.journal.leaderboard import cannot_be_told_apart, searched_paths, stopped_words
 from fmnist_sweep.journal.records import (
+    ON_REQUEST,
     Asked,
     Confirmed,
     EpochEnded,
@@ -28,16 +31,16 @@ from fmnist_sweep.streams import showable
 from fmnist_sweep.training.results import EpochRecord
 
 _WIDEST = 200
-"""Columns of a table where the output is no terminal: nothing is cut off."""
+"""Table width if the output is not a terminal, so that nothing is truncated."""
 _NARROW = 115
-"""A terminal of fewer columns has no room for all of the leaderboard's numbers and the values."""
+"""Below this width the leaderboard's numbers and values do not all fit."""
 
 
 def console(*, as_terminal: bool = False) -> Console:
-    """Return a console on standard output; as wide as a table needs where that is a file, unless
-    that is to be taken for a terminal.
+    """Return a console on standard output; if that is a file, it is as wide as tables need, unless
+    `as_terminal` is set.
 
-    What is in brackets is text, not markup: names and paths come from users.
+    Markup in brackets is disabled, because names and paths come from users.
     """
     width = None if as_terminal or sys.stdout.isatty() else _WIDEST
     forced = True if as_terminal else None
@@ -45,37 +48,38 @@ def console(*, as_terminal: bool = False) -> Console:
 
 
 class _Console(Console):
-    """A console that measures a text as its stream will write it: `+-` is wider than `±`."""
+    """A console that measures text in its stream's encoding: `+-` is wider than `±`."""
 
     def render_str(self, text: str, **named: Any) -> Text:
-        """Make a text to be printed of a string."""
+        """Convert a string to text for printing."""
         return super().render_str(showable(text, self.encoding), **named)
 
 
 def say_tracking_trouble(trouble: str | None) -> None:
-    """Say on standard error that the tracker is away, or back; the training goes on meanwhile."""
+    """Report on stderr that the tracker is unavailable or available again."""
     if trouble is None:
-        sys.stderr.write("tracking: works again\n")
+        sys.stderr.write("tracking: available again\n")
     else:
-        sys.stderr.write(f"tracking: waits, the training goes on: {' '.join(trouble.split())}\n")
+        reason = " ".join(trouble.split())
+        sys.stderr.write(f"tracking: unavailable, training continues: {reason}\n")
 
 
 class SweepProgress:
-    """Says each record of a running sweep in a line."""
+    """Prints each record of a running sweep as a line."""
 
     def __init__(self, config: Config, out: Console) -> None:
         self._config = config
         self._out = out
 
     def __call__(self, record: Record, state: SweepState) -> None:
-        """Say one record; `state` is the sweep's after it."""
+        """Print one record; `state` is the sweep's state after it."""
         match record:
             case Asked():
                 self._out.print(self._asked(record, state), soft_wrap=True)
             case EpochEnded():
                 self._say_of(record.trial, epoch_line(record.record), state)
             case Stopped():
-                self._say_of(record.trial, stopped_words(record.epoch), state)
+                self._say_of(record.trial, stopped_words(record.by, record.epoch), state)
             case Told():
                 self._say_of(record.trial, self._told(record, state), state)
             case Confirmed():
@@ -86,7 +90,7 @@ class SweepProgress:
             case LookedAtOfficialTest():
                 self._out.print(
                     f"official test: trial {record.trial} has accuracy {record.accuracy:.4f} "
-                    f"on {record.images:,} images (look {len(state.official)})"
+                    f"on {record.images:,} images (evaluation {len(state.official)})"
                 )
 
     def _say_of(self, trial: int, words: str, state: SweepState) -> None:
@@ -123,7 +127,7 @@ class SweepProgress:
 
 
 def epoch_line(record: EpochRecord) -> str:
-    """Return an epoch's metrics in a line."""
+    """Return an epoch's metrics as a line."""
     names = ("loss", "accuracy", "val_loss", "val_accuracy")
     told = [f"{name} {record.metrics[name]:.4f}" for name in names if name in record.metrics]
     seconds = record.metrics["epoch_seconds"]
@@ -131,12 +135,12 @@ def epoch_line(record: EpochRecord) -> str:
 
 
 def leaderboard_table(state: SweepState, most: int = 20, *, width: int = _WIDEST) -> Table:
-    """Return the leaderboard for a console of so many columns, the first `most` rows of it.
+    """Return the leaderboard for a console of the given width, its first `most` rows.
 
-    In few columns what a trial cost is left out, rather than what it tried.
+    If the console is narrow, the costs of the trials are omitted, not their values.
     """
     paths = searched_paths(state)
-    # What differs is what is read; the parts that all paths share would only fill the line.
+    # Shortened paths, because the parts that all paths share carry no information.
     metric = state.objective.metric
     table = Table(title=f"Leaderboard by {metric}", title_justify="left")
     costs = ("parameters", "epochs", "seconds") if width >= _NARROW else ()
@@ -160,20 +164,30 @@ def leaderboard_table(state: SweepState, most: int = 20, *, width: int = _WIDEST
 
 
 def summary_lines(state: SweepState, most: int = 20) -> list[str]:
-    """Return what the leaderboard's table leaves out: rows, failures, infeasible points."""
+    """Return what the leaderboard's table omits: further rows, failures, infeasible points."""
     lines = []
     if len(state.ranking()) > most:
-        lines.append(f"{len(state.ranking()) - most} more trials are in leaderboard.csv")
+        lines.append(f"{len(state.ranking()) - most} more trials in leaderboard.csv")
     for number in sorted(state.failed_trials):
         lines.append(f"trial {number} failed: {state.trials[number].reason}")
-    for trial in state.trials.values():
-        if trial.stopped_at is not None:
-            lines.append(f"trial {trial.number} was {stopped_words(trial.stopped_at)}")
+    lines += stopped_lines(state)
     if state.infeasible:
         lines.append(f"{state.infeasible} infeasible points were proposed and replaced")
     if any(trial.confirmed_score for trial in state.ranking()):
-        lines.append("≈ cannot be told apart from the best (Welch's t-test, 5 %)")
+        lines.append("≈ not significantly different from the best (Welch's t-test, 5 %)")
     return lines
+
+
+def stopped_lines(state: SweepState) -> list[str]:
+    """Name the trials that were stopped on request; count those that a scheduler stopped."""
+    lines, by_scheduler = [], Counter[str]()
+    for trial in state.trials.values():
+        if trial.stopped_at is not None and trial.stopped_by == ON_REQUEST:
+            words = stopped_words(trial.stopped_by, trial.stopped_at)
+            lines.append(f"trial {trial.number} was {words}")
+        elif trial.stopped_at is not None:
+            by_scheduler[trial.stopped_by] += 1
+    return lines + [f"{counted(n, 'trial')} stopped by {by}" for by, n in by_scheduler.items()]
 
 
 def _score(trial: Trial, best: Trial) -> str:
@@ -188,7 +202,7 @@ def _score(trial: Trial, best: Trial) -> str:
 
 def _numbers(trial: Trial) -> list[str]:
     result = trial.result
-    assert result is not None  # a ranked trial has one
+    assert result is not None  # ranked trials have a result
     return [
         f"{result.test_accuracy:.4f}",
         f"{result.parameters:,}",
@@ -198,7 +212,7 @@ def _numbers(trial: Trial) -> list[str]:
 
 
 def print_commands(out: Console, commands: Mapping[str, str]) -> None:
-    """Print commands to copy next, what each is for before it; nothing where there are none."""
+    """Print commands to copy, each with its purpose; nothing if there are none."""
     if not commands:
         return
     out.print("next:")

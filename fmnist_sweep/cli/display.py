@@ -1,4 +1,4 @@
-"""What the console shows while something runs, as the config's `display` says."""
+"""Console output while something runs, according to the config's `display`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from fmnist_sweep.training.results import EpochRecord
 
 @dataclass(frozen=True)
 class TrainingDisplay:
-    """Callbacks of a single training; `on_start` is called with a line that says what is trained.
-    `on_step` is None where steps are not shown."""
+    """Callbacks of a single training; `on_start` is called with a line that describes it. `on_step`
+    is None if steps are not shown."""
 
     on_start: Callable[[str], None]
     on_epoch: Callable[[EpochRecord], None]
@@ -34,7 +34,7 @@ class TrainingDisplay:
 def sweep_display(
     config: Config, out: Console, announce: Callable[[SweepPlan], None]
 ) -> Iterator[Watch]:
-    """Show a sweep while the block runs it. `announce` says what is going to be done."""
+    """Show a sweep while the block runs it. `announce` prints what will be done."""
     match shown(config, out):
         case "quiet":
             yield Watch(on_trouble=say_tracking_trouble)
@@ -71,11 +71,11 @@ def training_display(config: Config, out: Console) -> Iterator[TrainingDisplay]:
 
 
 def shown(config: Config, out: Console) -> Literal["live", "lines", "quiet"]:
-    """Say what is shown: `auto` is live where standard output is a terminal; `live` wherever the
+    """Return how to display: `auto` is live if standard output is a terminal, `live` wherever the
     cursor can be moved."""
     if config.display == "quiet" or config.display == "lines":
         return config.display
-    # FORCE_COLOR has rich take a file for a terminal; a file wants lines all the same.
+    # With FORCE_COLOR rich treats a file as a terminal, but files need lines.
     wanted = config.display == "live" or sys.stdout.isatty()
     return "live" if wanted and out.is_terminal and not out.is_dumb_terminal else "lines"
 

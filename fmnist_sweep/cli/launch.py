@@ -1,4 +1,4 @@
-"""What the command line launches: a sweep, one training, a look at a space."""
+"""Runs what the command line asks for: a sweep, a training, or a table of a search space."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from fmnist_sweep.config.composition import Composition
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError, NotReproduced, RunError
+from fmnist_sweep.journal.identity import search_words
 from fmnist_sweep.journal.spending import continued
 from fmnist_sweep.provenance import command, recorded_command
 from fmnist_sweep.runs.comparisons import print_verification, reported_table
@@ -34,7 +35,7 @@ from fmnist_sweep.workspace import Workspace
 
 
 def launch_sweep(config: Config, composition: Composition) -> None:
-    """Run a sweep, or go on with it, saying what happens and what to do next."""
+    """Run or resume a sweep, printing its progress and the next commands."""
     out = console(as_terminal=config.display == "live")
     overrides = overrides_with_threads(composition.overrides, config, config.executor.workers)
     try:
@@ -49,16 +50,16 @@ def launch_sweep(config: Config, composition: Composition) -> None:
                 watch=watch,
             )
     except (KeyboardInterrupt, RunError):
-        out.print(f"To go on: {recorded_command(overrides)}", soft_wrap=True)
+        out.print(f"To resume: {recorded_command(overrides)}", soft_wrap=True)
         raise
     _conclude(sweep, overrides)
 
 
 def launch_training(config: Config, composition: Composition) -> None:
-    """Train one config and track it; hold it to its record, where it has one.
+    """Train one config with tracking, and compare it with its record, if it has one.
 
     Raises:
-        NotReproduced: it is not what was recorded, or did not give it.
+        NotReproduced: config or data differ from the record, or the result does.
     """
     out = console(as_terminal=config.display == "live")
     source = composition.source
@@ -87,18 +88,20 @@ def launch_training(config: Config, composition: Composition) -> None:
     if run.verification is not None:
         print_verification(out, run.verification)
     elif config.expected is not None:
-        out.print(f"derived from {source}: {' '.join(composition.deriving)}; no verdict")
+        out.print(f"derived from {source}: {' '.join(composition.deriving)}; not compared")
     print_commands(out, {**_keep_it(run.run_id), **_see_it(config)})
     if run.not_tracked is not None:
         raise run.not_tracked
     if run.verification is not None and not run.verification.matches:
-        raise NotReproduced(f"{source}: the rerun did not give what was recorded")
+        raise NotReproduced(f"{source}: the rerun's result differs from the record")
 
 
 def launch_space(config: Config, composition: Composition) -> None:
-    """Print a sweep's space; start nothing."""
+    """Print a sweep's search space, without running anything."""
     if not config.is_sweep:
-        raise ConfigError("space: this config has none; choose a sweep, such as +sweep=cnn")
+        raise ConfigError(
+            "space: this config has no search space; choose a sweep, such as +sweep=cnn"
+        )
     plan = plan_sweep(
         config,
         None,
@@ -114,7 +117,7 @@ def _announce(plan: SweepPlan, out: Console) -> None:
     dataset, split = plan.prepared.dataset, plan.prepared.split
     validation = 0 if split.validation is None else len(split.validation)
     out.print(
-        f"sweep {plan.name}: tuner {plan.config.tuner.name}, {len(plan.space.leaves)} searched "
+        f"sweep {plan.name}: {search_words(plan.identity)}, {len(plan.space.leaves)} searched "
         f"values, {dataset.name} {len(split.train):,} train / {validation:,} validate / "
         f"{len(split.test):,} test, {_threads(plan.config)}",
         soft_wrap=True,
@@ -122,10 +125,12 @@ def _announce(plan: SweepPlan, out: Console) -> None:
     for path in plan.pinned:
         out.print(f"{path} is pinned on the command line: no longer searched", soft_wrap=True)
     if split.official_set(dataset) is None:
-        out.print("no official test set is left with this split: the winner is not looked at")
+        out.print(
+            "with this split there is no official test set: the winner is not evaluated on one"
+        )
     extra = confirmation_epochs(plan.config, plan.epochs)
     if extra:
-        out.print(f"confirmation will take up to {extra} further epochs")
+        out.print(f"confirmation will take up to {extra} more epochs")
 
 
 def _threads(config: Config) -> str:
@@ -154,15 +159,15 @@ def _conclude(sweep: Sweep, overrides: tuple[str, ...]) -> None:
     )
     if state.official:
         look = state.official[-1]
-        out.print(f"official_test_accuracy {look.accuracy:.4f} (look {len(state.official)})")
+        out.print(f"official_test_accuracy {look.accuracy:.4f} (evaluation {len(state.official)})")
     _say_renamed(out, sweep)
     _say_registered(out, sweep)
     on = continued(recorded_command(overrides), sweep.config.sweep, ended)
-    commands = {} if on is None else {"go on": on}
+    commands = {} if on is None else {"continue": on}
     if sweep.best_file is not None:
         commands = {"reproduce": command((f"+best={sweep.best_file.stem}",)), **commands}
     if sweep.registration is not None:
-        commands["ask it"] = f"{command(())} predict {sweep.name} IMAGE.png"
+        commands["predict"] = f"{command(())} predict {sweep.name} IMAGE.png"
     if sweep.report is not None:
         commands["read"] = str(sweep.report.relative_to(Path.cwd()))
     print_commands(out, {**commands, **_see_it(sweep.config)})
@@ -180,8 +185,8 @@ def _say_renamed(out: Console, sweep: Sweep) -> None:
     }
     made_again = ", ".join(what for what, is_so in renewed.items() if is_so) or "nothing"
     out.print(
-        f"the classes have other names: {sweep.renaming or 'than the registered model had'}; "
-        f"made again, without training: {made_again}",
+        f"the names of the classes have changed: {sweep.renaming or 'since the registered model'}; "
+        f"rewritten without training: {made_again}",
         soft_wrap=True,
     )
 
@@ -199,11 +204,11 @@ def _say_registered(out: Console, sweep: Sweep) -> None:
 
 
 def _keep_it(run_id: str | None) -> dict[str, str]:
-    """Return how to make a config with a record out of a run."""
-    return {} if run_id is None else {"keep it": f"{command(())} export {run_id}"}
+    """Return the command that exports a run as a config with its record."""
+    return {} if run_id is None else {"export": f"{command(())} export {run_id}"}
 
 
 def _see_it(config: Config) -> dict[str, str]:
-    """Return how to look at the results, where there are any."""
+    """Return how to view the results, if there are any."""
     where = ui_command(config.tracking, Workspace.here())
-    return {} if where is None else {"see it": where}
+    return {} if where is None else {"view": where}

@@ -1,7 +1,7 @@
-"""The live display of a sweep, and of a single training: what it makes of what it hears.
+"""The live display of a sweep and of a single training.
 
-It is told on the thread that trains and drawn on another one; between them stands a `View`, made
-new whenever something is heard and never changed.
+Callbacks run on the training's thread, drawing on another; they share an immutable `View`, which is
+replaced by each callback.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from fmnist_sweep.training.results import EpochRecord
 
 
 class Screen:
-    """What is drawn: the latest view, with the time that is left by the clock."""
+    """Draws the latest view, with the remaining time counted down."""
 
     def __init__(self, out: Console) -> None:
         self._encoding = out.encoding
@@ -45,7 +45,7 @@ class Screen:
         self._at = 0.0
 
     def show(self, view: View | None) -> None:
-        """Have this view drawn from now on; None: nothing."""
+        """Set the view to draw; None for nothing."""
         if view is not None:
             view = _as_shown(view, self._encoding)
         self._view, self._at = view, time.monotonic()
@@ -55,16 +55,16 @@ class Screen:
         view = self._view
         if view is None:
             return ()
-        # While nothing tells how far it is (workers start), the estimate stands.
+        # While no progress is known (workers are starting), the estimate is not counted down.
         if view.seconds_left is not None and any(r.progress for r in view.running):
             passed = time.monotonic() - self._at
             view = replace(view, seconds_left=max(0.0, view.seconds_left - passed))
-        # Where a line is cut there is an ellipsis, which may become three points.
+        # A truncated line ends in an ellipsis, which may become three dots.
         return lines_of(view, width if self._unicode else width - 2, unicode=self._unicode)
 
 
 def _as_shown(view: View, encoding: str) -> View:
-    """Return a view whose texts have only what that encoding can show."""
+    """Return a view whose texts contain only what the encoding supports."""
     running = (
         replace(one, name=showable(one.name, encoding), values=showable(one.values, encoding))
         for one in view.running
@@ -74,7 +74,7 @@ def _as_shown(view: View, encoding: str) -> View:
 
 
 class LiveSweep:
-    """Follows a sweep on a screen; what has ended is printed, a line each."""
+    """Displays a sweep; finished trials are printed, one line each."""
 
     def __init__(self, config: Config, out: Console, screen: Screen) -> None:
         self._config = config
@@ -83,7 +83,7 @@ class LiveSweep:
         self._in_lines = SweepProgress(config, out)
         self._state = SweepState(config.sweep.objective)
         self._best: str | None = None
-        # By trial: how far it is; its epoch, and when that was first heard of.
+        # By trial: its progress; its epoch, and when that was first reported.
         self._searching: dict[int, StepProgress] = {}
         self._since: dict[int, tuple[int, float]] = {}
         self._confirming: dict[tuple[int, int], StepProgress] = {}
@@ -91,12 +91,12 @@ class LiveSweep:
         self._confirmed_from: tuple[float, float] | None = None
 
     def on_state(self, state: SweepState) -> None:
-        """Hear where the sweep stands before it begins or goes on."""
+        """Called with the sweep's state before it begins or resumes."""
         self._state = state
         if state.trials:
             running = "".join(f"; trial {a.trial} was running" for a in state.open_asks.values())
             self._out.print(
-                f"done already: {counted(len(state.ended_trials), 'trial')}, "
+                f"already done: {counted(len(state.ended_trials), 'trial')}, "
                 f"{counted(state.epochs_total, 'epoch')}{running}",
                 soft_wrap=True,
             )
@@ -104,14 +104,14 @@ class LiveSweep:
         self._draw()
 
     def on_record(self, record: Record, state: SweepState) -> None:
-        """Hear of a record; `state` is the sweep's after it."""
+        """Called with each record; `state` is the sweep's state after it."""
         self._state = state
         match record:
             case EpochEnded():
                 self._searching[record.trial] = _at_its_end(record, state.trials[record.trial])
                 self._since.pop(record.trial, None)
             case Stopped():
-                self._out.print(f"trial {record.trial}  {stopped_words(record.epoch)}")
+                self._out.print(f"trial {record.trial}  {stopped_words(record.by, record.epoch)}")
             case Told():
                 self._searching.pop(record.trial, None)
                 self._since.pop(record.trial, None)
@@ -126,7 +126,7 @@ class LiveSweep:
         self._draw()
 
     def on_step(self, rung: Rung, progress: StepProgress) -> None:
-        """Hear how far a rung is."""
+        """Called with the progress of a rung."""
         if rung.trial is not None:
             if any(asked.trial == rung.trial for asked in self._state.open_asks.values()):
                 self._searching[rung.trial] = progress
@@ -140,7 +140,7 @@ class LiveSweep:
         trial = state.trials[record.trial]
         result, line = record.result, Text(f"trial {record.trial}  ")
         values = overrides_in_words(trial.overrides)
-        if result is None or record.score is None:  # whatever the width, the whole reason
+        if result is None or record.score is None:  # the whole reason, at any width
             line.append(f"failed: {record.reason}", "red").append(f"  {values}", "dim")
             self._out.print(line, soft_wrap=True)
             return
@@ -174,7 +174,7 @@ class LiveSweep:
         return spending(self._config, self._state, epochs)
 
     def _confirmation(self) -> Spending | None:
-        """Say how far the confirmation is, None before and without it."""
+        """Return the progress of the confirmation, None before and without it."""
         wanted, state = self._config.sweep.confirm, self._state
         done = sum(len(trial.confirmations) for trial in state.trials.values())
         if wanted is None or state.open_asks or not (done or self._confirming):
@@ -207,28 +207,28 @@ class LiveSweep:
 
 
 class LiveTraining:
-    """Follows a single training on a screen; its epochs are printed when they have ended."""
+    """Displays a single training; finished epochs are printed."""
 
     def __init__(self, out: Console, screen: Screen) -> None:
         self._out = out
         self._screen = screen
-        self._seconds = 0.0  # of the epochs that have ended
+        self._seconds = 0.0  # of finished epochs
         self._last_epoch: int | None = None
-        self._epoch, self._since = 0, 0.0  # the one that is trained, when it was first heard of
+        self._epoch, self._since = 0, 0.0  # the current epoch, and when it was first reported
 
     def on_start(self, line: str) -> None:
-        """Hear in a line what is going to be trained."""
+        """Called with a line that describes the training."""
         self._out.print(line, soft_wrap=True)
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """Hear of an epoch."""
+        """Called after each epoch."""
         self._out.print(f"  {epoch_line(record)}", soft_wrap=True)
         self._seconds += record.metrics["epoch_seconds"]
         if self._last_epoch is not None:
             self._show(float(record.epoch), self._seconds, self._last_epoch, None)
 
     def on_step(self, progress: StepProgress) -> None:
-        """Hear how far the training is."""
+        """Called with the training's progress."""
         if progress.epoch != self._epoch:
             self._epoch, self._since = progress.epoch, time.monotonic()
         self._last_epoch = progress.last_epoch

@@ -1,4 +1,4 @@
-"""The last lines of a terminal, redrawn while the program runs; what is printed goes above them."""
+"""Redraws the last lines of a terminal while the program runs; other output is printed above."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ REFRESHES_A_SECOND = 4
 def live_region(
     out: Console, lines: Callable[[int], Iterable[Text]], *, stderr: bool
 ) -> Iterator[None]:
-    """Show lines below all else inside the block, and nothing of them after it.
+    """Show lines below all other output inside the block, and remove them at its end.
 
-    The cursor stays visible, so that no way to end the process, SIGKILL among them, leaves the
-    terminal without one.
+    The cursor stays visible, so that the terminal has one however the process ends, even by
+    SIGKILL.
 
     Args:
-        out: on the terminal.
-        lines: gives the lines for a width in columns; called on a thread of its own.
-        stderr: whether the process's standard error is that terminal too, to be printed above.
+        out: a console on the terminal.
+        lines: returns the lines for a width in columns; called on a separate thread.
+        stderr: whether the process's standard error is the same terminal, to be printed above.
     """
     live = Live(
         _Lines(lines),
@@ -37,7 +37,7 @@ def live_region(
         transient=True,
         redirect_stderr=False,
     )
-    # What is printed while rich takes the lines away would stand below them, and one of them stay.
+    # Output printed while rich removes the lines would be below them, and one line would remain.
     printing = threading.Lock()
     with _Above(out, printing) if stderr else _nothing():
         live.start()
@@ -50,7 +50,7 @@ def live_region(
 
 
 class _Lines:
-    """What rich asks for the lines each time it draws them."""
+    """Gives rich the current lines each time it draws."""
 
     def __init__(self, lines: Callable[[int], Iterable[Text]]) -> None:
         self._lines = lines
@@ -67,8 +67,8 @@ def _nothing() -> Iterator[None]:
 class _Above:
     """Prints on a console what is written to the process's standard error inside a block.
 
-    Libraries write there from C++, worker processes inherit it, and handlers of logging keep it:
-    so it is the file descriptor that is led here, not only `sys.stderr`.
+    Libraries write to it from C++, worker processes inherit it and logging handlers keep it, so the
+    file descriptor is redirected, not only `sys.stderr`.
     """
 
     def __init__(self, out: Console, printing: threading.Lock) -> None:

@@ -1,7 +1,7 @@
-"""The live display as lines of text: what it shows at a moment, and how that looks.
+"""The live display as lines of text.
 
-Composed by hand rather than of rich's tables, which would take ten times as long, four times a
-second, beside a training.
+Composed without rich's tables, which would take ten times as long, four times a second, during
+training.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from fmnist_sweep.analysis.words import time_in_words
 from fmnist_sweep.training.progress import StepProgress
 
 _WIDE = 120
-"""From so many columns on a trial's values stand beside its bar, else below it."""
+"""From this width on, a trial's values are beside its bar, else below it."""
 _MOST_RUNNING = 12
 
 
 @dataclass(frozen=True)
 class Running:
-    """A training that runs: what it is called, which epochs ("4-9 (promoted)"), the values that
-    were searched, and how far it is. `progress` None: it has not told yet."""
+    """A running training: its name, its epochs ("4-9 (promoted)"), its searched values and its
+    progress, None if not reported yet."""
 
     name: str
     epochs: str
@@ -33,8 +33,8 @@ class Running:
 
 @dataclass(frozen=True)
 class View:
-    """What the display shows. `share` (0..1) of the budget is spent, which `spent` says in words;
-    `seconds_left` is an estimate; None: not known."""
+    """What the display shows. `share` (0..1) of the budget is spent, `spent` says it in words;
+    `seconds_left` is an estimate, None if unknown."""
 
     name: str
     spent: str
@@ -45,7 +45,7 @@ class View:
 
 
 def lines_of(view: View, width: int, *, unicode: bool) -> Iterator[Text]:
-    """Yield the display's lines, none longer than `width` columns."""
+    """Yield the display's lines, at most `width` columns wide."""
     for line in _whole_lines(view, width, unicode=unicode):
         line.truncate(width, overflow="ellipsis")
         line.no_wrap = True
@@ -85,21 +85,21 @@ def _running_line(running: Running, label: int, gauge: _Gauge) -> Text:
     line = Text.assemble((f"{running.name:<{label}}  ", "bold"))
     now = running.progress
     if now is None:
-        return line.append_text(gauge.at(0.0, "cyan")).append(f" epochs {running.epochs}  begins")
+        return line.append_text(gauge.at(0.0, "cyan")).append(f" epochs {running.epochs}  starting")
     line.append_text(gauge.at(now.step / now.steps, "cyan"))
     line.append(f" epoch {now.epoch} of {running.epochs}  loss {now.loss:.4f}")
     return line.append(f"  accuracy {now.accuracy:.4f}")
 
 
 class _Gauge:
-    """A bar of so many columns; heavy and light, so that it is read without colours too."""
+    """A progress bar of heavy and light lines, readable without colours."""
 
     def __init__(self, width: int, *, unicode: bool) -> None:
         self._width = width
         self._done, self._rest = ("━", "─") if unicode else ("#", "-")
 
     def at(self, share: float, colour: str) -> Text:
-        """Return the bar with that share of it (0..1) done."""
+        """Return the bar with the given share (0..1) done."""
         done = round(self._width * min(1.0, max(0.0, share)))
         rest = self._width - done
         return Text.assemble((self._done * done, colour), (self._rest * rest, "dim"))

@@ -1,4 +1,4 @@
-"""`predict`: what a registered model takes pictures for."""
+"""The side command `predict`: classifies pictures with a registered model."""
 
 from __future__ import annotations
 
@@ -32,22 +32,23 @@ if TYPE_CHECKING:
 _SHOWN = 3
 _MIDDLE = 127.5
 _MOST_PIXELS = 100_000_000
-_FAINT = 24  # what is darker is no part of what a picture shows
-_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by a model's channels
-_MOST_AT_A_TIME, _MOST_BYTES = 100, 1 << 24  # pictures, and what they may take
+_FAINT = 24  # darker pixels count as background
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by the model's channels
+_MOST_AT_A_TIME, _MOST_BYTES = 100, 1 << 24  # pictures, and their total bytes
 _TAKEN_AS_THEY_ARE = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 
 
 def predict(config: Config, *words: str) -> None:
-    """Print what pictures show, with probabilities: by the champion, or by the winner of the sweep
-    that the first word names.
+    """Print predictions for pictures, with probabilities: by the champion, or by the winner of the
+    sweep that the first word names.
 
-    Pictures are read one by one and answered some at a time, so that their number costs no memory.
-    One that cannot be read is named on standard error, and all others are answered.
+    Pictures are read one by one and predicted in batches, so that memory use does not depend on
+    their
+    number. Unreadable ones are named on stderr; all others are predicted.
 
     Raises:
-        ConfigError: there is no such model, it takes no pictures, or none of them can be read.
-        RunError: some of them cannot be read.
+        ConfigError: there is no such model, its input is not images, or no picture can be read.
+        RunError: some pictures cannot be read.
     """
     registry = open_registry(config.tracking, Workspace.here())
     version, paths = _model_and_paths(registry, config, words)
@@ -55,7 +56,7 @@ def predict(config: Config, *words: str) -> None:
     _check_channels(version, classifier.image_shape)
     out = console()
     of = ""
-    if WEIGHTS_TAG in version.tags:  # one that somebody else has registered has none of our tags
+    if WEIGHTS_TAG in version.tags:  # models registered by other programs lack our tags
         accuracy = float(version.tags["test_accuracy"])
         of = f" (sweep {version.tags['sweep.name']}, test_accuracy {accuracy:.4f})"
     out.print(f"{version.name} version {version.number}{of}", soft_wrap=True)
@@ -87,7 +88,7 @@ def _answers(classifier: Classifier, names: list[str], inputs: list[Fitted]) -> 
     batch = np.stack([given.pixels for given in inputs])
     answers = pd.DataFrame(classifier.predict(batch[..., 0] if batch.shape[-1] == 1 else batch))
     table = Table()
-    for heading in ("image", "class", "probability", "then", "seen as"):
+    for heading in ("image", "class", "probability", "then", "preprocessing"):
         table.add_column(heading, overflow="fold")
     for name, given, (_, row) in zip(names, inputs, answers.iterrows(), strict=True):
         first, *others = row.sort_values(ascending=False, kind="stable").items()
@@ -108,28 +109,32 @@ def _check_channels(version: Version, shape: tuple[int, int, int]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A picture as a model takes it: `pixels` uint8 (height, width, channels), and in words `how`
-    it came to them."""
+    """A picture as a model's input: `pixels` uint8 (height, width, channels), and the preprocessing
+    in
+    words, `how`."""
 
     pixels: NDArray[np.uint8]
     how: str
 
 
 def fitted(picture: Image.Image, shape: tuple[int, int, int]) -> Fitted:
-    """Bring a picture of any size and mode to a model's (height, width, channels).
+    """Convert a picture of any size and mode to a model's (height, width, channels).
 
-    One of that size that covers all of it is taken as it is. Others are brought to it as
-    Fashion-MNIST's own photographs were (Xiao et al. 2017, arXiv 1708.07747, figure 1): turned
-    light on dark where their edge is light, cut to what they show, fitted without distortion, and
-    centred; where the model takes one channel they become grey. A model of two or four channels
-    gets grey or RGB with opacity as its last channel, and nothing but the size is changed.
+    An opaque picture of that size is used as is. Others are processed as Fashion-MNIST's
+    photographs
+    were (Xiao et al. 2017, arXiv 1708.07747, figure 1): inverted to light on dark if their edge is
+    light, cropped to the content, resized without distortion and centred; and converted to grey for
+    a
+    model with one channel. For a model with two or four channels, grey or RGB with opacity as the
+    last
+    channel, only the size is changed.
     """
     height, width, channels = shape
     mode, grey = _MODES[channels], channels == 1
     steps = []
     if mode in ("L", "RGB") and _has_opacity(picture):
         picture = picture.convert("RGBA")
-        # On what is no colour of the garment's own: the photographs stood on white.
+        # On white, as the background of the photographs was.
         ground = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(ground, picture).convert("RGB")
         steps.append("on white")
@@ -143,7 +148,7 @@ def fitted(picture: Image.Image, shape: tuple[int, int, int]) -> Fitted:
         picture = _centred(picture, width, height)
         steps.append(f"fitted to {width}x{height}")
     pixels = np.asarray(picture, dtype=np.uint8).reshape(height, width, channels)
-    return Fitted(pixels, ", ".join(steps) or "it is")
+    return Fitted(pixels, ", ".join(steps) or "none")
 
 
 def _has_opacity(picture: Image.Image) -> bool:
@@ -151,27 +156,30 @@ def _has_opacity(picture: Image.Image) -> bool:
 
 
 def opened(path: Path) -> Image.Image:
-    """Read a picture, turned as its camera says, with 8 bits a channel: grey, of a palette, or in
-    RGB, with or without transparency. Of several frames or pages it is the first.
+    """Read a picture, rotated by its EXIF orientation, with 8 bits per channel: grey, palette or
+    RGB,
+    with or without transparency. Of several frames or pages the first is used.
 
     Raises:
-        ConfigError: it cannot be read as a picture, or is too large.
+        ConfigError: it is not a readable picture, or too large.
     """
     shown = f"predict: {_shown(path)}"
     try:
-        if not path.is_file():  # a pipe would be waited for
-            reason = "is no file" if path.exists() else "no such file"
+        if not path.is_file():  # reading a pipe would block
+            reason = "is not a file" if path.exists() else "no such file"
             raise ConfigError(f"{shown}: {reason}; allowed: [SWEEP] IMAGE...")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what Pillow reads all the same
+            warnings.simplefilter("ignore")  # about files that Pillow can read nevertheless
             with Image.open(path) as picture:
                 if picture.width * picture.height > _MOST_PIXELS:
                     raise ConfigError(
                         f"{shown}: {picture.width}x{picture.height} pixels; allowed: up to "
                         f"{_MOST_PIXELS:,}"
                     )
-                if picture.format == "EPS":  # a program, which Ghostscript would run
-                    raise ConfigError(f"{shown}: EPS is not read; allowed: pixels, such as PNG")
+                if picture.format == "EPS":  # a program, run by Ghostscript
+                    raise ConfigError(
+                        f"{shown}: EPS is not supported; allowed: pixels, such as PNG"
+                    )
                 return _of_8_bits(ImageOps.exif_transpose(picture))
     except ConfigError:
         raise
@@ -179,20 +187,21 @@ def opened(path: Path) -> Image.Image:
         raise ConfigError(f"{shown}: too large; allowed: up to {_MOST_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
         raise ConfigError(f"{shown}: cannot be read as a picture: its format is unknown") from error
-    except Exception as error:  # whatever a damaged picture makes Pillow raise
+    except Exception as error:  # a damaged picture makes Pillow raise all kinds
         said = getattr(error, "strerror", None) or str(error) or type(error).__name__
         reason = " ".join(said.split())[:200]
         raise ConfigError(f"{shown}: cannot be read as a picture: {reason}") from error
 
 
 def _shown(path: Path) -> str:
-    """Return a path on one line, whatever letters and bytes its name has."""
+    """Return a path on one line, whatever characters and bytes its name has."""
     text = str(path).encode("utf-8", "backslashreplace").decode()
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _of_8_bits(picture: Image.Image) -> Image.Image:
-    """Return a picture with 8 bits a channel; of more, Pillow would cut them off, not scale."""
+    """Return a picture with 8 bits per channel; Pillow itself would truncate 16 bits, not scale
+    them."""
     if picture.mode.startswith("I"):
         return Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
     if picture.mode == "F":
@@ -203,15 +212,15 @@ def _of_8_bits(picture: Image.Image) -> Image.Image:
 
 
 def _edge(picture: Image.Image) -> float:
-    """Return the mean of the outermost pixels, 0 to 255."""
+    """Return the mean of the outermost pixels, 0..255."""
     pixels = np.asarray(picture)
     sides = (pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1])
     return float(np.mean(np.concatenate(sides)))
 
 
 def _cut(picture: Image.Image) -> Image.Image:
-    """Return what a grey picture shows, without the dark around it."""
-    # A photograph's ground is never quite even.
+    """Crop a grey picture to its content, without the dark border."""
+    # A photograph's background is never quite uniform.
     box = picture.point(lambda value: 255 if value > _FAINT else 0).getbbox()
     return picture if box is None else picture.crop(box)
 
@@ -228,13 +237,13 @@ def _centred(picture: Image.Image, width: int, height: int) -> Image.Image:
 def _model_and_paths(
     registry: MlflowRegistry, config: Config, words: Sequence[str]
 ) -> tuple[Version, list[Path]]:
-    """Return the model that is asked, and the pictures."""
+    """Return the model to use, and the pictures."""
     first = words[0]
     if len(words) > 1 and not ("/" in first or _stands(Path(first), Path.is_file)):
         version = registry.of_sweep(first)
         if version is not None:
             return version, [Path(word) for word in words[1:]]
-        Image.init()  # so that all endings are known
+        Image.init()  # loads all known extensions
         is_picture = Path(first).suffix.lower() in Image.EXTENSION
         if not (is_picture or _stands(Path(first), os.path.lexists)):
             raise ConfigError(
@@ -247,7 +256,7 @@ def _model_and_paths(
 def _stands(path: Path, check: Callable[[Path], bool]) -> bool:
     try:
         return check(path)
-    except OSError:  # it is too long for a name
+    except OSError:  # longer than a file name can be
         return False
 
 
@@ -258,6 +267,6 @@ def _champion(registry: MlflowRegistry, config: Config) -> Version:
         there = ", ".join(registry.names()) or "none"
         raise ConfigError(
             f"predict: registered model {name} has no champion; there are: {there}; a sweep "
-            "registers its winner when it ends, tracking.registered_model=NAME takes another"
+            "registers its winner when it ends; tracking.registered_model=NAME chooses another"
         )
     return champion

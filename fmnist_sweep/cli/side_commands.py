@@ -1,4 +1,4 @@
-"""What the side commands do that train nothing, and so need no TensorFlow."""
+"""Side commands that do not train, and so do not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PAGE = Path("docs") / "baselines.md"
 
 
 def export(config: Config, run: str, name: str | None = None) -> None:
-    """Write a tracked run as a config into `experiments/best/`; `run` is its id or its name."""
+    """Write a tracked run as a config into `experiments/best/`; `run` is its ID or name."""
     if name is not None:
         name = name.removesuffix(".yaml")
         check_file_name(name, f"export: NAME={name}")
@@ -47,18 +47,18 @@ def export(config: Config, run: str, name: str | None = None) -> None:
     check_writable(workspace.best)
     file = export_run(reader, seen, workspace.best, name)
     out = console()
-    done = "written to" if file.is_new else "stands already in"
+    done = "written to" if file.is_new else "exists already:"
     out.print(f"run {seen.name}: {done} {workspace.shown(file.path)}", soft_wrap=True)
     print_commands(out, {"reproduce": command((f"+best={file.path.stem}",))})
 
 
 def report(config: Config, *names: str) -> None:
-    """Make the report of a sweep again, or a page that compares several, from their folders or,
-    where those are gone, from what MLflow has."""
+    """Recreate the report of a sweep, or a page that compares several, from their folders or, if
+    those do not exist, from MLflow."""
     sources = [_report_source(config, name) for name in dict.fromkeys(names)]
     workspace = Workspace.here()
     check_writable(workspace.reports)
-    from fmnist_sweep.report.reporting import write_comparison, write_report  # draws
+    from fmnist_sweep.report.reporting import write_comparison, write_report  # imports Matplotlib
 
     path = write_report(sources[0]) if len(sources) == 1 else write_comparison(sources)
     console().print(f"written: {workspace.shown(path)}", soft_wrap=True)
@@ -86,10 +86,10 @@ def _report_source(config: Config, name: str) -> ReportSource:
 
 
 def clean(config: Config, name: str, sure: str | None = None) -> None:
-    """Show what a sweep takes on disk and, where `sure` is yes, delete its runs and its folder."""
+    """Show a sweep's disk usage and, if `sure` is yes, delete its runs and its folder."""
     check_file_name(name, f"clean: SWEEP={name}")
     if sure not in (None, "yes"):
-        raise ConfigError(f"clean: {sure}: must be yes, or left out to be shown the sizes only")
+        raise ConfigError(f"clean: {sure}: must be yes, or omitted to show the sizes only")
     workspace = Workspace.here()
     folder = workspace.sweep(name)
     cleaner, runs = _runs_of_sweep(config, folder)
@@ -105,7 +105,7 @@ def clean(config: Config, name: str, sure: str | None = None) -> None:
         out.print(f"{counted(gone, 'run')} in MLflow, their artifacts: {shown}", soft_wrap=True)
         if kept:
             out.print(
-                f"{counted(len(kept), 'run')} left as they are: their artifacts are outside of "
+                f"{counted(len(kept), 'run')} not deleted: their artifacts are outside of "
                 f"this workspace, such as {next(iter(kept))}",
                 soft_wrap=True,
             )
@@ -121,15 +121,15 @@ def clean(config: Config, name: str, sure: str | None = None) -> None:
         shutil.rmtree(folder)
         shutil.rmtree(report, ignore_errors=True)
     freed = cleaner is None or cleaner.frees_space
-    out.print("deleted" if freed else "deleted here; `mlflow gc` on the server frees it")
-    out.print("exported configs in experiments/best and registered models are left as they are")
+    out.print("deleted" if freed else "deleted here; `mlflow gc` on the server frees the space")
+    out.print("exported configs in experiments/best and registered models are not deleted")
 
 
 def _runs_of_sweep(config: Config, folder: Path) -> tuple[MlflowCleaner | None, list[SeenRun]]:
-    """Return a sweep's runs, and what deletes them: None where nothing is tracked.
+    """Return a sweep's runs, and the cleaner that deletes them, None without tracking.
 
-    Of a sweep that has its folder those that it began itself, since another one may have its name
-    in the same store; of one whose folder is gone all of that name.
+    If the sweep's folder exists, only its own runs are returned, because another sweep in the same
+    store may have the same name; otherwise all runs of that name.
     """
     journal = folder / JOURNAL_FILE
     if not config.tracking.enabled:
@@ -137,7 +137,7 @@ def _runs_of_sweep(config: Config, folder: Path) -> tuple[MlflowCleaner | None, 
     try:
         cleaner = open_cleaner(config.tracking, Workspace.here())
     except NoStore:
-        if journal.exists():  # it was made without tracking
+        if journal.exists():  # it ran without tracking
             return None, []
         raise
     of_that_name = f"tags.`sweep.name` = {quoted(folder.name)}"
@@ -151,10 +151,10 @@ def _runs_of_sweep(config: Config, folder: Path) -> tuple[MlflowCleaner | None, 
 
 
 def stop(config: Config, run: str) -> None:
-    """Ask a sweep to stop one trial, named as its run is, after the epoch that it is in."""
+    """Ask a sweep to stop a trial, given by its run's name, after its current epoch."""
     name, _, number = run.rpartition("-")
     if not name:
-        raise ConfigError(f"stop: {run}: must be a trial as its run is called, SWEEP-NUMBER")
+        raise ConfigError(f"stop: {run}: must be the name of a trial's run, SWEEP-NUMBER")
     check_file_name(name, f"stop: TRIAL={run}")
     workspace = Workspace.here()
     folder = workspace.sweep(name)
@@ -162,10 +162,10 @@ def stop(config: Config, run: str) -> None:
     if state.begun is None:
         there = names_of_sweeps(workspace.sweeps)
         raise ConfigError(
-            f"stop: {run}: there is no sweep {name!r}; there are: {', '.join(there) or 'none'}"
+            f"stop: {run}: sweep {name!r} not found; there are: {', '.join(there) or 'none'}"
         )
 
-    def may_go_on(number: int) -> bool:  # only such trials keep their checkpoints
+    def may_go_on(number: int) -> bool:  # only these trials keep their checkpoints
         return not CheckpointFolder(trial_folder(folder, number)).is_empty
 
     can_be = [
@@ -180,10 +180,10 @@ def stop(config: Config, run: str) -> None:
         raise ConfigError(f"stop: {run}: cannot be stopped; allowed: {allowed}")
     check_writable(folder / "stop")
     request_stop(folder, int(number))
-    when = "after the epoch that it is in, or the next one, should the sweep not run at present"
+    when = "after its current epoch, or after the next one if the sweep is not running"
     if state.trials[int(number)].status is not TrialStatus.RUNNING:
-        when = "where it is: it will not be promoted"
-    console().print(f"trial {number} of {name} stops {when}", soft_wrap=True)
+        when = "at its current epoch: it will not be promoted"
+    console().print(f"trial {number} of {name} will stop {when}", soft_wrap=True)
 
 
 def _megabytes(size: int) -> str:
@@ -191,7 +191,7 @@ def _megabytes(size: int) -> str:
 
 
 def baselines(config: Config, *names: str) -> None:
-    """Write table, headers and records of the baselines (all, or those named) from their runs."""
+    """Write the table, headers and records of all or some baselines from their runs."""
     folder = Workspace.here().baselines
     there = data_file_names(folder.parent, "baseline")
     unknown = [name for name in names if name not in there]
@@ -204,17 +204,17 @@ def baselines(config: Config, *names: str) -> None:
     for name in names or there:
         baseline_config = compose_config([f"+baseline={name}"])
         if baseline_config.reported is None:
-            out.print(f"{name}: says nothing of what was `reported`; left as it is")
+            out.print(f"{name}: has no `reported` results; not changed")
             continue
         runs = gather(baseline_config, reader, f"baseline/{name}", _experiments(config))
         if runs is None:
             missing.append(name)
             make_them = command(("-m", f"+baseline={name}", "train.seed=1,2,3"))
-            out.print(f"{name}: no finished run of this config is tracked: {make_them}")
+            out.print(f"{name}: no finished run of this config was tracked: {make_them}")
             continue
         baseline = Baseline(name, baseline_config.reported, runs)
         write_baseline_file(folder / f"{name}.yaml", baseline)
-        left_out = f", {counted(runs.left_out, 'run')} of another machine left out"
+        left_out = f", {counted(runs.left_out, 'run')} of other machines excluded"
         out.print(
             f"{name}: header and record of seeds {', '.join(map(str, runs.seeds))}"
             + (left_out if runs.left_out else "")
@@ -224,7 +224,7 @@ def baselines(config: Config, *names: str) -> None:
         write_text_whole(Path.cwd() / _PAGE, markdown(found))
         out.print(f"{counted(len(found), 'baseline')}: {_PAGE}")
     elif found and not names:
-        out.print(f"{_PAGE} is left as it is: it is written when all baselines have runs")
+        out.print(f"{_PAGE} is not changed: it is written when all baselines have runs")
 
 
 def _reader(config: Config) -> MlflowReader:
@@ -232,7 +232,7 @@ def _reader(config: Config) -> MlflowReader:
 
 
 def _experiments(config: Config) -> list[str]:
-    """Return the experiments to look in: the config's, or all of this package's own."""
+    """Return the experiments to search: the config's, or all default ones."""
     if config.tracking.experiment is not None:
         return [config.tracking.experiment]
     return [TRAININGS, SWEEPS]

@@ -1,4 +1,4 @@
-"""A sweep's space as a table, with the share of points that cannot be tried."""
+"""Prints a sweep's search space as a table, with the share of infeasible points."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ _SAMPLES = 1000
 
 
 def print_space(plan: SweepPlan, out: Console) -> None:
-    """Print what is searched, in which ranges, on which conditions, and what is infeasible."""
+    """Print the searched values, their ranges and conditions, and the share of infeasible
+    points."""
     table = Table(title="Search space", title_justify="left")
     for name in ("path", "values", "where"):
         table.add_column(name, overflow="fold")

@@ -1,4 +1,4 @@
-"""The side command `ui`: MLflow's own UI on what was tracked, with links to where to look."""
+"""The side command `ui`: opens MLflow's UI, with links to its most useful pages."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ from fmnist_sweep.workspace import Workspace
 
 _HOST = "127.0.0.1"
 _WORKERS = "2"
-# The UI has two faces, and comes with the one for language models at first.
+# The UI has two modes, and starts in the one for language models by default.
 _FACE = "workflowType=machine_learning"
 
 
 def ui(config: Config, port: str = "5000") -> None:
-    """Print the links to the experiments and to the latest sweep, and become MLflow's UI, which
-    Ctrl-C, SIGTERM and the closing of its terminal end; of a store on a server print that server's
-    links only.
+    """Print the links to the experiments and the latest sweep, and run MLflow's UI in this process
+    until Ctrl-C, SIGTERM or the end of its terminal; for a store on a server only print its links.
 
     Raises:
-        ConfigError: nothing is tracked, there is no store yet, or the port is unavailable.
+        ConfigError: tracking is disabled, there is no store, or the port is unavailable.
     """
     if not config.tracking.enabled:
-        raise ConfigError("ui: tracking.enabled=false: nothing is tracked; allowed: true")
+        raise ConfigError("ui: tracking.enabled=false: must be true")
     number = _port(port)
     workspace = Workspace.here()
     uri = tracking_uri(config.tracking, workspace)
@@ -58,14 +57,14 @@ def _port(text: str) -> int:
 
 def _require_free(port: int) -> None:
     with socket.socket() as probe:
-        # As the server will: a port whose last connections are dying is free.
+        # The same option as the server's: a port with only closing connections is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_HOST, port))
         except OSError as error:
             other = port + 1 if port < 65535 else port - 1
             raise ConfigError(
-                f"ui: PORT={port} is unavailable: {error.strerror}; give another, as in "
+                f"ui: PORT={port} is unavailable: {error.strerror}; choose another, as in "
                 f"{command(())} ui {other} (make ui PORT={other})"
             ) from error
 
@@ -80,7 +79,7 @@ def _print_links(head: str, address: str, reader: MlflowReader, config: Config) 
 
 
 def _links(root: str, reader: MlflowReader, config: Config) -> dict[str, str]:
-    """Return links to what is there, by what they show."""
+    """Return links by what they show, for everything that exists."""
     sweeps = config.tracking.experiment or SWEEPS
     links = {}
     sweep_id, training_id = reader.experiment_id(sweeps), reader.experiment_id(TRAININGS)

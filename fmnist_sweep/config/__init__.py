@@ -1,1 +1,1 @@
-"""Configs: composed by Hydra, validated by pydantic, refused in one line."""
+"""Configs: composed by Hydra, validated by pydantic, with one-line error messages."""

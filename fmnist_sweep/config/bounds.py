@@ -1,4 +1,4 @@
-"""How large a config may be once it is read: a few lines can stand for billions of values."""
+"""Limits the size of a config, because a few lines of YAML can expand to billions of values."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from fmnist_sweep.errors import ConfigError
 REFERENCE = re.compile(r"\$\{(\w+(?:\.\w+)*)\}")
 """A reference to another key, such as `${train.epochs}`, from the root."""
 MOST_BYTES = 256 * 1024
-"""Of a file."""
+"""Of a config file."""
 _DEEPEST, _MOST_VALUES, _LONGEST_NUMBER = 50, 100_000, 100
 _MOST_REFERRED_TO = 1_000_000
 _NUMBER = re.compile(r"[-+]?[0-9][0-9A-Fa-fx_:.]*")
 
 
 def check_yaml(text: str) -> None:
-    """Refuse YAML that would take long to read: looked at as it stands, with nothing built of it.
+    """Reject YAML that would take long to load; only its events are read, no values are built.
 
     Raises:
-        ConfigError: too deep, an alias for what it stands in, too many values with each alias
-            counted as what it stands for, a number too long.
-        YAMLError: no valid YAML.
+        ConfigError: nested too deeply, an alias that refers to itself, too many values with aliases
+            expanded, or a number that is too long.
+        YAMLError: invalid YAML.
     """
     sizes: dict[str, int] = {}
     open_sizes, anchors = [0], [""]
@@ -34,7 +34,7 @@ def check_yaml(text: str) -> None:
             open_sizes.append(1)
             anchors.append(event.anchor or "")
             if len(open_sizes) > _DEEPEST:
-                raise ConfigError(f"values lie more than {_DEEPEST} deep in each other")
+                raise ConfigError(f"values are nested more than {_DEEPEST} levels deep")
             continue
         if isinstance(event, yaml.CollectionEndEvent):
             size, anchor = open_sizes.pop(), anchors.pop()
@@ -45,19 +45,19 @@ def check_yaml(text: str) -> None:
         elif isinstance(event, yaml.AliasEvent):
             alias = event.anchor or ""
             if alias in anchors:
-                raise ConfigError(f"*{alias} stands in what it stands for")
+                raise ConfigError(f"*{alias} is an alias that refers to itself")
             size, anchor = sizes.get(alias, 1), ""
         else:
             continue
         sizes[anchor] = size
         open_sizes[-1] += size
         if open_sizes[-1] > _MOST_VALUES:
-            raise ConfigError(f"it stands for more than {_MOST_VALUES:,} values")
+            raise ConfigError(f"expands to more than {_MOST_VALUES:,} values")
 
 
 def check_references(config: Mapping[Any, Any]) -> None:
-    """Refuse references that would multiply: what one leads to holds none, and all of it together
-    has a bound.
+    """Reject references that would multiply: the target of a reference must not contain references,
+    and the total size is limited.
 
     Raises:
         ConfigError: names the key.
@@ -72,11 +72,11 @@ def check_references(config: Mapping[Any, Any]) -> None:
                 )
             total += _size(target)
             if total > _MOST_REFERRED_TO:
-                raise ConfigError(f"{key}: the references stand for more than can be held")
+                raise ConfigError(f"{key}: the references expand to too many values")
 
 
 def texts(node: Any, at: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each text's dotted path and the text, at every depth."""
+    """Yield the dotted path and the text of every string, at every depth."""
     if isinstance(node, str):
         yield at, node
     elif isinstance(node, dict | list):

@@ -1,4 +1,4 @@
-"""From a command line to validated configs. Hydra is touched here and nowhere else."""
+"""Composes configs from a command line. Only this module uses Hydra."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from fmnist_sweep.errors import ConfigError
 _PRIMARY = "config"
 _VERSION_BASE = "1.3"
 _TRAINED = ("data", "split", "model", "train", "expected")
-# Not what is trained on, which a digest tells, but where it is found here.
+# Where data is found, not what is trained on: that is recorded as a digest.
 _WHERE_DATA_LIES = ("data.dir", "data.file", "data.train_file", "data.val_file")
 
 keep_assertions()
@@ -53,15 +53,15 @@ Task = Callable[[Config, Composition], None]
 
 
 def run_main(task: Task, argv: Sequence[str]) -> None:
-    """Compose what a command line asks for, and call `task` with it.
+    """Compose the configs of a command line, and call `task` with each.
 
-    With `-m` once for each combination of values, one after another, up to the first error.
-    Every config is validated before the first call. Hydra's flags that only show something
+    With `-m`, `task` is called once per combination of values, in order, up to the first error.
+    All configs are validated before the first call. Hydra's flags that only print something
     (`--help`, `--cfg job`, `--info`, tab completion) call nothing.
 
     Raises:
-        ConfigError: what was typed, or a file that it selects, cannot be used.
-        SystemExit: a flag of Hydra's that ends the program.
+        ConfigError: an argument, or a file that it selects, is invalid.
+        SystemExit: raised by a flag of Hydra's that ends the program.
     """
     jobs = [(load_config(raw), _composition(about)) for raw, about in _compose_jobs(argv)]
     for number, (config, composition) in enumerate(jobs, start=1):
@@ -73,7 +73,7 @@ def run_main(task: Task, argv: Sequence[str]) -> None:
 
 
 def compose_config(overrides: Sequence[str] = ()) -> Config:
-    """Return the config that the command line would have with those overrides.
+    """Return the config for the given command-line overrides.
 
     Raises:
         ConfigError: as on the command line.
@@ -82,7 +82,7 @@ def compose_config(overrides: Sequence[str] = ()) -> Config:
 
 
 def compose(overrides: Sequence[str] = ()) -> tuple[Config, Composition]:
-    """Return that config, and how it came about.
+    """Return the config for the given overrides, and how it was composed.
 
     Raises:
         ConfigError: as on the command line.
@@ -98,10 +98,10 @@ def compose(overrides: Sequence[str] = ()) -> tuple[Config, Composition]:
 
 
 def _compose_jobs(argv: Sequence[str]) -> list[tuple[DictConfig, DictConfig]]:
-    """Let Hydra read the command line; return what each job's config is, and Hydra's own.
+    """Let Hydra parse the command line; return each job's config, and Hydra's own.
 
-    Hydra only composes: it has returned before the first job begins, so that its way with
-    errors, and the folder that it wants for -m, are no concern of a job's.
+    Hydra only composes: it returns before the first job starts, so that its error handling, and the
+    folder that it needs for -m, do not affect the jobs.
     """
     jobs: list[tuple[DictConfig, DictConfig]] = []
 
@@ -126,7 +126,7 @@ def _compose_jobs(argv: Sequence[str]) -> list[tuple[DictConfig, DictConfig]]:
             with redirect_stderr(said):
                 program()
         except SystemExit as exit_:
-            if exit_.code:  # the argument parser's reason stands after its lines on usage
+            if exit_.code:  # the argument parser prints its reason after the usage
                 reason = said.getvalue().strip().rpartition("error: ")[2]
                 raise ConfigError(f"{reason}; see --help and --hydra-help") from exit_
             raise
@@ -135,7 +135,7 @@ def _compose_jobs(argv: Sequence[str]) -> list[tuple[DictConfig, DictConfig]]:
 
 
 def _refuse_plugins(about: DictConfig) -> None:
-    # Another launcher or sweeper would wait for results that the composing does not give.
+    # Other launchers and sweepers wait for results, which composing does not return.
     for part in ("launcher", "sweeper"):
         name = about.runtime.choices[f"hydra/{part}"]
         if name != "basic":
@@ -153,7 +153,7 @@ def _composition(about: DictConfig) -> Composition:
         key, value = override.key_or_group, override.value()
         if key.partition(".")[0] in _TRAINED and key not in _WHERE_DATA_LIES:
             deriving.append(typed)
-        # `sweep` is a group and a block: a block's values come in braces.
+        # `sweep` is both a group and a block; a block's values are in braces.
         chooses = key in choices and not isinstance(value, dict)
         if not (chooses or override.is_delete()):
             overridden |= dict.fromkeys(_leaves(key, value))
@@ -181,15 +181,15 @@ def _leaves(key: str, value: Any) -> Iterator[str]:
 
 
 class UserFiles(ConfigSource):
-    """`experiments/` of the working directory: its three groups of data files, nothing else."""
+    """`experiments/` in the working directory: its three groups of data files."""
 
     @staticmethod
     def scheme() -> str:
-        """Return the scheme of its address in Hydra's search path."""
+        """Return the URL scheme in Hydra's search path."""
         return "experiments"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Read a data file; it is held to what data may say before Hydra sees it."""
+        """Read a data file; it is validated before Hydra sees it."""
         path = find_data_file(Path(self.path), config_path)
         assert path is not None, config_path
         return ConfigResult(
@@ -200,19 +200,19 @@ class UserFiles(ConfigSource):
         )
 
     def is_group(self, config_path: str) -> bool:
-        """Whether that is one of the three groups; they are known where they are empty too."""
+        """Whether the path is one of the three groups, which exist even if empty."""
         return config_path in ("", *DATA_GROUPS)
 
     def is_config(self, config_path: str) -> bool:
-        """Whether that is a data file."""
+        """Whether the path is a data file."""
         return find_data_file(Path(self.path), config_path) is not None
 
     def available(self) -> bool:
-        """Whether Hydra need not warn: a folder that is not there holds no files, that is all."""
+        """Always true, so that Hydra does not warn if the folder is missing."""
         return True
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        """Return the groups, or the names in one of them."""
+        """Return the groups, or the names in a group."""
         if config_path == "":
             return [] if results_filter is ObjectType.CONFIG else list(DATA_GROUPS)
         if results_filter is ObjectType.GROUP:
@@ -221,7 +221,7 @@ class UserFiles(ConfigSource):
 
 
 class UserFilesPlugin(SearchPathPlugin):
-    """Puts the user's files before the shipped ones: a name that both have is then noticed."""
+    """Puts the user's files before the shipped ones, so that a name used by both is detected."""
 
     folder: Path | None = None
 
@@ -233,7 +233,7 @@ class UserFilesPlugin(SearchPathPlugin):
 
 @contextmanager
 def _user_files() -> Iterator[None]:
-    """Make `experiments/` part of the search path, for this package's own composing only."""
+    """Add `experiments/` to the search path, only while this package is composing."""
     for plugin in (UserFiles, UserFilesPlugin):
         Plugins.instance().register(plugin)
     UserFilesPlugin.folder = Path.cwd() / "experiments"
@@ -248,7 +248,7 @@ def _user_files() -> Iterator[None]:
 
 @contextmanager
 def _multirun_dir() -> Iterator[None]:
-    """Give Hydra a folder for the file that -m must write, made only where it is asked for."""
+    """Give Hydra a folder for the file that -m writes, created only if it is used."""
     with ExitStack() as made:
 
         def make() -> str:
@@ -265,7 +265,7 @@ def _multirun_dir() -> Iterator[None]:
 
 @contextmanager
 def _fresh_hydra() -> Iterator[None]:
-    """Put aside the Hydra of a caller that is a Hydra program itself: there is one a process."""
+    """Save and restore Hydra's global state, for callers that are Hydra programs themselves."""
     before = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
@@ -298,9 +298,9 @@ def _readable_errors(overrides: Sequence[str]) -> Iterator[None]:
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
-        # Hydra looks for a file of each key and of each choice.
+        # Hydra looks up a file for each key and each choice.
         longest = max(re.split(r"[/.=]", " ".join(overrides)), key=len)
         raise ConfigError(f"{show(longest)}: must be a name of at most 250 characters") from error
     except (AssertionError, AttributeError, LookupError, TypeError) as error:
-        # What Hydra trips over without a word on it, such as a list of numbers for a group.
-        raise ConfigError(f"{' '.join(overrides)}: cannot be used") from error
+        # Hydra fails on some input without a message, such as a list of numbers for a group.
+        raise ConfigError(f"{' '.join(overrides)}: not valid") from error

@@ -1,7 +1,7 @@
-"""What goes wrong while a command line is composed, in one line each.
+"""One-line messages for errors while a command line is composed.
 
-The composer's own texts run over several lines and speak of its inner workings; these speak of
-what was typed. They are told apart by their wording, which tests hold against the real composer.
+The composer's messages have several lines and name its internals; these name what was typed. Errors
+are recognised by their wording, which tests check against the real composer.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ from fmnist_sweep.config.fields import is_free_block
 from fmnist_sweep.config.load import first_line
 from fmnist_sweep.config.messages import did_you_mean, unknown_key
 
-_LIST_NEEDS_M = (
-    "several values need -m (a run for each); a list is written in brackets, as in '[1,2]'"
-)
+_LIST_NEEDS_M = "several values need -m (one run for each); write a list in brackets, as in '[1,2]'"
 
 
 def missing_choice(choice: str, options: Sequence[str]) -> str:
-    """Return the line for a group's file that does not exist, such as `model/nosuch`."""
+    """Return the message for a group's file that does not exist, such as `model/nosuch`."""
     group, _, name = choice.rpartition("/")
     if not options:
         return f"{group}={name}: there is no file in experiments/{group}"
@@ -30,18 +28,18 @@ def missing_choice(choice: str, options: Sequence[str]) -> str:
 
 
 def bad_syntax(override: str, reason: str) -> str:
-    """Return the line for an override that cannot be parsed."""
+    """Return the message for an override that cannot be parsed."""
     if "=" not in override and not override.startswith("~"):
         return f"{override}: must be written key=value"
     why = re.sub(r"^\w+Exception: ", "", first_line(reason))
-    told = "" if override in why else f": {why}"  # some reasons only repeat what was typed
+    told = "" if override in why else f": {why}"  # some reasons only repeat the override
     return f"{override}: cannot be read{told}; quote values that have special characters"
 
 
 def refused(error: Exception, overrides: Sequence[str]) -> str:
-    """Return the line for an override that does not fit the config.
+    """Return the message for an override that does not fit the config.
 
-    `overrides` are those of the command line, to tell the value that was given.
+    `overrides` are those of the command line, which contain the given value.
     """
     text = str(error)
     if found := re.match(r"Could not override '(.*?)'\. No match in the defaults list", text):
@@ -50,9 +48,9 @@ def refused(error: Exception, overrides: Sequence[str]) -> str:
         return _unknown(found[1], getattr(error.__cause__, "full_key", None), overrides)
     if found := re.match(r"Could not append to config\. An item is already at '(.+?)'", text):
         typed = _typed(found[1], overrides)
-        return f"{typed}: the key is there already; write {typed.lstrip('+')}"
+        return f"{typed}: the key already exists; write {typed.lstrip('+')}"
     if found := re.match(r"Could not delete (?:from config\. )?'(.+?)'", text):
-        return f"~{found[1]}: there is nothing of that name to remove"
+        return f"~{found[1]}: nothing with that name to remove"
     if found := re.match(r"Ambiguous value for argument '(.+)'\n", text):
         return f"{found[1]}: {_LIST_NEEDS_M}"
     if found := re.match(r"Sweep parameters '(.+)' requires", text):
@@ -63,7 +61,7 @@ def refused(error: Exception, overrides: Sequence[str]) -> str:
     if found := re.match(r"force-add of config groups is not supported: '\+(.+)'", text):
         return f"+{found[1]}: write {found[1]}"
     if found := re.match(r"Override (.+) looks like a config group override", text):
-        return f"{found[1]}: there is no group of that name"
+        return f"{found[1]}: no group has that name"
     if text.startswith("Config group override must be a string"):
         groups = [typed for typed in overrides if "." not in typed.partition("=")[0]]
         return f"{', '.join(groups)}: a group needs the name of a file, as in model=small_cnn"
@@ -76,13 +74,13 @@ def refused(error: Exception, overrides: Sequence[str]) -> str:
 
 
 def _unknown(key: str, full_key: str | None, overrides: Sequence[str]) -> str:
-    """Return the line for a key that is not there: `key` itself, or `full_key` in its value."""
+    """Return the message for a missing key: `key` itself, or `full_key` in its value."""
     if "/" in key or "@" in key:
-        return f"{_typed(key, overrides)}: there is no group of that name"
+        return f"{_typed(key, overrides)}: no group has that name"
     path = key.split(".")
     typed = _typed(key, overrides)
     if is_free_block(path):
-        return f"{typed}: not there so far; write +{typed} to add it"
+        return f"{typed}: does not exist yet; write +{typed} to add it"
     if path[0] == "hydra":
         return f"{typed}: Hydra has no such key; see --cfg hydra"
     if full_key and full_key.startswith(f"{key}."):
@@ -96,11 +94,11 @@ def _not_chosen_by_default(group: str, overrides: Sequence[str]) -> str:
         return f"{typed}: must be written key=value"
     if group in DATA_GROUPS:
         return f"{typed}: nothing to replace; write +{typed}"
-    return f"{typed}: there is no group of that name chosen by default"
+    return f"{typed}: no group with that name is chosen by default"
 
 
 def _typed(key: str, overrides: Sequence[str]) -> str:
-    """Return the override of that key as it was typed; the last one counts."""
+    """Return the override of a key as it was typed; the last one counts."""
     for override in reversed(overrides):
         if override.partition("=")[0].lstrip("+~") == key:
             return override

@@ -1,4 +1,4 @@
-"""How a config came about: what was chosen, and what was typed."""
+"""How a config was composed: chosen files and overrides."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Composition:
-    """How a config came about.
+    """How a config was composed.
 
-    `selected`: which files of sweep, best and baseline were chosen, as {"sweep": "cnn"}.
-    `overrides`: those of the command line, as typed, Hydra's own left out.
-    `overridden_keys`: the dotted keys that they set to values (choices of files left out).
-    `deriving`: those of `overrides` that change what is trained, so that a run of a recorded
-    config is no longer a rerun of it.
+    `selected`: the chosen files of sweep, best and baseline, as {"sweep": "cnn"}.
+    `overrides`: those of the command line, as typed, without Hydra's own.
+    `overridden_keys`: the dotted keys that they set to values (without choices of files).
+    `deriving`: those of `overrides` that change the training, so that a run of a recorded config is
+    no longer a rerun of it.
     """
 
     selected: Mapping[str, str]
@@ -24,7 +24,7 @@ class Composition:
 
     @property
     def source(self) -> str | None:
-        """The file of a single training that was chosen, as `best/NAME` or `baseline/NAME`."""
+        """The file chosen for a single training, as `best/NAME` or `baseline/NAME`."""
         for group in ("best", "baseline"):
             if group in self.selected:
                 return f"{group}/{self.selected[group]}"

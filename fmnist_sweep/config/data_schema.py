@@ -12,7 +12,7 @@ Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class FashionMnistData(Strict):
-    """The real Fashion-MNIST; `limit` keeps that many training images, each class equally often."""
+    """Fashion-MNIST; `limit` keeps that many training images, the same number of each class."""
 
     source: Literal["fashion_mnist"]
     dir: str | None
@@ -31,7 +31,7 @@ class CsvData(Strict):
 
 
 class NpzData(Strict):
-    """A user's own arrays `x_train`, `y_train` and, where they exist, `x_test`, `y_test`."""
+    """A user's arrays `x_train`, `y_train` and, if present, `x_test`, `y_test`."""
 
     source: Literal["npz"]
     file: str
@@ -40,7 +40,7 @@ class NpzData(Strict):
 
 
 class SyntheticData(Strict):
-    """Ten drawn garment shapes, made in memory: for tests and demonstrations."""
+    """Ten synthetic garment shapes, generated in memory, for tests and demonstrations."""
 
     source: Literal["synthetic"]
     train_size: PositiveInt
@@ -57,7 +57,7 @@ DataConfig = Annotated[
 
 
 class BalancedSplit(Strict):
-    """Balanced validation and test sets drawn from the training images; the rest trains.
+    """Balanced validation and test sets drawn from the training images; the rest is for training.
 
     A size below 1 is a fraction of the training images.
     """
@@ -69,8 +69,8 @@ class BalancedSplit(Strict):
 
 
 class WrapperSplit(Strict):
-    """The FashionMNISTCNN article's own: a balanced test set from the training images, the
-    official test images validate."""
+    """The split of the FashionMNISTCNN article: a balanced test set from the training images, the
+    official test images for validation."""
 
     scheme: Literal["wrapper"]
     test: PositiveInt
@@ -78,14 +78,14 @@ class WrapperSplit(Strict):
 
 
 class HeldOut(Strict):
-    """The part of the training images that validates."""
+    """The part of the training images used for validation."""
 
     fraction: Fraction
     take: Literal["first", "last"]
 
 
 class OfficialSplit(Strict):
-    """As most published results: the official test images are the test set."""
+    """The split of most published results: the official test images are the test set."""
 
     scheme: Literal["official"]
     validation: HeldOut | None

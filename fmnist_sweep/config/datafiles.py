@@ -1,8 +1,8 @@
-"""The user's own files, `experiments/<group>/<name>.yaml`: data, held to what data may say.
+"""Reads the user's files, `experiments/<group>/<name>.yaml`, and rejects everything but plain data.
 
-Such files are passed from hand to hand, and Hydra would act on more than values in them: a
-`hydra` key can name code to run before the program's first line. So what is read here is refused
-unless it is plain config.
+Such files are shared between users, and Hydra would act on more than their values: a `hydra` key
+can
+name code to run before the program's first line.
 """
 
 from __future__ import annotations
@@ -23,23 +23,22 @@ from fmnist_sweep.config.shipped import shipped_conf_dir
 from fmnist_sweep.errors import ConfigError
 
 DATA_GROUPS = ("sweep", "best", "baseline")
-OVERRIDABLE = ("data", "split", "model", "train", "tuner", "executor", "tracking")
+OVERRIDABLE = ("data", "split", "model", "train", "tuner", "scheduler", "executor", "tracking")
 _PLAIN = (dict, list, str, int, float, bool, type(None))
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,149}")
 _LONGEST, _LONGEST_SWEEP_FILE = 150, 100
-"""Characters of a name. The file of a sweep gives the sweep its name, which gives its winner's file
-one, each longer by some digits."""
+"""Maximum length of a name. A sweep's file names the sweep, which names its winner's file, each
+longer by some digits."""
 _PACKAGE = re.compile(r"^\s*#\s*@package\s+(.*?)\s*$", re.MULTILINE)
 
 
 def find_data_file(folder: Path, choice: str) -> Path | None:
-    """Return the file that a choice such as `sweep/mine` stands for, or None where there is none.
+    """Return the file of a choice such as `sweep/mine`, or None if there is none.
 
-    None too for a choice of another group.
+    Choices of other groups return None too.
 
     Raises:
-        ConfigError: a name that is a path, that leads out of its folder, or that a shipped
-            file has.
+        ConfigError: the name is a path, leads out of its folder, or is used by a shipped file.
     """
     if ".." in Path(choice).parts:
         raise ConfigError(f"{_as_typed(choice)}: must be a name, not a path")
@@ -52,18 +51,18 @@ def find_data_file(folder: Path, choice: str) -> Path | None:
     if not path.is_file():
         return None
     if not path.resolve().is_relative_to((folder / group).resolve()):
-        raise ConfigError(f"{_told(path)}: is a link that leads out of its folder")
+        raise ConfigError(f"{_told(path)}: is a link to a file outside its folder")
     if (shipped_conf_dir() / group / path.name).is_file():
-        raise ConfigError(f"{_told(path)}: a shipped {group} has that name; rename the file")
+        raise ConfigError(f"{_told(path)}: a shipped {group} has the same name; rename the file")
     return path
 
 
 def check_file_name(name: str, told: str, most: int = _LONGEST) -> None:
-    """Refuse what cannot be the name of such a file, or has more than `most` characters; `told` is
-    how the message calls it.
+    """Reject an invalid file name, or one of more than `most` characters; `told` is how the message
+    calls it.
 
     Raises:
-        ConfigError: it is no plain name.
+        ConfigError: the name is invalid.
     """
     if len(name) > most or not _NAME.fullmatch(name):
         raise ConfigError(
@@ -80,14 +79,14 @@ def data_file_names(folder: Path, group: str) -> list[str]:
 
 
 def read_data_file(path: Path) -> DictConfig:
-    """Read one file, and refuse it unless it is data.
+    """Read a file, and reject it unless it is plain data.
 
     Raises:
-        ConfigError: no valid YAML; a key `hydra`, or one such as `_target_`, at any depth; a
-            `defaults` entry that does more than choose from a shipped group; a `# @package`
-            other than `_global_`; an interpolation other than a reference to another key; an
-            address for results; a value that is not plain, or so many that reading them would
-            take long; a `schema_version` other than this package's.
+        ConfigError: invalid YAML; a key `hydra`, or one such as `_target_`, at any depth; a
+            `defaults` entry that does more than choose from a shipped group; a `# @package` other
+            than `_global_`; an interpolation other than a reference to another key; an address for
+            results; a value that is not plain, or too many values; a `schema_version` other than
+            this package's.
     """
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -101,7 +100,7 @@ def read_data_file(path: Path) -> DictConfig:
     except (ConfigError, OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"{_told(path)}: {first_line(error)}") from error
     if not isinstance(config, DictConfig):
-        raise ConfigError(f"{_told(path)}: must hold keys and values, not a list")
+        raise ConfigError(f"{_told(path)}: must contain keys and values, not a list")
     for package in _PACKAGE.findall(text):
         if package != "_global_":
             raise ConfigError(
@@ -118,7 +117,7 @@ def read_data_file(path: Path) -> DictConfig:
         _check_key(key, path)
         _check_value(key, value, path)
     try:
-        check_references(content)  # Hydra's `--resolve` follows them before the whole is checked
+        check_references(content)  # Hydra's `--resolve` follows them before the config is validated
     except ConfigError as error:
         raise ConfigError(f"{_told(path)}: {error}") from error
     return config
@@ -136,7 +135,7 @@ def _check_defaults(defaults: Any, path: Path) -> None:
             if is_ours and isinstance(name, str) and _NAME.fullmatch(name):
                 continue
             if is_ours and isinstance(name, bool):
-                raise ConfigError(f"{_told(path)}: defaults: {key}: put the name in quotes")
+                raise ConfigError(f"{_told(path)}: defaults: {key}: quote the name")
         raise ConfigError(
             f"{_told(path)}: defaults: {entry} is not allowed; only _self_ and "
             f"'override /GROUP: NAME' are, GROUP one of {', '.join(OVERRIDABLE)}"
@@ -144,7 +143,7 @@ def _check_defaults(defaults: Any, path: Path) -> None:
 
 
 def _walk(node: Any, at: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each key's dotted path and its value, at every depth."""
+    """Yield the dotted path and the value of every key, at every depth."""
     if isinstance(node, dict | list):
         for key, value in node.items() if isinstance(node, dict) else enumerate(node):
             below = f"{at}.{key}" if at else str(key)
@@ -163,10 +162,10 @@ def _check_value(key: str, value: Any, path: Path) -> None:
         raise ConfigError(f"{_told(path)}: {key}: a {type(value).__name__} is not allowed")
     if key in ("tracking", "tracking.uri") and isinstance(value, str):
         raise ConfigError(
-            f"{_told(path)}: {key}: not allowed in this file, which could send results anywhere; "
+            f"{_told(path)}: {key}: not allowed in this file, because results could go anywhere; "
             "write it on the command line, or set MLFLOW_TRACKING_URI"
         )
-    # Whatever else stands in braces: a resolver's name may itself be put together from references.
+    # Any braces are rejected: a resolver's name may itself be composed of references.
     if isinstance(value, str) and "${" in REFERENCE.sub("", value):
         raise ConfigError(
             f"{_told(path)}: {key}: '{value}' is not allowed; "
@@ -180,5 +179,5 @@ def _as_typed(choice: str) -> str:
 
 
 def _told(path: Path) -> str:
-    """Return the path as the user knows it, from the working directory where that can be."""
+    """Return the path relative to the working directory, if it is inside it."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,4 +1,4 @@
-"""What the schema allows at a path: the keys of a block, the values of a leaf, in words."""
+"""What the schema allows at a path, in words: the keys of a block, the values of a leaf."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ Path = Sequence[str | int]
 
 
 def allowed_keys(path: Path, given: Any = None) -> list[str]:
-    """Return the keys of the block at that path, in the schema's order.
+    """Return the keys of the block at a path, in the schema's order.
 
-    Empty where there is no such block, or where its keys are free. `given` is the whole config
-    as it was given: it tells which member of a union (such as `data`) is meant.
+    Empty if there is no such block, or its keys are free. `given` is the whole config as it was
+    given,
+    which determines the member of a union (such as `data`).
     """
     keys: dict[str, None] = {}
     for kind in _kinds_at(path, given):
@@ -29,12 +30,12 @@ def allowed_keys(path: Path, given: Any = None) -> list[str]:
 
 
 def allowed_values(path: Path, given: Any = None) -> str:
-    """Return in words what may stand at that path, such as `a whole number of at least 1`."""
+    """Return in words what is allowed at a path, such as `a whole number of at least 1`."""
     return " or ".join(dict.fromkeys(_in_words(kind) for kind in _kinds_at(path, given)))
 
 
 def is_free_block(path: Path) -> bool:
-    """Return whether the path leads to, or into, a block whose keys are the user's own."""
+    """Return whether the path leads to, or into, a block with free keys."""
     return any(
         get_origin(_bare(kind)) is dict
         for length in range(1, len(path) + 1)
@@ -43,7 +44,7 @@ def is_free_block(path: Path) -> bool:
 
 
 def tags_with(path: Path) -> list[str]:
-    """Return the tags, such as `hyperband`, of those members of a union that have that key."""
+    """Return the tags, such as `hyperband`, of the members of a union that have that key."""
     return [
         get_args(field.annotation)[0]
         for kind in _kinds_at(path[:-1], None)
@@ -54,7 +55,7 @@ def tags_with(path: Path) -> list[str]:
 
 
 def paths_to(key: str, below: Path = (), given: Any = None) -> list[str]:
-    """Return the dotted paths, in the block at `below` and those inside it, that end in a key."""
+    """Return the dotted paths, in the block at `below` and nested ones, that end in a key."""
     found: list[str] = []
     for name in allowed_keys(below, given):
         path = (*below, name)
@@ -65,7 +66,7 @@ def paths_to(key: str, below: Path = (), given: Any = None) -> list[str]:
 
 
 def _kinds_at(path: Path, given: Any) -> list[Any]:
-    """Return the types that a value at that path may have, unions taken apart."""
+    """Return the possible types of the value at a path, with unions expanded."""
     kinds: list[Any] = [Config]
     for key in path:
         kinds = [inner for kind in kinds for inner in _step(kind, key)]
@@ -87,7 +88,7 @@ def _step(kind: Any, key: str | int) -> Iterator[Any]:
 
 
 def _members(kind: Any) -> Iterator[Any]:
-    """Take unions apart, also those within Annotated."""
+    """Expand unions, including those in Annotated."""
     bare = _bare(kind)
     if get_origin(bare) in (Union, types.UnionType):
         for member in get_args(bare):
@@ -97,7 +98,7 @@ def _members(kind: Any) -> Iterator[Any]:
 
 
 def _as_tagged(kinds: list[Any], given: Any) -> list[Any]:
-    """Keep the blocks whose tag (a literal of one value) is the one given, where any is."""
+    """Keep only the blocks whose tag (a literal with one value) equals the given one, if any do."""
     if not isinstance(given, dict):
         return kinds
     tagged = [

@@ -1,4 +1,4 @@
-"""From a composed config to a validated one."""
+"""Converts a composed config to a validated one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fmnist_sweep.errors import ConfigError
 
 
 def load_config(raw: DictConfig) -> Config:
-    """Resolve references, validate, and give a sweep its one objective.
+    """Resolve references, validate, and set the objective of a sweep.
 
     Raises:
-        ConfigError: a reference that leads nowhere, or to further references, a value that is
-            still to be given (`???`), or anything that the schema refuses.
+        ConfigError: a reference without a target, or to another reference, a value that must be set
+            (`???`), or anything that the schema rejects.
     """
     given = cast(dict[str, Any], OmegaConf.to_container(raw, resolve=False))
     check_references(given)
@@ -40,8 +40,8 @@ def load_config(raw: DictConfig) -> Config:
 
 
 def with_one_objective(config: Config) -> Config:
-    """Return the config of a sweep with `sweep.objective` as its `train.monitor` too, so that
-    "best" means one thing; any other config as it is."""
+    """Return a sweep's config with `sweep.objective` as its `train.monitor` too, so that "best" has
+    one meaning; other configs are returned unchanged."""
     if not config.is_sweep:
         return config
     train = config.train.model_copy(update={"monitor": config.sweep.objective})
@@ -49,5 +49,5 @@ def with_one_objective(config: Config) -> Config:
 
 
 def first_line(error: BaseException | str) -> str:
-    """Return the first line of a message whose further lines are for debugging."""
+    """Return the first line of a message; further lines are for debugging."""
     return str(error).strip().partition("\n")[0].strip()

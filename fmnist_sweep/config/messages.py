@@ -1,4 +1,4 @@
-"""A validation error in one line: the key, what was given, what is allowed."""
+"""Formats a validation error as one line: the key, the given value, what is allowed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ALIASES = {
     "random_state": "seed", "random_seed": "seed",
     "n_trials": "max_trials", "trials": "max_trials",
 }  # fmt: skip
-"""What other libraries call our keys."""
+"""Other libraries' names for our keys."""
 
 _PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$": (
@@ -46,32 +46,34 @@ _DEFAULTS_OF = {"conv_blocks": "conv_defaults", "fc_layers": "fc_defaults"}
 
 
 def one_line(error: ValidationError, given: Mapping[str, Any]) -> str:
-    """Return one line on what is wrong with a config.
+    """Return one line that describes what is wrong with a config.
 
-    `given` is the config as it was handed to pydantic. Of several errors the line tells the
-    first and counts the others.
+    `given` is the config as passed to pydantic. Of several errors, the first is described and the
+    others are counted.
     """
     by_path: dict[Path, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
         path = _without_union_tags(detail, given)
         if path is not None:
             by_path.setdefault(path, []).append(detail)
-    # A union complains of each of its members: the one that got deepest into the value is meant.
+    # A union reports an error for each member; the one deepest inside the value is the relevant
+    # one.
     told = [path for path in by_path if not any(_is_inside(other, path) for other in by_path)]
     line = _sentence(told[0], by_path[told[0]], given)
     return line if len(told) == 1 else f"{line} (and {len(told) - 1} more)"
 
 
 def unknown_key(path: Sequence[str | int], shown: str | None, given: Any = None) -> str:
-    """Return one line that refuses a key and says which was probably meant.
+    """Return one line that rejects a key and suggests the one probably meant.
 
-    `path` ends in the key, `shown` is its value, where that is known; where an earlier part of
-    the path is unknown already, that one is told.
+    `path` ends in the key, `shown` is its value, if known; if an earlier part of the path is
+    already
+    unknown, that part is reported.
     """
     known = 0
     while known < len(path) - 1 and str(path[known]) in allowed_keys(path[:known], given):
         known += 1
-        if not allowed_keys(path[:known], given):  # a list or a mapping: what is inside is told
+        if not allowed_keys(path[:known], given):  # a list or a mapping: its content is reported
             known = len(path) - 1
     key, block = str(path[known]), path[:known]
     said = dotted(path) if shown is None else f"{dotted(path)}={shown}"
@@ -83,7 +85,7 @@ def unknown_key(path: Sequence[str | int], shown: str | None, given: Any = None)
 
 
 def did_you_mean(name: str, known: Iterable[str], of: str = "allowed") -> str:
-    """Return `; did you mean x?`, or else the whole list of what there is."""
+    """Return `; did you mean x?`, or the whole list of names if nothing is similar."""
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1)
     if close:
@@ -97,12 +99,12 @@ def counted(count: int, word: str) -> str:
 
 
 def dotted(path: Sequence[str | int]) -> str:
-    """Return a path as it is written on the command line."""
+    """Return a path as written on the command line."""
     return ".".join(map(str, path))
 
 
 def show(value: Any, limit: int = 60) -> str:
-    """Return a value as YAML would have it, on one line, cut where it is long."""
+    """Return a value as YAML, on one line, truncated if long."""
     match value:
         case str():
             text = f"'{value}'" if not value or _reads_as_another_type(value) else value
@@ -128,10 +130,10 @@ def _advice(key: str, block: Sequence[str | int], given: Any) -> str:
 
 
 def _without_union_tags(detail: ErrorDetails, given: Any) -> Path | None:
-    """Return the path of the error within what was given.
+    """Return the path of the error within the given config.
 
-    pydantic's own has the names of union members in between. None for a block's key that is
-    wrong in the block's defaults, where it is told already.
+    pydantic's path contains the names of union members. None for an error in a block's key that is
+    inherited from the block's defaults, where it is reported.
     """
     path: list[str | int] = []
     node: Any = given
@@ -219,7 +221,7 @@ def _literals(detail: ErrorDetails) -> list[str]:
 
 
 def _value_at(path: Path, given: Any) -> Any:
-    """Return the value at a path, or `...` where it is missing."""
+    """Return the value at a path, or `...` if it is missing."""
     node = given
     for key in path:
         node = _inside(node, key)
@@ -227,7 +229,7 @@ def _value_at(path: Path, given: Any) -> Any:
 
 
 def _inside(node: Any, key: str | int) -> Any:
-    """Return what a mapping or a list holds under a key, or `...`."""
+    """Return the value at a key of a mapping or list, or `...`."""
     if isinstance(node, dict):
         return node.get(key, ...)
     is_item = isinstance(node, list) and isinstance(key, int) and key < len(node)

@@ -14,9 +14,9 @@ from pydantic import (
     model_validator,
 )
 
-# The names that Keras 3 knows; a test compares them with Keras's own. They are listed here so
-# that a config is validated without importing Keras. Left out: `glu` halves the channels, and
-# `threshold` needs two arguments, so that its name alone builds nothing.
+# The names that Keras 3 knows, listed here so that a config is validated without importing Keras; a
+# test compares them with Keras. Not included: `glu`, which halves the channels, and `threshold`,
+# which requires two arguments.
 Activation = Literal[
     "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu",
     "hard_swish", "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish",
@@ -26,7 +26,7 @@ Activation = Literal[
 BiasInitializerName = Literal[
     "constant", "ones", "random_normal", "random_uniform", "truncated_normal", "zeros"
 ]
-# Those that scale with the fan-in and fan-out, or need a matrix, cannot draw biases.
+# Initializers that scale with fan-in and fan-out, or need a matrix, cannot be used for biases.
 InitializerName = Literal[
     "constant", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal",
     "lecun_uniform", "ones", "orthogonal", "random_normal", "random_uniform",
@@ -41,7 +41,7 @@ INITIALIZER_ARGUMENTS = {
 
 
 class Strict(BaseModel):
-    """A frozen part of a config that refuses unknown keys, converted types, inf and nan."""
+    """A frozen part of a config; unknown keys, type conversions, inf and nan are rejected."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -53,11 +53,11 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 SizePair = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
 Size = PositiveInt | SizePair
-"""A number of pixels, or [height, width]."""
+"""Pixels, or [height, width]."""
 
 
 class _Initializer(Strict):
-    """How weights are drawn at the start; in YAML a name, or a name with its argument."""
+    """An initializer; in YAML a name, or a name with its argument."""
 
     name: str
     stddev: Annotated[float, Field(gt=0.0)] | None = None
@@ -79,19 +79,20 @@ class _Initializer(Strict):
 
 
 class WeightInitializer(_Initializer):
-    """How a kernel is drawn."""
+    """The initializer of a kernel."""
 
     name: InitializerName
 
 
 class BiasInitializer(_Initializer):
-    """How a bias is drawn."""
+    """The initializer of a bias."""
 
     name: BiasInitializerName
 
 
 class ConvBlock(Strict):
-    """Pad, convolve, normalise, activate, pool, drop: one block, in that order."""
+    """One block: padding, convolution, normalisation, activation, pooling, dropout, in that
+    order."""
 
     channels: PositiveInt
     filter: Size
@@ -112,7 +113,7 @@ class ConvBlock(Strict):
 
 
 class FcLayer(Strict):
-    """Normalise, drop, multiply, activate: one fully connected layer."""
+    """One fully connected layer: normalisation, dropout, dense, activation."""
 
     neurons: PositiveInt
     bias: bool
@@ -126,7 +127,7 @@ class FcLayer(Strict):
 
 
 class Head(Strict):
-    """From feature maps to a vector (`pool`), and the last, softmax layer."""
+    """Converts feature maps to a vector (`pool`), followed by the last layer, softmax."""
 
     pool: Literal["flatten", "average", "max"]
     batch_norm: bool
@@ -137,10 +138,9 @@ class Head(Strict):
 
 
 class ModelConfig(Strict):
-    """A CNN: any number of conv/pool blocks and of fully connected layers, 0 included.
+    """A CNN with any number of conv/pool blocks and fully connected layers, including 0.
 
-    A block or layer that names only some keys takes the others from `conv_defaults`
-    or `fc_defaults`.
+    A block or layer takes missing keys from `conv_defaults` or `fc_defaults`.
     """
 
     conv_defaults: ConvBlock
@@ -168,8 +168,8 @@ class ModelConfig(Strict):
         return model
 
     def as_given(self) -> dict[str, Any]:
-        """Return the config as it was written, blocks short of what the defaults give them.
+        """Return the config as it was written, without the keys that blocks take from the defaults.
 
-        An override of `conv_defaults` or `fc_defaults` reaches the blocks only this way.
+        Only then does an override of `conv_defaults` or `fc_defaults` affect the blocks.
         """
         return copy.deepcopy(self._given)

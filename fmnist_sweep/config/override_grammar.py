@@ -1,4 +1,4 @@
-"""Hydra's reader of overrides, under `python -O` too."""
+"""Makes Hydra's parser of overrides work under `python -O`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from hydra.core.override_parser import overrides_parser, overrides_visitor
 
 
 def keep_assertions() -> None:
-    """Have Hydra's reader of overrides keep its assert statements, which `python -O` leaves out: in
-    two of them it takes the `:` of `{key: value}` and the `(` of `choice(1,2)` off the input."""
+    """Keep the assert statements of Hydra's parser, which `python -O` removes: two of them consume
+    the
+    `:` of `{key: value}` and the `(` of `choice(1,2)`."""
     if sys.flags.optimize == 0:
         return
     source = Path(overrides_visitor.__file__)

@@ -1,4 +1,4 @@
-"""What a config says of earlier runs: what was recorded of it here, what others reported."""
+"""Earlier results in a config: what was recorded here, and what others reported."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Numerics(Strict):
-    """What the last bits of a training depend on, beside its config and its data.
+    """What the last bits of a training depend on, besides its config and data.
 
-    `versions` of the packages that calculate; `settings`: environment variables that change how
-    they do; `accelerators`: names of GPUs and the like.
+    `versions`: of the packages that compute; `settings`: environment variables that affect the
+    computation; `accelerators`: names of GPUs and the like.
     """
 
     versions: dict[str, str]
@@ -29,14 +29,14 @@ class Numerics(Strict):
     @field_validator("settings")
     @classmethod
     def _without_what_changes_nothing(cls, settings: dict[str, str]) -> dict[str, str]:
-        # Recorded by earlier versions; Keras runs on TensorFlow whatever it says.
+        # Recorded by earlier versions; Keras runs on TensorFlow regardless.
         return {name: value for name, value in settings.items() if name != "KERAS_BACKEND"}
 
 
 class Environment(Strict):
-    """Where a run was made: what its numbers depend on, and what is good to know besides.
+    """The environment of a run: what its results depend on, and further information.
 
-    `git_changed`: tracked files differed from `git_commit`; null where there is no commit.
+    `git_changed`: tracked files differed from `git_commit`; null if there is no commit.
     """
 
     numerics: Numerics
@@ -47,23 +47,24 @@ class Environment(Strict):
     command: str
 
     def is_same_place(self, other: Environment) -> bool:
-        """Whether the two differ in nothing but the command."""
+        """Whether two environments differ at most in the command."""
         return self.model_copy(update={"command": other.command}) == other
 
 
 class ExpectedMetric(Strict):
-    """A recorded metric, and how far a run elsewhere may be from it."""
+    """A recorded metric, and its tolerance for runs in other environments."""
 
     value: float
     tolerance: NonNegative
 
 
 class Expected(Strict):
-    """The record that a rerun is held to; `reproduction.py` compares.
+    """The record that a rerun is compared with, by `reproduction.py`.
 
-    `numerics` is null where a training was done in parts in several environments, or where that is
-    not known: its last bits cannot be promised anywhere. `config` has `model` and `train` as they
-    were, as JSON, so that no search and replace reaches file and record alike.
+    `numerics` is null if the training ran in several environments or they are unknown: then exact
+    reproduction cannot be expected. `config` is `model` and `train` as JSON, so that a search and
+    replace
+    does not change file and record alike.
     """
 
     metrics: dict[str, ExpectedMetric]
@@ -82,10 +83,11 @@ class Expected(Strict):
 
 
 class Reported(Strict):
-    """What the authors of a published system say of it; what they left out is absent.
+    """The results reported by the authors of a published system; missing ones are absent.
 
-    A pair is a range. `step_loss`: the loss every so many steps, as `tracking.every_steps` says,
-    in the authors' own scale. `remark`: what was found out about a difference to ours.
+    A pair is a range. `step_loss`: the loss every `tracking.every_steps` steps, in the authors'
+    scale.
+    `remark`: an explanation of differences to our results.
     """
 
     by: str

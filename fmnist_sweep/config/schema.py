@@ -1,6 +1,7 @@
-"""The whole config, strict: an unknown key, a wrong type or a value out of range is refused.
+"""The whole config, strictly validated: unknown keys, wrong types and values out of range are
+errors.
 
-Every default lives in `conf/`; the fields below carry none.
+All defaults are in `conf/`; the fields have none.
 """
 
 from __future__ import annotations
@@ -27,26 +28,28 @@ from fmnist_sweep.config.model_schema import (
     Strict,
 )
 from fmnist_sweep.config.record_schema import Expected, Reported
+from fmnist_sweep.config.scheduler_schema import SchedulerConfig
 from fmnist_sweep.config.tuner_schema import TunerConfig
 
 SweepName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
 SCHEMA_VERSION = 1
-"""Raised when a config file of an earlier version would no longer mean what it meant."""
+"""Incremented when a config file of an earlier version would change its meaning."""
 
 
 def check_schema_version(version: Any) -> None:
-    """Raise ValueError where a config is of another version than this package reads."""
+    """Raise ValueError if a config is of another version than this package reads."""
     if version != SCHEMA_VERSION:
         raise ValueError(
             f"schema_version={version}: this version of fmnist_sweep reads {SCHEMA_VERSION}; "
-            "export the config again from its run, or use the version that wrote it"
+            "export the config from its run again, or use the version that wrote it"
         )
 
 
 class OptimizerConfig(Strict):
-    """`momentum` and `nesterov` belong to sgd (and `momentum` to rmsprop); others ignore them,
-    so that a space may switch between optimizers."""
+    """`momentum` and `nesterov` are used by sgd (and `momentum` by rmsprop) and ignored by others,
+    so
+    that a space can search over optimizers."""
 
     name: Literal["adam", "adamw", "sgd", "rmsprop"]
     learning_rate: Positive
@@ -57,8 +60,8 @@ class OptimizerConfig(Strict):
 
 
 class ScheduleConfig(Strict):
-    """Learning rate over the steps. `final_fraction`: what is left of the rate at the end of a
-    cosine; `factor` every `every_epochs`: step (at once) and exponential (smoothly)."""
+    """Learning rate by step. `final_fraction`: the fraction of the rate at the end of a cosine;
+    `factor` per `every_epochs`: for step (abrupt) and exponential (smooth)."""
 
     name: Literal["constant", "cosine", "step", "exponential"]
     warmup_epochs: NonNegative
@@ -77,15 +80,17 @@ class ScheduleConfig(Strict):
 
 
 class EarlyStopping(Strict):
-    """Ends a training when `train.monitor` has not improved for `patience` epochs; null: never."""
+    """Ends a training when `train.monitor` has not improved for `patience` epochs; null disables
+    it."""
 
     patience: PositiveInt | None
     min_delta: NonNegative
 
 
 class Objective(Strict):
-    """Which metric decides. `direction` follows from it: null, or none, becomes the metric's own,
-    and another one is refused."""
+    """The metric that is optimised. `direction` follows from it: null or a missing one is replaced
+    by
+    the metric's own, and another one is rejected."""
 
     metric: Metric
     direction: Direction = Field(default=None, validate_default=True)
@@ -93,7 +98,7 @@ class Objective(Strict):
     @field_validator("direction", mode="before")
     @classmethod
     def _follows_from_the_metric(cls, direction: Any, others: ValidationInfo) -> Any:
-        # An unknown metric has no direction; that it is unknown is the only error reported then.
+        # An unknown metric has no direction; only the unknown metric is reported then.
         metric = others.data.get("metric", VALIDATION_METRICS[0])
         return DIRECTIONS[metric] if direction is None else direction
 
@@ -110,18 +115,19 @@ class Objective(Strict):
 
     @property
     def sign(self) -> float:
-        """1.0 where higher is better, else -1.0: a score times this is the higher, the better."""
+        """1.0 if higher is better, else -1.0: after multiplication, higher is better."""
         return sign_of(self.direction)
 
     def better(self, score: float, than: float | None) -> bool:
-        """Whether `score` beats `than` (None: nothing to beat yet)."""
+        """Whether `score` is better than `than` (None: no score yet)."""
         return than is None or self.sign * score > self.sign * than
 
 
 class TrainConfig(Strict):
-    """One training. `epochs` is the horizon of the learning-rate schedule; a training whose
-    budget is in steps has `steps` and `epochs: null`; `stop_epoch` ends it sooner, on the same
-    schedule. `threads: null` becomes the number of cores when a run begins."""
+    """One training. `epochs` is the horizon of the learning-rate schedule; a training with a budget
+    in
+    steps has `steps` and `epochs: null`; `stop_epoch` ends it earlier, on the same schedule.
+    `threads: null` is replaced by the number of cores when a run begins."""
 
     epochs: PositiveInt | None
     steps: PositiveInt | None
@@ -141,8 +147,8 @@ class TrainConfig(Strict):
     def _one_budget(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(
-                f"epochs={_yaml(self.epochs)} and steps={_yaml(self.steps)}: a budget is one of "
-                "the two; set the other to null"
+                f"epochs={_yaml(self.epochs)} and steps={_yaml(self.steps)}: only one can be set; "
+                "set the other to null"
             )
         epochs, stop = self.epochs, self.stop_epoch
         if epochs is not None and stop is not None and stop > epochs:
@@ -151,14 +157,14 @@ class TrainConfig(Strict):
 
 
 class Confirm(Strict):
-    """Retrain the `top` trials with `seeds` fresh seeds each before the official test."""
+    """Retrain the `top` trials with `seeds` new seeds each before the official test."""
 
     top: PositiveInt
     seeds: Annotated[int, Field(ge=2)]
 
 
 class SweepConfig(Strict):
-    """A search: its budgets (whichever comes first), what it optimises, what it refuses."""
+    """A search: its budgets (the first one reached ends it), its objective, its limits."""
 
     name: SweepName | None
     max_trials: PositiveInt | None
@@ -175,26 +181,27 @@ class SweepConfig(Strict):
     def _a_validation_metric(self) -> Self:
         if self.objective.metric not in VALIDATION_METRICS:
             raise ValueError(
-                f"objective.metric={self.objective.metric} is no validation metric; "
+                f"objective.metric={self.objective.metric} is not a validation metric; "
                 f"allowed: {', '.join(VALIDATION_METRICS)}"
             )
         return self
 
 
 class InlineConfig(Strict):
-    """Rungs run one after another in the program's own process."""
+    """Rungs are trained one after another in the program's own process."""
 
     name: Literal["inline"]
 
     @property
     def workers(self) -> int:
-        """How many of them run at a time."""
+        """Number of rungs trained at a time."""
         return 1
 
 
 class ProcessesConfig(Strict):
-    """Rungs run in `workers` processes, which share the threads. One whose process dies is tried
-    again, at most `retries` times without a new epoch."""
+    """Rungs are trained in `workers` processes, which share the threads. If a process dies, its
+    rung is
+    retried, at most `retries` times without a new epoch."""
 
     name: Literal["processes"]
     workers: PositiveInt
@@ -205,11 +212,13 @@ ExecutorConfig = Annotated[InlineConfig | ProcessesConfig, Field(discriminator="
 
 
 class TrackingConfig(Strict):
-    """MLflow. `uri: null` means MLFLOW_TRACKING_URI where it is set, else the local store. Where
-    a training's budget is in steps, its loss is tracked every `every_steps` of them too.
-    `keep_checkpoints`: of a sweep, only that many trials' best models are kept, the best ones.
-    `registered_model`: the name under which sweeps' winners are registered; `auto`: the data's and
-    `-cnn`; null: they are not."""
+    """MLflow. `uri: null` means MLFLOW_TRACKING_URI if set, else the local store. For a training
+    with a
+    budget in steps, the loss is also logged every `every_steps` steps. `keep_checkpoints`: the
+    number of
+    trials in a sweep whose best models are kept, the best ones. `registered_model`: the name under
+    which
+    winners of sweeps are registered; `auto`: the data's name and `-cnn`; null: not registered."""
 
     enabled: bool
     uri: str | None
@@ -217,20 +226,19 @@ class TrackingConfig(Strict):
     tags: dict[str, str]
     note: str | None
     every_steps: PositiveInt | None
-    # Sweeps from before these have configs without them.
-    keep_checkpoints: PositiveInt | None = None
-    registered_model: ModelName | None = None
+    keep_checkpoints: PositiveInt | None
+    registered_model: ModelName | None
 
     @field_validator("tags")
     @classmethod
     def _none_that_is_a_request(cls, tags: dict[str, str]) -> dict[str, str]:
         if "stop" in tags:
-            raise ValueError("tags.stop stops every trial that has it; allowed: other names")
+            raise ValueError("tags.stop stops every trial; allowed: other names")
         return tags
 
 
 class RunConfig(Strict):
-    """What one training needs: a trial, a baseline and a reproduction are all one of these."""
+    """The config of one training: of a trial, a baseline or a reproduction."""
 
     data: DataConfig
     split: SplitConfig
@@ -245,12 +253,16 @@ class RunConfig(Strict):
 
 class Config(RunConfig):
     """The whole config of the program. A `space` (or `variants`) makes it a sweep. `expected` is
-    what a rerun is held to, `reported` what others say of the same training. `report`: whether
-    a sweep ends with pictures and a report. `display`: what the console shows of it while it runs;
+    the
+    record that a rerun is compared with, `reported` the published results of the same training.
+    `report`:
+    whether a sweep ends with pictures and a report. `display`: what the console shows while a sweep
+    runs;
     `auto` is `live` in a terminal, else `lines`."""
 
     schema_version: int
     tuner: TunerConfig
+    scheduler: SchedulerConfig
     executor: ExecutorConfig
     tracking: TrackingConfig
     sweep: SweepConfig
@@ -258,14 +270,13 @@ class Config(RunConfig):
     variants: dict[str, dict[str, Any]] | None
     expected: Expected | None
     reported: Reported | None
-    # Sweeps from before these have configs without them.
-    report: bool = False
-    display: Literal["auto", "live", "lines", "quiet"] = "auto"
+    report: bool
+    display: Literal["auto", "live", "lines", "quiet"]
 
     @field_validator("space", mode="before")
     @classmethod
     def _words_as_keys(cls, space: Any) -> Any:
-        # A block's number stands beside `count` and `each`; as a word it can be sorted with them.
+        # Block numbers are converted to strings, so that they sort with `count` and `each`.
         return _with_words_as_keys(space)
 
     @model_validator(mode="after")
@@ -274,13 +285,21 @@ class Config(RunConfig):
         return self
 
     @property
+    def epochs_set_by(self) -> str | None:
+        """What decides for how many epochs a point is trained, such as `tuner=hyperband`; None:
+        each point's own config."""
+        if self.tuner.sets_epochs:
+            return f"tuner={self.tuner.name}"
+        return f"scheduler={self.scheduler.name}" if self.scheduler.sets_epochs else None
+
+    @property
     def is_sweep(self) -> bool:
-        """Whether this config asks for a search rather than for one training."""
+        """Whether this config describes a search, not a single training."""
         return bool(self.space) or bool(self.variants)
 
     @property
     def run(self) -> RunConfig:
-        """The part that one training needs."""
+        """The part used by a single training."""
         return RunConfig.model_validate(RunConfig.as_given(self))
 
 

@@ -1,5 +1,5 @@
-"""What MLflow, or the file system below it, would refuse as a name: found before anything is
-written. A stored config is not held to it: what it names was accepted once."""
+"""Rejects names that MLflow or the file system would reject, before anything is written. Stored
+configs are not checked, because their names were accepted once."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from fmnist_sweep.config.schema import TrackingConfig
 
 MOST_CHARACTERS = 250
-"""Of an experiment's name, which names a folder too (255 bytes at most), and of a tag's key, which
-has so many characters in MLflow's databases."""
+"""For an experiment's name, which also names a folder (at most 255 bytes), and for a tag's key,
+with
+the limit of MLflow's databases."""
 _TAG_KEY = re.compile(r"[/\w.\- :]+")
 
 
 def check_tracking_names(tracking: TrackingConfig) -> None:
-    """Refuse names that could not be tracked.
+    """Reject names that cannot be tracked.
 
     Raises:
-        ConfigError: an experiment's name or a tag's key that is empty, too long, or has characters
-            that MLflow does not take.
+        ConfigError: an experiment's name or a tag's key is empty, too long, or has characters that
+            MLflow does not allow.
     """
     name = tracking.experiment
     if name is not None and not (
@@ -38,8 +39,7 @@ def check_tracking_names(tracking: TrackingConfig) -> None:
         if not _is_tag_key(key):
             raise ConfigError(
                 f"tracking.tags: {_shown(key)}: must be a name of 1 to {MOST_CHARACTERS} letters, "
-                "digits, spaces, '_', '-', '.', ':' and '/', and no path that leads elsewhere, "
-                "such as ../a, /a or a//b"
+                "digits, spaces, '_', '-', '.', ':' and '/', but no path such as ../a, /a or a//b"
             )
 
 
@@ -51,5 +51,5 @@ def _is_tag_key(key: str) -> bool:
 
 
 def _shown(name: str) -> str:
-    """Return a name so that blanks and what cannot be printed are seen."""
+    """Return a name with blanks and non-printable characters made visible."""
     return show(name) if name.strip() and name.isprintable() else repr(name)

@@ -1,4 +1,4 @@
-"""The `tuner` part of a config: how a sweep searches."""
+"""The `tuner` part of a config: the search algorithm."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ class _Tuner(Strict):
 
 
 class RandomTuner(_Tuner):
-    """Points drawn independently."""
+    """Points are drawn independently."""
 
     name: Literal["random"]
     seed: Seed
 
 
 class GridTuner(_Tuner):
-    """Every combination in order; of a range without a step, ten values."""
+    """Every combination in order; a range without a step has ten values."""
 
     name: Literal["grid"]
     seed: Seed
 
 
 class BayesianTuner(_Tuner):
-    """`initial_points` random trials come before the surrogate's own; `alpha` is the noise that
-    it assumes in scores, `beta` its taste for the unknown (Keras Tuner's meanings)."""
+    """`initial_points` random trials come before the surrogate's; `alpha` is the assumed noise of
+    the
+    scores, `beta` the weight of exploration (as in Keras Tuner)."""
 
     name: Literal["bayesian"]
     seed: Seed
@@ -40,7 +41,7 @@ class BayesianTuner(_Tuner):
 
 
 class HyperbandTuner(_Tuner):
-    """`factor` fewer trials and as many times the epochs from rung to rung, up to `train.epochs`
+    """From rung to rung, trials are divided and epochs multiplied by `factor`, up to `train.epochs`
     (Li et al. 2018, arXiv 1603.06560); `iterations: null` repeats until a budget is used up."""
 
     sets_epochs: ClassVar[bool] = True
@@ -50,11 +51,40 @@ class HyperbandTuner(_Tuner):
     iterations: PositiveInt | None
 
 
-_AnyTuner = RandomTuner | GridTuner | BayesianTuner | HyperbandTuner
+class TpeTuner(_Tuner):
+    """`initial_points` random trials come before the model's own; the best of `candidates` drawn
+    from the good points' model is proposed."""
+
+    name: Literal["tpe"]
+    seed: Seed
+    initial_points: PositiveInt
+    candidates: PositiveInt
+
+
+class CmaesTuner(_Tuner):
+    """`population`: points a generation, null: by the number of searched values; `sigma`: the
+    first steps' size, as a share of each range."""
+
+    name: Literal["cmaes"]
+    seed: Seed
+    population: Annotated[int, Field(ge=5)] | None
+    sigma: Positive
+
+
+class QmcTuner(_Tuner):
+    """A scrambled Sobol sequence."""
+
+    name: Literal["qmc"]
+    seed: Seed
+
+
+_AnyTuner = (
+    RandomTuner | GridTuner | BayesianTuner | HyperbandTuner | TpeTuner | CmaesTuner | QmcTuner
+)
 TunerConfig = Annotated[_AnyTuner, Field(discriminator="name")]
 NAMES_WITHOUT_EPOCHS = tuple(
     get_args(tuner.model_fields["name"].annotation)[0]
     for tuner in get_args(_AnyTuner)
     if not tuner.sets_epochs
 )
-"""The tuners that train each point for as long as its config says."""
+"""The tuners that train each point for all epochs of its config."""

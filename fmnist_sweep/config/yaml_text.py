@@ -1,4 +1,4 @@
-"""Configs as YAML text that OmegaConf reads back to the same values."""
+"""Writes configs as YAML that OmegaConf reads back with the same values."""
 
 from __future__ import annotations
 
@@ -13,42 +13,44 @@ from pydantic import ValidationError
 from fmnist_sweep.config.load import first_line
 from fmnist_sweep.config.messages import one_line
 from fmnist_sweep.config.schema import SCHEMA_VERSION, RunConfig, check_schema_version
+from fmnist_sweep.config.upgrade import upgraded
 from fmnist_sweep.errors import ConfigError
 
 _ON_ONE_LINE = 5
-"""The most keys that a mapping has on one line."""
+"""Maximum number of keys of a mapping written on one line."""
 
 
 def config_yaml(config: RunConfig) -> str:
-    """Return data, split, model and train; a block says what its defaults do not."""
+    """Return data, split, model and train; blocks contain only keys that differ from the
+    defaults."""
     return to_yaml({"schema_version": SCHEMA_VERSION, **config.as_given()})
 
 
 def read_config_yaml(text: str) -> RunConfig:
-    """Read what `config_yaml` wrote.
+    """Read the output of `config_yaml`.
 
     Raises:
-        ConfigError: it is of another version, or no config at all.
+        ConfigError: another version, or not a config.
     """
     try:
         values = OmegaConf.to_container(OmegaConf.create(text))
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(first_line(error)) from error
     if not isinstance(values, dict):
-        raise ConfigError("must hold keys and values, not a list")
+        raise ConfigError("must contain keys and values, not a list")
     try:
         check_schema_version(values.pop("schema_version", SCHEMA_VERSION))
     except ValueError as error:
         raise ConfigError(str(error)) from error
     given = {str(key): value for key, value in values.items()}
     try:
-        return RunConfig.model_validate(given)
+        return RunConfig.model_validate(upgraded(given))
     except ValidationError as error:
         raise ConfigError(one_line(error, given)) from error
 
 
 def read_yaml(text: str) -> Any:
-    """Return the values of YAML text as OmegaConf resolves them; None where it is no YAML."""
+    """Return the values of YAML text, resolved by OmegaConf; None if it is not YAML."""
     try:
         return OmegaConf.to_container(OmegaConf.create(text))
     except (ValueError, yaml.YAMLError, OmegaConfBaseException):
@@ -56,16 +58,16 @@ def read_yaml(text: str) -> Any:
 
 
 def to_yaml(values: dict[str, Any]) -> str:
-    """Return YAML in the order of the keys; short lists and mappings stay on their line.
+    """Return YAML in the order of the keys; short lists and mappings are on one line.
 
-    Numbers are written so that YAML 1.1 readers take them for numbers too (`1.0e-05`).
+    Numbers are written so that YAML 1.1 parsers read them as numbers too (`1.0e-05`).
     """
     text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, width=100)
     return text
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes short lists and mappings of plain values on one line, as conf/ does."""
+    """Writes short lists and mappings of plain values on one line, as in conf/."""
 
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:
         return super().represent_sequence(tag, sequence, flow_style=_is_flat(sequence))
@@ -76,7 +78,7 @@ class _Dumper(yaml.SafeDumper):
         return super().represent_mapping(tag, mapping, flow_style=one_line)
 
     def represent_str(self, data: str) -> Any:
-        """Quote texts that OmegaConf would take for numbers; YAML 1.1 has `1e-4` as a text."""
+        """Quote strings that OmegaConf would read as numbers; in YAML 1.1 `1e-4` is a string."""
         style = "'" if _reads_as_number(data) else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 

@@ -1,4 +1,4 @@
-"""Images and labels, and the index arrays that divide them."""
+"""Images and labels, and the index arrays that split them."""
 
 from fmnist_sweep.data.dataset import FASHION_MNIST_CLASSES, Dataset
 from fmnist_sweep.data.loading import load_dataset

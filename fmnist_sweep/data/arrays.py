@@ -1,4 +1,4 @@
-"""A user's own images and labels, checked and brought into the shape of a dataset."""
+"""Validates a user's images and labels and converts them to a dataset."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ BRIGHTEST = 255
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """One set as it was read: `images` (n, height, width) or (n, height, width, channels),
-    `labels` (n,); the two names stand for them in messages."""
+    """One set as it was read: `images` (n, height, width) or (n, height, width, channels), `labels`
+    (n,); `images_name` and `labels_name` are used in messages."""
 
     images: NDArray[Any]
     labels: NDArray[Any]
@@ -33,11 +33,12 @@ def make_dataset(
     official: LabelledImages | None,
     class_names: Sequence[str] | None,
 ) -> Dataset:
-    """Check a user's arrays and put them into a dataset.
+    """Validate a user's arrays and return them as a dataset.
 
-    Without `class_names` the classes are "0", "1", … as far as the training labels go, which
-    then must leave no class out.
-    Raises DataError, naming the array, for a shape, a dtype, a pixel or a label that will not do.
+    Without `class_names` the classes are "0", "1", … up to the largest training label; every label
+    up
+    to it must occur.
+    Raises DataError, naming the array, for an invalid shape, dtype, pixel or label.
     """
     images = _images(train)
     names = _counted_classes(train) if class_names is None else _distinct(class_names)
@@ -48,8 +49,8 @@ def make_dataset(
         official_labels = _labels(official, len(names))
         if official_images.shape[1:] != images.shape[1:]:
             raise DataError(
-                f"{official.images_name} are of (height, width, channels) "
-                f"{official_images.shape[1:]}, but {train.images_name} of {images.shape[1:]}"
+                f"{official.images_name} have shape (height, width, channels) "
+                f"{official_images.shape[1:]}, but {train.images_name} have {images.shape[1:]}"
             )
     return Dataset(
         name=name,
@@ -67,11 +68,11 @@ def _images(given: LabelledImages) -> NDArray[np.uint8]:
     if images.ndim not in (3, 4) or 0 in images.shape:
         raise DataError(
             f"{name} has shape {images.shape}; allowed: (n, height, width) or "
-            "(n, height, width, channels), none of them 0"
+            "(n, height, width, channels), all at least 1"
         )
     if images.dtype.kind not in "iu":
         raise DataError(
-            f"{name} is of dtype {images.dtype}; allowed: integers, 0..{BRIGHTEST} (uint8 is best)"
+            f"{name} has dtype {images.dtype}; allowed: integers, 0..{BRIGHTEST} (preferably uint8)"
         )
     if images.dtype != np.uint8:
         _refuse_outside(images, BRIGHTEST, name, "pixels")
@@ -89,11 +90,11 @@ def _integer_labels(given: LabelledImages) -> NDArray[Any]:
     labels, name = given.labels, given.labels_name
     if labels.shape != given.images.shape[:1]:
         raise DataError(
-            f"{name} has shape {labels.shape}, but {given.images_name} holds "
+            f"{name} has shape {labels.shape}, but {given.images_name} has "
             f"{len(given.images)} images; allowed: ({len(given.images)},)"
         )
     if labels.dtype.kind not in "iu":
-        raise DataError(f"{name} is of dtype {labels.dtype}; allowed: integers, 0..classes-1")
+        raise DataError(f"{name} has dtype {labels.dtype}; allowed: integers, 0..classes-1")
     return labels
 
 
@@ -113,16 +114,16 @@ def _counted_classes(train: LabelledImages) -> tuple[str, ...]:
     if not np.array_equal(present, expected):
         stray = present[present != expected][0]
         raise DataError(
-            f"{train.labels_name} holds label {stray}, but not every label from 0 up to it; "
-            "allowed: 0..classes-1 without a gap, or name all classes in data.class_names"
+            f"{train.labels_name} contains label {stray}, but not every label from 0 up to it; "
+            "allowed: 0..classes-1 without gaps, or list all classes in data.class_names"
         )
     return tuple(str(label) for label in present)
 
 
 def _distinct(class_names: Sequence[str]) -> tuple[str, ...]:
     if not class_names:
-        raise DataError("data.class_names=[] names no class; allowed: a name for each, or null")
+        raise DataError("data.class_names=[] is empty; allowed: a name for each class, or null")
     for position, name in enumerate(class_names):
         if name in class_names[:position]:
-            raise DataError(f"data.class_names holds {name!r} twice; allowed: distinct names")
+            raise DataError(f"data.class_names lists {name!r} twice; allowed: distinct names")
     return tuple(class_names)

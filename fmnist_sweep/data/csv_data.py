@@ -1,4 +1,4 @@
-"""Images in Kaggle's CSV layout: a row an image, its label first, then its pixels row by row."""
+"""Images in Kaggle's CSV layout: one row per image, the label first, then the pixels row by row."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 LABEL = "label"
 ROWS_AT_A_TIME = 4096
-_LONGEST_HEADER, _MOST_REPEATED = 1 << 22, 1000  # bytes, names of columns
+_LONGEST_HEADER, _MOST_REPEATED = 1 << 22, 1000  # bytes, column names
 
 
 def load_csv(config: CsvData) -> Dataset:
-    """Read `label,pixel1..pixelN` from the training file and, where named, the validation file.
+    """Read `label,pixel1..pixelN` from the training file and, if given, the validation file.
 
     The validation file becomes the official test set. Classes are `config.class_names`, else
-    Fashion-MNIST's where the images are Fashion-MNIST's, else "0", "1", ….
-    Columns of other names are left aside.
-    Raises DataError, naming file, row (from 1, the header not counted) and column, for a missing
-    file or column, a label or a pixel that will not do, or columns that do not fit
-    `config.image_size`.
+    Fashion-MNIST's if the images are Fashion-MNIST's, else "0", "1", ….
+    Other columns are ignored.
+    Raises DataError, naming file, row (from 1, without the header) and column, for a missing file
+    or
+    column, an invalid label or pixel, or columns that do not fit `config.image_size`.
     """
     height, width, channels = (*config.image_size, 1)[:3]
     shape = (height, width, channels)
@@ -69,7 +69,7 @@ def _read(given: str, key: str, shape: tuple[int, int, int]) -> LabelledImages:
         pixels.append(_integers(frame[columns], path, row, BRIGHTEST).astype(np.uint8))
         row += len(frame)
     if row == 1:
-        raise DataError(f"{path} holds no image: it has a header, but no row below it")
+        raise DataError(f"{path} has no images: a header, but no rows")
     return LabelledImages(
         np.concatenate(pixels).reshape(-1, *shape),
         np.concatenate(labels).astype(np.int64),
@@ -83,20 +83,21 @@ def _frames(path: Path, key: str, shape: tuple[int, int, int]) -> Iterator[pd.Da
 
     def is_wrong(reason: str) -> DataError:
         return DataError(
-            f"{key}: {path} is no readable CSV: {reason}; allowed: CSV in UTF-8, {PACKED}"
+            f"{key}: {path} is not a readable CSV: {reason}; allowed: CSV in UTF-8, {PACKED}"
         )
 
     with unpacked(path, is_wrong) as stream:
-        # pandas would take minutes over such a header.
+        # pandas would take minutes to parse such a header.
         header = stream.read(_LONGEST_HEADER).splitlines()[0]
         if len(header) == _LONGEST_HEADER:
-            raise is_wrong(f"found a first line, its header, of {len(header):,} bytes or more")
+            raise is_wrong(f"found a first line (the header) of {len(header):,} bytes or more")
         names = header.split(b",")
         if len(names) - len({*names}) > _MOST_REPEATED:
-            raise is_wrong(f"found a header of {len(names):,} columns, many of one name")
+            raise is_wrong(f"found a header of {len(names):,} columns, many with the same name")
         stream.seek(0)
-        # Without index_col=False pandas takes a field too many for an index, and shifts the rest;
-        # without low_memory=False it guesses a column's type anew every few rows.
+        # Without index_col=False pandas treats a surplus field as an index and shifts the rest;
+        # without
+        # low_memory=False it guesses a column's type separately for every few rows.
         with pd.read_csv(
             stream, chunksize=ROWS_AT_A_TIME, index_col=False, low_memory=False
         ) as frames:
@@ -106,9 +107,7 @@ def _frames(path: Path, key: str, shape: tuple[int, int, int]) -> Iterator[pd.Da
                     try:
                         frame = next(frames, None)
                     except pd.errors.ParserWarning as error:
-                        raise DataError(
-                            f"{path}: the rows have more fields than the header"
-                        ) from error
+                        raise DataError(f"{path}: rows have more fields than the header") from error
                 if frame is None:
                     return
                 yield frame
@@ -125,7 +124,7 @@ def _pixel_columns(path: Path, frame: pd.DataFrame, shape: tuple[int, int, int])
     missing = next((name for name in (LABEL, *wanted) if name not in frame.columns), None)
     if missing is not None:
         raise DataError(
-            f"{path} has no column {missing}; an image of data.image_size {size} needs label and "
+            f"{path} has no column {missing}; data.image_size {size} needs label and "
             f"pixel1..pixel{count}, the file has {found} pixel columns"
         )
     if found != count:
@@ -136,7 +135,7 @@ def _pixel_columns(path: Path, frame: pd.DataFrame, shape: tuple[int, int, int])
 
 
 def _integers(frame: pd.DataFrame, path: Path, first_row: int, largest: int) -> NDArray[Any]:
-    """The frame's values as int64 or a narrower integer dtype, each within 0..largest."""
+    """Return the frame's values as int64 or a narrower integer dtype, each within 0..largest."""
     if all(dtype.kind == "i" for dtype in frame.dtypes):
         values = frame.to_numpy()
         if values.min() >= 0 and values.max() <= largest:
@@ -145,7 +144,7 @@ def _integers(frame: pd.DataFrame, path: Path, first_row: int, largest: int) -> 
 
 
 def _column(series: pd.Series[Any], path: Path, first_row: int, largest: int) -> NDArray[np.int64]:
-    """The slow way, value by value, which knows what to complain about."""
+    """Convert value by value: slow, but able to name the invalid value."""
     integers = []
     for row, value in enumerate(series.tolist(), start=first_row):
         number = _integer(value)

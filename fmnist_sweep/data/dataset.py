@@ -1,4 +1,4 @@
-"""Images and labels, as every later stage gets them."""
+"""The dataset: images and labels, as every later stage uses them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _SYNTHETIC = "synthetic-"
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training images and, where they exist, an official test set.
+    """Training images and, if present, an official test set.
 
     `images` and `official_images`: uint8, (n, height, width, channels), pixels 0..255;
     `labels` and `official_labels`: int64, (n,), 0..classes-1.
-    `name` is short (`fashion-mnist`), `source` says where it was read from.
-    `synthetic` marks drawn data, whose runs must not be taken for the real thing.
+    `name` is short (`fashion-mnist`), `source` says where the data was read from.
+    `synthetic` marks generated data, so that its runs are not taken for real results.
     """
 
     name: str
@@ -39,10 +39,10 @@ class Dataset:
     synthetic: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what TensorFlow would stumble over in the middle of an epoch.
+        """Reject labels that TensorFlow would fail on during training.
 
         Raises:
-            DataError: labels that are not as many as their images, or not 0..classes-1.
+            DataError: the numbers of labels and images differ, or labels are not in 0..classes-1.
         """
         for name, images, labels in (
             ("labels", self.images, self.labels),
@@ -52,14 +52,14 @@ class Dataset:
                 continue
             if len(labels) != len(images):
                 raise DataError(
-                    f"{self.source}: {len(labels)} {name} of {len(images)} images; allowed: one "
-                    "an image"
+                    f"{self.source}: {len(labels)} {name} for {len(images)} images; allowed: one "
+                    "per image"
                 )
             strays = labels[(labels < 0) | (labels >= self.classes)]
             if strays.size:
                 raise DataError(
-                    f"{self.source}: {name} hold {strays[0]}; allowed: 0..{self.classes - 1}, as "
-                    f"{self.classes} classes are named"
+                    f"{self.source}: {name} contain {strays[0]}; allowed: "
+                    f"0..{self.classes - 1} for {self.classes} classes"
                 )
 
     @property
@@ -75,13 +75,13 @@ class Dataset:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 over shape and content of all four arrays, in hex."""
+        """SHA-256 of the shapes and contents of all four arrays, in hex."""
         digest = hashlib.sha256()
         for array in (self.images, self.labels, self.official_images, self.official_labels):
             if array is None:
                 digest.update(b"none;")
                 continue
-            # Little-endian, so that a digest is the same on every machine.
+            # Little-endian, so that the digest is the same on every machine.
             portable = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
             digest.update(f"{portable.dtype.str}{portable.shape};".encode())
             digest.update(portable.data)
@@ -89,7 +89,7 @@ class Dataset:
 
 
 def run_name(label: str, dataset: Dataset) -> str:
-    """Return what a run of that label on that data is called: drawn data shows in the name."""
+    """Return the name of a run with that label on that data; it shows if the data is synthetic."""
     if dataset.synthetic and not label.startswith(_SYNTHETIC):
         return f"{_SYNTHETIC}{label}"
     return label

@@ -1,4 +1,4 @@
-"""The real Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv 1708.07747), found and verified."""
+"""Finds and verifies Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv 1708.07747)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"
 TEST_IMAGES = "t10k-images-idx3-ubyte"
 TEST_LABELS = "t10k-labels-idx1-ubyte"
-# Of the decompressed files, headers included: mirrors compress differently.
+# Digests of the decompressed files with headers, because mirrors compress differently.
 SHA256 = {
     TRAIN_IMAGES: "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     TRAIN_LABELS: "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -36,15 +36,16 @@ _LARGEST = 16 + 60000 * SIDE * SIDE  # bytes, header included
 def load_fashion_mnist(directory: Path | None) -> Dataset:
     """Read Fashion-MNIST and verify the SHA-256 of each of its four files.
 
-    With a `directory`, from there or not at all; without one, from the first of the system
-    folder, the Keras cache and a download through Keras. Files may be gzipped or not.
-    Returns 60,000 training and 10,000 official images of (28, 28, 1).
-    Raises DataError where a file is missing, truncated or altered, or no source is at hand.
+    With a `directory`, reads only from there; without one, tries the system folder, the Keras cache
+    and
+    a download by Keras, in that order. Files may be gzipped.
+    Returns 60,000 training and 10,000 official test images of shape (28, 28, 1).
+    Raises DataError if a file is missing, truncated or altered, or no source is available.
     """
     if directory is not None:
         try:
             return _from_folder(directory.expanduser())
-        except RuntimeError as error:  # ~ of a user that there is not
+        except RuntimeError as error:  # ~ of a user that does not exist
             raise DataError(f"{directory} (data.dir or FMNIST_DATA_DIR): {error}") from error
     keras_cache = Path(keras_home()).expanduser() / "datasets" / "fashion-mnist"
     for folder in (SYSTEM_FOLDER, keras_cache):
@@ -61,10 +62,9 @@ def _find(folder: Path, name: str) -> Path | None:
     candidates = (folder / f"{name}.gz", folder / name)
     try:
         return next((path for path in candidates if path.is_file()), None)
-    except OSError as error:  # a name that is too long, a folder of somebody else's
+    except OSError as error:  # a name that is too long, or missing permissions
         raise DataError(
-            f"{str(folder)[:200]} (data.dir or FMNIST_DATA_DIR) cannot be searched: "
-            f"{error.strerror}"
+            f"{str(folder)[:200]} (data.dir or FMNIST_DATA_DIR) cannot be read: {error.strerror}"
         ) from error
 
 
@@ -74,13 +74,14 @@ def _read(folder: Path, name: str) -> bytes:
         raise DataError(
             f"{folder / name}[.gz] is missing: the folder (data.dir or FMNIST_DATA_DIR) must hold "
             f"{', '.join(SHA256)}, gzipped or not; "
-            f"SHA-256 expected of its content: {SHA256[name]}"
+            f"expected SHA-256 of its content: {SHA256[name]}"
         )
     content = bytearray()
     damage = ""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            # No further than the largest of the four goes, whatever the file unpacks to.
+            # Never reads more than the largest of the four files, whatever the file decompresses
+            # to.
             while len(content) <= _LARGEST and (chunk := file.read(1 << 20)):
                 content += chunk
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -95,22 +96,22 @@ def _verify(content: bytes | bytearray, name: str, described: str, damaged: bool
     found = hashlib.sha256(content).hexdigest()
     if damaged or found != SHA256[name]:
         raise DataError(
-            f"{described} has content of SHA-256 {found}, expected {SHA256[name]}; "
-            "replace the file by the original"
+            f"{described} has content with SHA-256 {found}, expected {SHA256[name]}; "
+            "replace the file with the original"
         )
 
 
 def _from_download(keras_cache: Path) -> Dataset:
     try:
-        # Imported here: Keras takes seconds, and no other source needs it.
-        load_tensorflow()  # quietly: Keras imports it
+        # Imported here: Keras takes seconds to import, and no other source needs it.
+        load_tensorflow()  # without log output, since Keras imports it
         import keras
 
         (x_train, y_train), (x_test, y_test) = keras.datasets.fashion_mnist.load_data()
-    except Exception as error:  # Keras raises a bare Exception where the network fails.
+    except Exception as error:  # Keras raises a bare Exception if the network fails.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            "Fashion-MNIST was not found; one of four ways gets it: "
+            "Fashion-MNIST was not found; do one of the following: "
             "set data.dir (or FMNIST_DATA_DIR) to a folder with its four files; "
             f"install the Debian package dataset-fashion-mnist ({SYSTEM_FOLDER}); "
             f"put the files into the Keras cache ({keras_cache}); "
@@ -123,12 +124,12 @@ def _from_download(keras_cache: Path) -> Dataset:
         TEST_LABELS: _idx(y_test),
     }
     for name, content in contents.items():
-        _verify(content, name, described=f"{name}, downloaded through Keras,")
+        _verify(content, name, described=f"{name}, downloaded by Keras,")
     return _dataset(contents, source="download through Keras")
 
 
 def _idx(array: NDArray[np.uint8]) -> bytes:
-    """Put an array back into the file format it came from, of which we know the digest."""
+    """Convert an array back to its original file format, whose digest is known."""
     unsigned_byte = 0x08
     header = struct.pack(f">BBBB{array.ndim}I", 0, 0, unsigned_byte, array.ndim, *array.shape)
     return header + array.tobytes()

@@ -1,9 +1,10 @@
-"""Whether images are Fashion-MNIST's, in whatever file, order, number or division they come.
+"""Detects Fashion-MNIST's images, in any file, order, number or split.
 
-Kaggle's tables, for one, have the same 70,000 images, but divided into training and test images in
-another way than the original. `fashion_mnist.bits` has a bit set for each image with its label, at
-a digest of both. A strange image finds its bit set in one of thirty cases, so that a set of them is
-never taken for Fashion-MNIST's.
+Kaggle's tables, for example, have the same 70,000 images with a different division into training
+and
+test images. `fashion_mnist.bits` is a Bloom filter: for each image with its label, the bit at a
+digest of both is set. An unknown image finds its bit set in one of thirty cases, so that a set of
+other images is never taken for Fashion-MNIST.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from fmnist_sweep.data.dataset import Dataset
 
 BITS_FILE = Path(__file__).with_name("fashion_mnist.bits")
 _BITS = 1 << 21
-_SHARE = 0.9  # the rest may have been relabelled, or added
+_SHARE = 0.9  # the rest may be relabelled or added
 
 
 def is_fashion_mnist(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> bool:
-    """Whether nine of ten images at least, uint8 (n, 28, 28, 1), are Fashion-MNIST's, with their
-    label in Fashion-MNIST's order of the classes, int64 (n,)."""
+    """Whether at least nine of ten images, uint8 (n, 28, 28, 1), are in Fashion-MNIST with the same
+    label, int64 (n,), in Fashion-MNIST's order of the classes."""
     if images.shape[1:] != (28, 28, 1) or labels.min() < 0 or labels.max() > 9:
         return False
     return bool(_known()[_places(images, labels)].mean() >= _SHARE)
 
 
 def bits_of(dataset: Dataset) -> bytes:
-    """Return the content of `fashion_mnist.bits`, made from the original."""
+    """Return the content of `fashion_mnist.bits`, computed from the original."""
     bits = np.zeros(_BITS, np.bool_)
     assert dataset.official_images is not None
     assert dataset.official_labels is not None

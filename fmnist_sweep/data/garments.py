@@ -1,8 +1,8 @@
-"""Silhouettes of the ten Fashion-MNIST classes, drawn from distances to simple shapes.
+"""Silhouettes of the ten Fashion-MNIST classes, drawn with signed distances to simple shapes.
 
-Coordinates: x to the right, y down, the garment within -1..1. A shape is an array of how far
-each point lies inside it (negative: outside); a union is a maximum, an intersection a minimum.
-Only operations that IEEE 754 rounds exactly are used, so that images agree on every machine.
+Coordinates: x to the right, y down, the garment within -1..1. A shape is an array of distances,
+positive inside and negative outside; a union is a maximum, an intersection a minimum.
+Only operations that IEEE 754 rounds exactly are used, so that images are the same on every machine.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Field: TypeAlias = NDArray[np.float32]
-"""(n, height, width), or broadcast to it."""
+"""(n, height, width), or broadcastable to it."""
 Style: TypeAlias = tuple[Field, Field, Field]
-"""Three numbers in 0..1 for each image, (n, 1, 1): what a garment varies by."""
+"""Three numbers in 0..1 per image, (n, 1, 1), that vary the garment."""
 Garment: TypeAlias = Callable[[Field, Field, Style], tuple[Field, Field]]
-"""Shape, and the part of it that is darker."""
+"""A shape, and its darker part."""
 
 TRAITS = 8
 
@@ -28,7 +28,7 @@ def draw_garments(
 ) -> Field:
     """Draw a garment for each label 0..9: float32, (n, image_size, image_size), 0..1.
 
-    Place, size, brightness and style differ from image to image.
+    Position, size, brightness and style differ between images.
     """
     traits = random.random_sample((len(labels), TRAITS)).astype(np.float32)
     drawn = np.empty((len(labels), image_size, image_size), np.float32)
@@ -144,7 +144,7 @@ def _ankle_boot(x: Field, y: Field, style: Style) -> tuple[Field, Field]:
 
 
 def _upper_body(x: Field, y: Field, reach: Field, half: Field, hem: Field | float) -> Field:
-    """A torso with arms; `reach` is how far a sleeve goes from the shoulder."""
+    """A torso with arms; `reach` is the length of a sleeve from the shoulder."""
     torso = _trapezoid(x, y, -0.75, hem, half, half)
     hand = (half - 0.06 + 0.5 * reach, -0.58 + 0.9 * reach)
     arms = _both_sides(x, y, (half - 0.06, -0.58), hand, 0.14)
@@ -152,7 +152,7 @@ def _upper_body(x: Field, y: Field, reach: Field, half: Field, hem: Field | floa
 
 
 def _shoe(x: Field, y: Field, top: Field | float, toe: Field) -> Field:
-    """A low shoe with its toe to the left; `top` is where its upper ends."""
+    """A low shoe with its toe to the left; `top` is the upper edge."""
     sole = _box(x, y, -0.88, 0.8, 0.44, 0.6)
     toe_cap = np.minimum(_ellipse(x + 0.45, y - 0.5, 0.42, toe), 0.5 - y)
     slope = np.minimum(x + 0.5 + 0.9 * (y - 0.35), 0.78 - x)

@@ -1,4 +1,4 @@
-"""From a `data` config to a dataset."""
+"""Loads the dataset of a `data` config."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from fmnist_sweep.errors import ConfigError
 
 
 def load_dataset(config: DataConfig) -> Dataset:
-    """Read, check and, where `config.limit` is set, shorten the images that a config names.
+    """Read and validate the images of a config, and shorten them if `config.limit` is set.
 
-    Raises DataError where a file is missing, altered or malformed, ConfigError where the limit
-    does not fit the data.
+    Raises DataError if a file is missing, altered or malformed, ConfigError if the limit does not
+    fit
+    the data.
     """
     dataset = _read(config)
     return dataset if config.limit is None else first_of_each_class(dataset, config.limit)
@@ -45,13 +46,14 @@ def _read(config: DataConfig) -> Dataset:
 def first_of_each_class(dataset: Dataset, limit: int) -> Dataset:
     """Keep the first `limit // classes` training images of each class, in their order.
 
-    The official test set stays whole. Raises ConfigError where `limit` does not divide by the
-    classes or a class has too few images.
+    The official test set is unchanged. Raises ConfigError if `limit` is not a multiple of the
+    number of
+    classes, or a class has too few images.
     """
     share, rest = divmod(limit, dataset.classes)
     if rest:
         raise ConfigError(
-            f"data.limit={limit} does not divide by the {dataset.classes} classes; "
+            f"data.limit={limit} is not divisible by the {dataset.classes} classes; "
             f"allowed: multiples of {dataset.classes}"
         )
     chosen = []
@@ -59,7 +61,7 @@ def first_of_each_class(dataset: Dataset, limit: int) -> Dataset:
         members = np.flatnonzero(dataset.labels == label)
         if len(members) < share:
             raise ConfigError(
-                f"data.limit={limit} takes {share} training images of each class, "
+                f"data.limit={limit} takes {share} training images per class, "
                 f"but class {name} has {len(members)}"
             )
         chosen.append(members[:share])

@@ -1,4 +1,4 @@
-"""A user's own arrays, from an .npz file or from memory."""
+"""A user's arrays, from an .npz file or from memory."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
 def load_npz(config: NpzData) -> Dataset:
-    """Read `x_train`, `y_train` and, where they exist, `x_test`, `y_test` from an .npz file.
+    """Read `x_train`, `y_train` and, if present, `x_test`, `y_test` from an .npz file.
 
-    Raises DataError where the file or an array of it is missing or malformed.
+    Raises DataError if the file or an array is missing or malformed.
     """
     path = regular_file(config.file, "data.file", ".npz file")
     return dataset_from_arrays(
@@ -36,11 +36,12 @@ def dataset_from_arrays(
     name: str = "arrays",
     source: str = "memory",
 ) -> Dataset:
-    """Check arrays under the names `x_train`, `y_train` and, optionally, `x_test`, `y_test`.
+    """Validate arrays named `x_train`, `y_train` and, optionally, `x_test`, `y_test`.
 
-    Images: integers in 0..255, (n, height, width) or (n, height, width, channels); labels:
-    integers in 0..classes-1, (n,). Without `class_names` the classes are "0", "1", ….
-    Raises DataError, naming the array, for what does not fit.
+    Images: integers in 0..255, (n, height, width) or (n, height, width, channels); labels: integers
+    in
+    0..classes-1, (n,). Without `class_names` the classes are "0", "1", ….
+    Raises DataError, naming the array, for invalid arrays.
     """
     for needed in ("x_train", "y_train"):
         if needed not in arrays:
@@ -61,34 +62,34 @@ def dataset_from_arrays(
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with path.open("rb") as file:  # NumPy leaves open what it cannot read
-            # Pickles run code on loading: arrays of objects are refused.
+        with path.open("rb") as file:  # NumPy does not close a file that it cannot read
+            # Pickles run code when they are loaded, so arrays of objects are refused.
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 raise DataError(
-                    f"{path} is one bare array; allowed: an .npz file with x_train, y_train"
+                    f"{path} is a single array; allowed: an .npz file with x_train, y_train"
                 )
             with loaded as archive:
                 arrays = {name: archive[name] for name in NAMES if name in archive}
     except DataError:
         raise
-    except Exception as error:  # whatever a damaged archive makes NumPy and zipfile raise
+    except Exception as error:  # a damaged archive makes NumPy and zipfile raise all kinds
         raise _unreadable(path, _why(path, error)) from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
-            raise _unreadable(path, f"{name} in it is no array")
+            raise _unreadable(path, f"{name} in it is not an array")
     return arrays
 
 
 def _unreadable(path: Path, reason: str) -> DataError:
     return DataError(
-        f"data.file: {path} is no readable .npz file of plain arrays: {reason}; allowed: an "
-        "archive that numpy.savez has written, without objects or a password"
+        f"data.file: {path} is not a readable .npz file of plain arrays: {reason}; allowed: a "
+        "file written by numpy.savez, without objects or a password"
     )
 
 
 def _why(path: Path, error: Exception) -> str:
     kind, reason = kind_of(path), words_of(error)
-    if "pickle" in reason:  # NumPy's advice is to load it all the same
+    if "pickle" in reason:  # NumPy's message advises to allow pickles
         reason = "it holds Python objects, which are not loaded" if kind == ZIP else ""
     return f"found {kind}" + (f"; {reason}" if reason else "")

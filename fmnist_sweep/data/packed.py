@@ -1,4 +1,4 @@
-"""Data files: found, looked at, and unpacked by what they hold, whatever their names end in."""
+"""Data files: found, identified and decompressed by content, whatever their extensions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import BinaryIO, cast
 from fmnist_sweep.errors import DataError
 
 _LOOKED_AT = 1024
-_DEPTH = 3  # a .tar.gz is two
+_DEPTH = 3  # a .tar.gz has two layers
 _BEGINNINGS = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
     b"\xfd7zXZ\x00": "xz",
     b"PK\x03\x04": "zip",
-    b"PK\x05\x06": "zip",  # with nothing in it
+    b"PK\x05\x06": "zip",  # an empty archive
     b"\x28\xb5\x2f\xfd": "Zstandard data",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
     b"Rar!": "a RAR archive",
@@ -47,14 +47,14 @@ _ARCHIVES = {
     "tar": "a tar archive",
 }
 PACKED = "plain or packed as gzip, bzip2, xz, zip or tar with one file in it"
-"""What `unpacked` takes, for messages."""
+"""What `unpacked` accepts, for messages."""
 
 
 def regular_file(given: str, key: str, wanted: str) -> Path:
-    """Return the file that a config's `key` names; `wanted` says what it should be, as in `CSV`.
+    """Return the file that a config's `key` names; `wanted` is the expected kind, e.g. `CSV`.
 
     Raises:
-        DataError: it does not exist or is no regular file: a pipe could be read only once.
+        DataError: it does not exist or is not a regular file (a pipe could be read only once).
     """
     try:
         path = Path(given).expanduser()
@@ -63,15 +63,15 @@ def regular_file(given: str, key: str, wanted: str) -> Path:
         exists, is_folder = path.exists(), path.is_dir()
     except (OSError, RuntimeError) as error:  # a name that is too long; ~ of an unknown user
         reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"{key}: {given[:200]} cannot be found: {reason}") from error
+        raise DataError(f"{key}: {given[:200]} cannot be opened: {reason}") from error
     if not exists:
         raise DataError(f"{key}: {path} does not exist; allowed: a file")
     kind = "a folder" if is_folder else "neither a file nor a folder"
-    raise DataError(f"{key}: {path} is no readable {wanted}: it is {kind}; allowed: a file")
+    raise DataError(f"{key}: {path} is not a readable {wanted}: it is {kind}; allowed: a file")
 
 
 def kind_of(path: Path) -> str:
-    """Say in words what a file holds, going by its first bytes."""
+    """Describe a file's content by its first bytes."""
     try:
         with path.open("rb") as file:
             kind = _kind(file.read(_LOOKED_AT))
@@ -82,10 +82,10 @@ def kind_of(path: Path) -> str:
 
 @contextmanager
 def unpacked(path: Path, is_wrong: Callable[[str], DataError]) -> Iterator[BinaryIO]:
-    """Open a file of text for reading, unpacked where it is packed.
+    """Open a text file for reading, decompressed if necessary.
 
-    `is_wrong` makes the error from a reason. Whatever goes wrong within the block raises it too,
-    but for a DataError: damage shows while an archive is read.
+    `is_wrong` creates the error from a reason. All errors inside the block except DataError are
+    converted by it, because damage shows only while an archive is read.
     """
     with ExitStack() as opened:
         try:
@@ -100,12 +100,12 @@ def unpacked(path: Path, is_wrong: Callable[[str], DataError]) -> Iterator[Binar
             yield stream
         except DataError:
             raise
-        except Exception as error:  # whatever a damaged archive makes its library raise
+        except Exception as error:  # a damaged archive makes its library raise all kinds
             raise is_wrong(f"found {kind_of(path)}; {words_of(error)}") from error
 
 
 def words_of(error: Exception) -> str:
-    """Return what a library says of an archive that it cannot read, in one line."""
+    """Return a library's error about an unreadable archive, on one line."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return reason.replace("File is not a zip file", "its end is missing")[:200]
 
@@ -137,7 +137,7 @@ def _looked_at(stream: BinaryIO) -> str:
 
 
 def _kind(beginning: bytes) -> str:
-    """A key of `_ARCHIVES`, or in words what else it is; `text` where it looks like nothing."""
+    """Return a key of `_ARCHIVES` or a description; `text` if nothing is recognised."""
     if not beginning:
         return "an empty file"
     for start, kind in _BEGINNINGS.items():

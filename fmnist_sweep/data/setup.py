@@ -1,9 +1,9 @@
-"""Gets the real Fashion-MNIST onto this machine and verifies it.
+"""Gets Fashion-MNIST onto this machine and verifies it.
 
     python -m fmnist_sweep.data.setup [--found-in FILE]
 
-Where no source has it, Debian's and Ubuntu's package is installed, if this user may do that.
-Exits with 2, in one line, where the data stays out of reach or is not what it should be.
+If no source has it, installs Debian's and Ubuntu's package, if this user is allowed to.
+Exits with code 2 and one line if the data is unavailable or invalid.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ DEBIAN_PACKAGE = "dataset-fashion-mnist"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Find, fetch and verify the data; return the exit code.
+    """Find, download and verify the data; return the exit code.
 
-    With `--found-in FILE`, writes to FILE where the data was read from: a folder, or a word on
-    the download, after which the next call finds the Keras cache.
+    With `--found-in FILE`, writes to FILE where the data was read from: a folder, or a word for the
+    download, after which the next call finds the Keras cache.
     """
     parser = argparse.ArgumentParser(
         prog="python -m fmnist_sweep.data.setup",
-        description="Get the real Fashion-MNIST onto this machine and verify it.",
+        description="Get Fashion-MNIST onto this machine and verify it.",
     )
-    parser.add_argument("--found-in", type=Path, help="file to note the data's place in")
+    parser.add_argument("--found-in", type=Path, help="file to write the data's location to")
     options = parser.parse_args(arguments)
     try:
         dataset = load_or_install()
@@ -58,15 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def load_or_install() -> Dataset:
-    """Load Fashion-MNIST; install Debian's package and try again where nothing has it.
+    """Load Fashion-MNIST; if no source has it, install Debian's package and try again.
 
-    Raises DataError where it is out of reach, damaged or altered.
+    Raises DataError if it is unavailable, damaged or altered.
     """
     config = FashionMnistData(source="fashion_mnist", dir=None, limit=None)
     try:
         return load_dataset(config)
     except DataError:
-        # A folder that the user named is theirs to mend: no package would be read before it.
+        # A folder given by the user must be corrected by the user: it has priority over the
+        # package.
         if data_dir_from_environment() is not None or SYSTEM_FOLDER.exists():
             raise
         if not _install_debian_package():
@@ -75,20 +76,20 @@ def load_or_install() -> Dataset:
 
 
 def _install_debian_package() -> bool:
-    """Whether the package is installed now."""
+    """Whether the package was installed."""
     privilege = _privilege()
     if shutil.which("apt-get") is None or privilege is None:
         return False
     _say(f"Fashion-MNIST is not on this machine: installing Debian's package {DEBIAN_PACKAGE}")
-    # An update that fails for one of several lists may still have brought the one needed.
+    # If an update fails for one of several lists, the needed one may still be updated.
     _run([*privilege, "apt-get", "update", "--quiet=2"])
     install = ["apt-get", "install", "--yes", "--quiet=2", "--no-install-recommends"]
-    # Through `env`, since sudo drops most variables.
+    # With `env`, because sudo drops most variables.
     return _run([*privilege, "env", "DEBIAN_FRONTEND=noninteractive", *install, DEBIAN_PACKAGE])
 
 
 def _privilege() -> list[str] | None:
-    """What to put before a command so that it runs as root; None where this user may not."""
+    """Return the prefix that runs a command as root; None if this user cannot."""
     if os.geteuid() == 0:
         return []
     sudo = ["sudo", "--non-interactive"]
@@ -96,7 +97,7 @@ def _privilege() -> list[str] | None:
 
 
 def _run(command: Sequence[str]) -> bool:
-    """Run quietly, without a standard input; say what it printed where it fails."""
+    """Run without output or standard input; print the output if the command fails."""
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Index arrays that divide a dataset: a function of labels, scheme, sizes and seed alone."""
+"""Index arrays that split a dataset: a function of labels, scheme, sizes and seed only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Pool: TypeAlias = Literal["train", "official"]
-"""Which images an index array points into: a dataset's training or its official test images."""
+"""The images an index array refers to: a dataset's training or official test images."""
 Indices: TypeAlias = NDArray[np.int64]
 LabelledSet: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.int64]]
 """Images, uint8 (n, height, width, channels), and labels, int64 (n,)."""
@@ -28,9 +28,9 @@ LabelledSet: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Which images train, validate and test; no image is in two of the sets.
+    """Index arrays of the training, validation and test images, without overlap.
 
-    `train` points into the training images, the others into the pool named beside them.
+    `train` refers to the training images, the others to the pool named beside them.
     """
 
     scheme: str
@@ -42,7 +42,8 @@ class Split:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 over the index arrays and their pools, in hex; the scheme's name is no part."""
+        """SHA-256 of the index arrays and their pools, in hex; the scheme's name is not
+        included."""
         digest = hashlib.sha256()
         for pool, indices in (
             ("train", self.train),
@@ -58,26 +59,26 @@ class Split:
 
     @property
     def images(self) -> dict[str, int]:
-        """How many images each set has: train, validation (0 where nothing validates), test."""
+        """Number of images per set: train, validation (0 without one), test."""
         validation = 0 if self.validation is None else len(self.validation)
         return {"train": len(self.train), "validation": validation, "test": len(self.test)}
 
     def train_set(self, dataset: Dataset) -> LabelledSet:
-        """Return the images and labels that train."""
+        """Return the training images and labels."""
         return _take(dataset, "train", self.train)
 
     def validation_set(self, dataset: Dataset) -> LabelledSet | None:
-        """Return the images and labels that validate, or None where nothing does."""
+        """Return the validation images and labels, or None without a validation set."""
         if self.validation is None:
             return None
         return _take(dataset, self.validation_pool, self.validation)
 
     def test_set(self, dataset: Dataset) -> LabelledSet:
-        """Return the images and labels that every trial is measured on."""
+        """Return the test images and labels, which are the same for all trials."""
         return _take(dataset, self.test_pool, self.test)
 
     def official_set(self, dataset: Dataset) -> LabelledSet | None:
-        """Return the official test set; None where there is none or the split uses it."""
+        """Return the official test set; None if there is none or the split uses it."""
         used = self.test_pool == "official" or (
             self.validation is not None and self.validation_pool == "official"
         )
@@ -87,11 +88,13 @@ class Split:
 
 
 def make_split(config: SplitConfig, dataset: Dataset) -> Split:
-    """Divide a dataset as a `split` config says.
+    """Split a dataset according to a `split` config.
 
-    Raises ConfigError, naming the key, where a size does not divide by the classes, a class
-    cannot give it or nothing is left to train on; DataError where an official test set is needed
-    and the dataset has none.
+    Raises ConfigError, naming the key, if a size is not a multiple of the number of classes, a
+    class has
+    too few images or no training images are left; DataError if an official test set is needed and
+    the
+    dataset has none.
     """
     if isinstance(config, BalancedSplit):
         return _balanced(config, dataset)
@@ -105,11 +108,13 @@ def balanced_test_split(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Draw a balanced test set from a table with a `label` column: `(train_df, test_df)`.
 
-    Classes come in order of first appearance; of each, `size // classes` rows are drawn without
-    replacement by NumPy's legacy generator seeded with `seed`; NumPy's global generator is left
-    alone. The test frame, in the order drawn, gets a fresh index; the train frame keeps its own.
-    Raises DataError where the column is missing, has gaps or the index repeats itself, ConfigError
-    where `size` does not divide by the classes or a class cannot give its share.
+    Classes are in order of first appearance; of each, `size // classes` rows are drawn without
+    replacement by NumPy's legacy generator seeded with `seed`; NumPy's global generator is not
+    used.
+    The test frame, in the order drawn, gets a new index; the train frame keeps its own.
+    Raises DataError if the column is missing or has gaps or the index has duplicates, ConfigError
+    if
+    `size` is not a multiple of the number of classes or a class has too few rows.
     """
     import pandas as pd
 
@@ -117,7 +122,9 @@ def balanced_test_split(
         raise DataError(f"the frame has no column label; it has: {', '.join(map(str, df.columns))}")
     if not df.index.is_unique:
         twice = df.index[df.index.duplicated()][0]
-        raise DataError(f"the frame's index holds {twice} more than once; allowed: unique values")
+        raise DataError(
+            f"the frame's index contains {twice} more than once; allowed: unique values"
+        )
     codes, classes = pd.factorize(df["label"])
     if (codes < 0).any():
         raise DataError(f"the label in row {int(np.argmax(codes < 0))} (from 0) is missing")
@@ -139,7 +146,7 @@ def _balanced(config: BalancedSplit, dataset: Dataset) -> Split:
         _refuse_too_few("split.test", test_size, test_share, name, len(members))
         left = len(members) - test_share
         _refuse_too_few("split.validation", validation_size, validation_share, name, left)
-        # The test set is the front of a shuffle: it stays the same whatever else is drawn.
+        # The test set is the start of a shuffle: it does not depend on what else is drawn.
         drawn = random.permutation(members)
         test.append(drawn[:test_share])
         validation.append(drawn[test_share : test_share + validation_share])
@@ -160,7 +167,7 @@ def _wrapper(config: WrapperSplit, dataset: Dataset) -> Split:
         (name, np.flatnonzero(dataset.labels == label))
         for label, name in enumerate(dataset.class_names)
     ]
-    # In order of first appearance; a class that has no image goes last, to be refused by name.
+    # In order of first appearance; a class without images is last, and rejected by name.
     groups.sort(key=lambda group: group[1][0] if len(group[1]) else len(dataset.labels))
     test = _draw_balanced(groups, config.test, config.seed, key="split.test")
     train = _rest(dataset, test, used_up_by=f"split.test={config.test}")
@@ -176,7 +183,7 @@ def _official(config: OfficialSplit, dataset: Dataset) -> Split:
     if held_out == 0:
         raise ConfigError(
             f"split.validation.fraction={config.validation.fraction} of {len(indices)} training "
-            f"images is none; allowed: at least {1 / len(indices):.2g}"
+            f"images is less than one image; allowed: at least {1 / len(indices):.2g}"
         )
     if config.validation.take == "first":
         validation, train = indices[:held_out], indices[held_out:]
@@ -188,9 +195,9 @@ def _official(config: OfficialSplit, dataset: Dataset) -> Split:
 def _draw_balanced(
     groups: Sequence[tuple[str, Indices]], size: int, seed: int, key: str
 ) -> Indices:
-    """The article's procedure, over each class's name and rows, in order of first appearance."""
+    """The article's procedure, given each class's name and rows, in order of first appearance."""
     share = _share(key, size, len(groups))
-    # The same stream as the global generator after np.random.seed, which stays untouched.
+    # The same stream as the global generator after np.random.seed, without changing that.
     random = np.random.RandomState(seed)
     chosen = []
     for name, members in groups:
@@ -206,7 +213,7 @@ def _size(key: str, given: float, dataset: Dataset) -> int:
     size = _part(given, total) // classes * classes
     if size == 0:
         raise ConfigError(
-            f"{key}={given} of {total} training images is less than one for each of the "
+            f"{key}={given} of {total} training images is less than one per class of the "
             f"{classes} classes; allowed: at least {classes / total:.2g}"
         )
     return size
@@ -220,7 +227,7 @@ def _part(fraction: float, total: int) -> int:
 def _share(key: str, size: int, classes: int) -> int:
     if classes == 0 or size < 1 or size % classes:
         raise ConfigError(
-            f"{key}={size} does not divide by the {classes} classes; "
+            f"{key}={size} is not divisible by the {classes} classes; "
             f"allowed: positive multiples of {classes}"
         )
     return size // classes
@@ -229,8 +236,7 @@ def _share(key: str, size: int, classes: int) -> int:
 def _refuse_too_few(key: str, size: int, share: int, name: str, available: int) -> None:
     if share > available:
         raise ConfigError(
-            f"{key}={size} takes {share} images of each class, "
-            f"but class {name} has {available} to give"
+            f"{key}={size} takes {share} images per class, but class {name} has only {available}"
         )
 
 
@@ -238,8 +244,8 @@ def _rest(dataset: Dataset, taken: Indices, used_up_by: str) -> Indices:
     rest = np.delete(np.arange(len(dataset.labels)), taken)
     if len(rest) == 0:
         raise ConfigError(
-            f"{used_up_by} take all {len(dataset.labels)} training images; "
-            "allowed: sizes that leave some to train on"
+            f"{used_up_by} use all {len(dataset.labels)} training images; "
+            "allowed: sizes that leave some for training"
         )
     return rest
 
@@ -247,7 +253,7 @@ def _rest(dataset: Dataset, taken: Indices, used_up_by: str) -> Indices:
 def _official_count(dataset: Dataset, scheme: str, to: str) -> int:
     if dataset.official_labels is None:
         raise DataError(
-            f"split.scheme={scheme} needs an official test set to {to}, and {dataset.name} has "
+            f"split.scheme={scheme} needs an official test set to {to}, but {dataset.name} has "
             "none; allowed: balanced"
         )
     return len(dataset.official_labels)
@@ -257,5 +263,5 @@ def _take(dataset: Dataset, pool: Pool, indices: Indices) -> LabelledSet:
     if pool == "train":
         return dataset.images[indices], dataset.labels[indices]
     if dataset.official_images is None or dataset.official_labels is None:
-        raise DataError(f"the split uses an official test set, and {dataset.name} has none")
+        raise DataError(f"the split uses an official test set, but {dataset.name} has none")
     return dataset.official_images[indices], dataset.official_labels[indices]

@@ -1,4 +1,4 @@
-"""A split on paper: what each class got, and the index arrays in a file."""
+"""A split as files: the images per class, and the index arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def split_table(split: Split, dataset: Dataset) -> pd.DataFrame:
-    """Count the images of each class: index `class`, columns `train`, `validation`, `test`."""
+    """Count the images per class: index `class`, columns `train`, `validation`, `test`."""
     import pandas as pd
 
     def counts(part: LabelledSet | None) -> NDArray[np.int64]:
@@ -34,14 +34,14 @@ def split_table(split: Split, dataset: Dataset) -> pd.DataFrame:
 
 
 def classes_csv(split: Split, dataset: Dataset) -> str:
-    """Return that table as CSV, a row a class, its name first."""
+    """Return the table as CSV, one row per class, the name first."""
     return str(split_table(split, dataset).to_csv())
 
 
 def indices_npz(split: Split) -> bytes:
-    """Return the index arrays (`train`, `validation` where there is one, `test`) as an .npz file.
+    """Return the index arrays (`train`, `validation` if there is one, `test`) as an .npz file.
 
-    `validation_pool` and `test_pool` beside them say which images the indices point into.
+    `validation_pool` and `test_pool` say which images the indices refer to.
     """
     arrays = {
         "train": split.train,

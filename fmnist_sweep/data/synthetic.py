@@ -1,4 +1,4 @@
-"""Drawn data: made in memory in a moment, for tests and demonstrations."""
+"""Synthetic data, generated in memory for tests and demonstrations."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ AT_A_TIME = 1024
 
 
 def draw_dataset(config: SyntheticData) -> Dataset:
-    """Draw `train_size` training and `test_size` official garments, classes in equal shares.
+    """Generate `train_size` training and `test_size` official test images, in equal shares per
+    class.
 
-    (Where a size does not divide by ten, the first classes get one more.) `noise` is the standard
+    (If a size is not a multiple of ten, the first classes get one more.) `noise` is the standard
     deviation of each pixel's noise, as a fraction of full brightness. The training images depend
-    on size and seed alone, not on how many official ones there are.
+    only on
+    size and seed, not on the number of official test images.
     """
     images, labels = _draw(config, config.train_size, part=0)
     official = _draw(config, config.test_size, part=1) if config.test_size else (None, None)
     return Dataset(
         name="synthetic",
-        source=f"drawn in memory, seed {config.seed}",
+        source=f"generated in memory, seed {config.seed}",
         images=images,
         labels=labels,
         official_images=official[0],
@@ -36,7 +38,7 @@ def draw_dataset(config: SyntheticData) -> Dataset:
 def _draw(
     config: SyntheticData, count: int, part: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    # The legacy generator: NumPy promises that its stream never changes.
+    # The legacy generator: NumPy guarantees that its stream never changes.
     random = np.random.RandomState([config.seed, part])
     labels = np.arange(count, dtype=np.int64) % len(FASHION_MNIST_CLASSES)
     random.shuffle(labels)
@@ -52,8 +54,9 @@ def _photograph(
 ) -> NDArray[np.uint8]:
     drawn = draw_garments(labels, config.image_size, random)
     if config.noise:
-        # The difference of two uniforms has standard deviation 1/sqrt(6); unlike a normal, it
-        # needs no logarithm, whose last bit differs between machines.
+        # The difference of two uniform variables has standard deviation 1/sqrt(6); a normal one
+        # needs a
+        # logarithm, whose last bit differs between machines.
         noise = random.random_sample(drawn.shape) - random.random_sample(drawn.shape)
         drawn = drawn + np.float32(config.noise * 6**0.5) * noise.astype(np.float32)
     return np.rint(255 * np.clip(drawn, 0, 1)).astype(np.uint8)

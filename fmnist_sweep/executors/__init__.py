@@ -1,1 +1,1 @@
-"""Where a rung is trained: in this process, or in others."""
+"""Executors: train rungs in this process or in others."""

@@ -1,4 +1,4 @@
-"""Where a sweep's owner hears its workers: a socket, and who may call it."""
+"""The sweep owner's end of the connections to its workers: an authenticated socket."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _LONGEST_END = 5.0  # seconds
 
 
 class Calls:
-    """Takes in the calls of those who know the key, each with a thread that hears it.
+    """Accepts connections from workers that know the key, each handled by its own thread.
 
     Args:
-        folder: where the socket is made.
-        hear: hears one call until it ends, as EOFError or OSError says.
+        folder: the folder for the socket.
+        hear: handles one connection until it ends with EOFError or OSError.
     """
 
     def __init__(self, folder: Path, hear: Callable[[Connection], None]) -> None:
@@ -38,14 +38,14 @@ class Calls:
         self._welcoming.start()
 
     def address_of(self, number: int) -> Address:
-        """Return whom a worker is to call, and as which."""
+        """Return the address and the identity for a worker."""
         return Address(self._listener.address, self._key, number)
 
     def close(self) -> None:
-        """Take in no more calls."""
+        """Accept no more connections."""
         self._closing = True
         with suppress(OSError):
-            Client(self._listener.address).close()  # wakes the thread that accepts
+            Client(self._listener.address).close()  # wakes the accepting thread
         self._welcoming.join(_LONGEST_END)
         self._listener.close()
 
@@ -53,7 +53,7 @@ class Calls:
         while not self._closing:
             try:
                 connection = self._listener.accept()
-            except OSError:  # whoever called is gone already
+            except OSError:  # the caller is gone already
                 continue
             threading.Thread(target=self._take, args=(connection,), daemon=True).start()
 

@@ -9,7 +9,7 @@ from fmnist_sweep.executors.protocol import OnEpoch, Rung, RungOutcome, Train, o
 
 
 class InlineExecutor:
-    """Runs each rung in this process before `submit` returns."""
+    """Trains each rung in this process before `submit` returns."""
 
     workers = 1
 
@@ -17,11 +17,11 @@ class InlineExecutor:
         self._train = train
 
     def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
-        """Run the rung; see `outcome_of`."""
+        """Train the rung; see `outcome_of`."""
         future: Future[RungOutcome] = Future()
         future.set_result(outcome_of(self._train, rung, on_epoch))
         return future
 
     def wait(self, futures: Collection[Future[RungOutcome]]) -> set[Future[RungOutcome]]:
-        """Return them all: none runs on."""
+        """Return all futures, which are done already."""
         return set(futures)

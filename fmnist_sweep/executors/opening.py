@@ -1,4 +1,4 @@
-"""The executor that a config names."""
+"""Opens the executor of a config."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import assert_never
 
-from fmnist_sweep.config.schema import Config, ProcessesConfig
+from fmnist_sweep.config.schema import Config, InlineConfig, ProcessesConfig
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.executors.inline import InlineExecutor
 from fmnist_sweep.executors.protocol import Executor, OnRungStep
@@ -20,10 +21,10 @@ from fmnist_sweep.training.train import ModelBuilder
 
 
 def check_executor(config: Config, build_model: ModelBuilder | None) -> None:
-    """Refuse, before anything is written, a builder that cannot travel to a worker process.
+    """Reject a builder that cannot be sent to a worker process, before anything is written.
 
     Raises:
-        ConfigError: says why it cannot.
+        ConfigError: says why it cannot be sent.
     """
     if not isinstance(config.executor, ProcessesConfig) or build_model is None:
         return
@@ -34,7 +35,7 @@ def check_executor(config: Config, build_model: ModelBuilder | None) -> None:
     except Exception as error:
         raise ConfigError(
             f"executor=processes: build_model cannot be sent to a worker process: {error}; "
-            "executor=inline takes any"
+            "executor=inline has no such limit"
         ) from error
 
 
@@ -46,20 +47,38 @@ def open_executor(
     sweep: Path,
     on_step: OnRungStep | None = None,
 ) -> Iterator[Executor]:
-    """Have `config.executor` run rungs inside the block. `sweep` is the sweep's folder, which holds
-    the data for worker processes to map as long as they run. `on_step` is called where `on_epoch`
-    is; without it nobody looks at steps."""
+    """Yield the executor of `config.executor`. `sweep` is the sweep's folder, which contains the
+    data
+    that worker processes map into memory. `on_step` is called in the same thread as `on_epoch`;
+    None
+    disables it."""
     shared = sweep / "data"
-    shutil.rmtree(shared, ignore_errors=True)  # a killed one's
+    shutil.rmtree(shared, ignore_errors=True)  # left by a killed process
     remove_abandoned()
-    if not isinstance(config.executor, ProcessesConfig):
-        every_steps = config.tracking.every_steps
-        yield InlineExecutor(trainer(prepared.data, build_model, every_steps, on_step))
-        return
+    match config.executor:
+        case InlineConfig():
+            every_steps = config.tracking.every_steps
+            yield InlineExecutor(trainer(prepared.data, build_model, every_steps, on_step))
+        case ProcessesConfig():
+            with _processes(config, prepared, build_model, shared, on_step) as executor:
+                yield executor
+        case unknown:
+            assert_never(unknown)
+
+
+@contextmanager
+def _processes(
+    config: Config,
+    prepared: Prepared,
+    build_model: ModelBuilder | None,
+    shared: Path,
+    on_step: OnRungStep | None,
+) -> Iterator[Executor]:
+    assert isinstance(config.executor, ProcessesConfig)
     from fmnist_sweep.executors.processes import worker_processes
     from fmnist_sweep.executors.worker_messages import Job
 
-    assert config.train.threads is not None  # `with_threads` came first
+    assert config.train.threads is not None  # set by `with_threads`
     job = Job(
         shared,
         prepared.dataset.classes,

@@ -1,4 +1,4 @@
-"""Rungs in worker processes of loky's, several at a time."""
+"""The executor that trains rungs in several worker processes, using loky."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ from fmnist_sweep.training.results import EpochRecord
 
 _log = logging.getLogger(__name__)
 _LONGEST_END = 5.0  # seconds until a worker that was asked to end is killed
-_MOST_FALSE_STARTS = 3  # deaths in a row, in one worker's place, before it could train
-# loky ends a worker that has grown by 300 MB since its first rung: a larger network is no leak.
+_MOST_FALSE_STARTS = 3  # consecutive deaths in one slot before training
+# loky restarts a worker that has grown by 300 MB since its first rung, but large networks are no
+# leak.
 _ENVIRONMENT = {
     "LOKY_MAX_MEMORY_LEAK_SIZE": "1e15",
-    **environment.KERAS_NEEDS,  # to unpickle a builder may import Keras
+    **environment.KERAS_NEEDS,  # unpickling a builder may import Keras
 }
 
 
@@ -44,8 +45,9 @@ _ENVIRONMENT = {
 def worker_processes(
     workers: int, retries: int, job: Job, on_step: OnRungStep | None = None
 ) -> Iterator[ProcessExecutor]:
-    """Have an executor whose workers end with the block: at once where it is interrupted, each
-    between two steps."""
+    """Yield an executor whose workers end with the block: after an interrupt immediately, each
+    between
+    two steps."""
     with socket_folder() as folder:
         executor = ProcessExecutor(workers, retries, job, folder, on_step)
         try:
@@ -59,16 +61,17 @@ class _Task:
     rung: Rung
     on_epoch: OnEpoch
     future: Future[RungOutcome] = field(default_factory=Future)
-    epoch: int = 0  # the last one known to be on disk
-    deaths: int = 0  # of workers that trained it, since that epoch
+    epoch: int = 0  # the last one known to be saved
+    deaths: int = 0  # of its workers, since that epoch
     ticket: int = -1
 
 
 @dataclass(eq=False)
 class _Slot:
-    """A worker's place. Each has an engine of its own: loky's ends all the processes of an engine
-    when one of them dies. `waiting` is the connection of a worker that waits for an answer;
-    `was_idle`: whether it could train before its rung came; `begun`: the latest rung's ticket."""
+    """A worker's slot. Each has its own loky engine, because loky ends all processes of an engine
+    when
+    one of them dies. `waiting` is the connection of a worker that waits for an answer; `was_idle`:
+    whether it was ready before its rung came; `begun`: the latest rung's ticket."""
 
     number: int
     engine: ProcessPoolExecutor | None = None
@@ -83,17 +86,18 @@ class _Slot:
 
 
 class ProcessExecutor:
-    """Runs rungs in `workers` processes.
+    """Trains rungs in `workers` processes.
 
-    What happens elsewhere (an epoch told, a rung ended, a worker dead) waits in a queue until the
-    sweep's owner calls `wait`, and is dealt with on its thread.
+    Events in workers (an epoch, the end of a rung, a death) are queued until the sweep's owner
+    calls
+    `wait`, and handled on its thread.
 
     Args:
-        workers: how many.
-        retries: how often a rung is tried again whose worker died, without a new epoch.
-        job: what they train.
-        folder: of this executor's alone, for its socket.
-        on_step: hears of steps, where the job has the workers tell of them.
+        workers: number of workers.
+        retries: how often a rung is retried after its worker's death without a new epoch.
+        job: what the workers train.
+        folder: this executor's own folder, for its socket.
+        on_step: progress callback, if the job makes workers report steps.
     """
 
     def __init__(
@@ -115,14 +119,14 @@ class ProcessExecutor:
         self._calls = Calls(folder, self._hear)
 
     def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
-        """Start the rung in a free worker, or have it wait for one."""
+        """Start the rung in a free worker, or queue it."""
         task = _Task(rung, on_epoch, epoch=rung.first_epoch)
         self._waiting.append(task)
         self._start_waiting()
         return task.future
 
     def wait(self, futures: Collection[Future[RungOutcome]]) -> set[Future[RungOutcome]]:
-        """Deal with what happens until one of the futures has come; return those that have.
+        """Handle events until at least one of the futures is done; return those that are.
 
         Raises:
             RunError: no worker can be started.
@@ -134,7 +138,7 @@ class ProcessExecutor:
             self._happened.get()()
 
     def close(self) -> None:
-        """End the workers; those that train stop between two steps."""
+        """End the workers; a training stops between two steps."""
         self._waiting.clear()
         asked = []
         for slot in self._slots:
@@ -143,7 +147,9 @@ class ProcessExecutor:
                 with suppress(ProcessLookupError):
                     os.kill(slot.process, signal.SIGTERM)
                 if slot.waiting is not None and slot.task is not None:
-                    with suppress(OSError):  # woken, it finds that it was asked to end
+                    with suppress(
+                        OSError
+                    ):  # the worker wakes up and finds that it was asked to end
                         slot.waiting.send((slot.task.ticket, True))
         wait_for(asked, timeout=_LONGEST_END)
         self._calls.close()
@@ -161,7 +167,7 @@ class ProcessExecutor:
         with _interrupts_held_back():
             try:
                 ends = self._engine(slot).submit(worker.train, task.rung, task.ticket)
-            except BrokenProcessPool:  # it died between two rungs
+            except BrokenProcessPool:  # the worker died between two rungs
                 self._let_go(slot)
                 ends = self._engine(slot).submit(worker.train, task.rung, task.ticket)
         slot.task, slot.ends, slot.was_idle = task, ends, slot.is_ready
@@ -176,18 +182,18 @@ class ProcessExecutor:
         return slot.engine
 
     def _let_go(self, slot: _Slot) -> None:
-        assert slot.engine is not None  # its worker has died
+        assert slot.engine is not None  # an engine whose worker died
         slot.engine.shutdown(wait=True, kill_workers=True)
         slot.engine, slot.process, slot.is_ready, slot.waiting = None, None, False, None
 
     def _ended(self, slot: _Slot, ended: Future[RungOutcome]) -> None:
         task = slot.task
-        assert task is not None  # it is the one that ended
+        assert task is not None  # the task that ended
         slot.task, slot.ends = None, None
         error = ended.exception()
         if error is None:
             task.future.set_result(ended.result())
-        elif isinstance(error, KeyboardInterrupt):  # somebody's SIGTERM: its process lives on
+        elif isinstance(error, KeyboardInterrupt):  # a SIGTERM from outside: the process continues
             self._try_again(task)
         elif isinstance(error, BrokenProcessPool):
             self._died(slot, task)
@@ -197,12 +203,12 @@ class ProcessExecutor:
 
     def _died(self, slot: _Slot, task: _Task) -> None:
         could_train = slot.is_ready
-        # One that was started for this rung has had to do with nothing else.
+        # A worker started for this rung has done nothing else.
         has_begun = slot.begun == task.ticket or not slot.was_idle
         self._let_go(slot)
         if could_train and has_begun:
             self._try_again(task)
-        else:  # not this rung's fault
+        else:  # not caused by this rung
             self._waiting.appendleft(task)
             if not could_train:
                 self._false_start(slot)
@@ -212,22 +218,22 @@ class ProcessExecutor:
         if slot.false_starts == _MOST_FALSE_STARTS:
             raise RunError(
                 f"worker processes die before they can train, {slot.false_starts} in a row; "
-                "executor=inline does without them"
+                "use executor=inline"
             )
-        _log.warning("a worker process died before it could train; another one is started")
+        _log.warning("a worker process died before it could train; starting another one")
 
     def _try_again(self, task: _Task) -> None:
         task.deaths += 1
         if task.deaths <= self._retries:
-            _log.warning("%s: its worker process died; it goes on", task.rung.folder.name)
+            _log.warning("%s: its worker process died; retrying", task.rung.folder.name)
             self._waiting.appendleft(task)
         else:
             times = f"{task.deaths} times without a new epoch"
-            reason = f"its worker process died {times}; was there memory enough?"
+            reason = f"its worker process died {times}; possibly out of memory"
             task.future.set_result(RungOutcome(None, reason, 0.0))
 
     def _hear(self, connection: Connection) -> None:
-        """Hear a worker out, on a thread of its own."""
+        """Handle a worker's messages until it ends, on a separate thread."""
         number, process = connection.recv()
         slot = self._slots[number]
         slot.process = process
@@ -249,10 +255,10 @@ class ProcessExecutor:
                 self._happened.put(_answering(slot, connection, ticket, what))
 
     def _became_ready(self, slot: _Slot, process: int) -> None:
-        if slot.process != process:  # it has died since
+        if slot.process != process:  # that worker has died
             return
         slot.is_ready = True
-        for any_slot in self._slots:  # where one can train, others can
+        for any_slot in self._slots:  # if one worker can train, others can
             any_slot.false_starts = 0
 
     def _step_told(self, slot: _Slot, ticket: int, progress: StepProgress) -> None:
@@ -265,13 +271,13 @@ def _answering(
     slot: _Slot, connection: Connection, ticket: int, record: EpochRecord
 ) -> Callable[[], None]:
     def answer() -> None:
-        if slot.task is None or slot.task.ticket != ticket:  # its worker has died since
+        if slot.task is None or slot.task.ticket != ticket:  # its worker has died
             return
         if record.epoch > slot.task.epoch:
             slot.task.epoch, slot.task.deaths = record.epoch, 0
         stop = slot.task.on_epoch(record)
         slot.waiting = None
-        with suppress(OSError):  # dead by now; the engine tells
+        with suppress(OSError):  # the worker is dead; its engine reports that
             connection.send((ticket, stop))
 
     return answer
@@ -286,11 +292,12 @@ def _raising(told: CannotStart) -> Callable[[], None]:
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Have a process that is started here not receive what a terminal sends to all of them before
-    it can ignore it."""
+    """Keep a process that is started here from receiving the terminal's signals before it can
+    ignore
+    them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, OWNERS_SIGNALS)
     try:
-        # It lets SIGINT through again once it has started.
+        # It enables SIGINT again once it has started.
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, OWNERS_SIGNALS)
         yield

@@ -1,4 +1,4 @@
-"""Where rungs run. The seam is `submit(rung) -> future`, and `wait` for what was submitted."""
+"""The interface of executors: `submit(rung) -> future`, and `wait` for submitted rungs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord, RunResult
 
 OnEpoch = Callable[[EpochRecord], bool]
-"""Hears of an epoch that was trained; whether the training is to stop after it."""
+"""Called after each epoch; returns whether to stop the training."""
 
 
 @dataclass(frozen=True)
 class Rung:
-    """A config to be trained to the end of `last_epoch`, from where `folder` left off; that ought
-    to be at `first_epoch` or later. `trial` is whose it is, None where it is no trial's."""
+    """A config to be trained to the end of `last_epoch`, from the state in `folder`, which should
+    be at
+    `first_epoch` or later. `trial`: its trial's number, None if it belongs to none."""
 
     config: RunConfig
     first_epoch: int
@@ -34,12 +35,12 @@ class Rung:
 
 
 OnRungStep = Callable[[Rung, StepProgress], None]
-"""Hears, a few times a second, how far a rung's epoch is. An executor need not tell."""
+"""Progress callback, called a few times a second. Executors may ignore it."""
 
 
 @dataclass(frozen=True)
 class RungOutcome:
-    """What came of a rung: a result, or the reason why there is none."""
+    """The outcome of a rung: a result, or the reason why there is none."""
 
     result: RunResult | None
     reason: str | None
@@ -47,28 +48,29 @@ class RungOutcome:
 
 
 Train = Callable[[Rung, OnEpoch], RunResult]
-"""Trains a rung and measures it."""
+"""Trains a rung and evaluates it."""
 
 
 class Executor(Protocol):
-    """Runs rungs, up to `workers` at a time. `on_epoch` is called in the process, and on the
-    thread, of the sweep's owner: in `submit` or in `wait`."""
+    """Trains rungs, up to `workers` at a time. `on_epoch` is called in the process and thread of
+    the
+    sweep's owner, in `submit` or `wait`."""
 
     workers: int
 
     def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
-        """Start a rung, or have it wait for its turn; the future's outcome says what came of it.
+        """Start or queue a rung; the future's result is its outcome.
 
         Raises:
             RunError: the rung's files cannot be written or read. The future may raise it instead.
         """
 
     def wait(self, futures: Collection[Future[RungOutcome]]) -> set[Future[RungOutcome]]:
-        """Return those of the futures that have come, once there is one."""
+        """Return the futures that are done, once there is at least one."""
 
 
 def run_now(executor: Executor, rung: Rung) -> RungOutcome:
-    """Run one rung to its end; nobody hears of its epochs."""
+    """Train one rung to its end, without callbacks."""
     future = executor.submit(rung, lambda record: False)
     executor.wait([future])
     return future.result()

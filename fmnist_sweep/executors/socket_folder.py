@@ -1,4 +1,4 @@
-"""The folder of an owner's socket, and what a killed owner left of such."""
+"""The folder of an owner's socket, and removal of those that killed owners left."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _PREFIX = "fmnist-socket-"
 
 @contextmanager
 def socket_folder() -> Iterator[Path]:
-    """Have a folder of this user's alone inside the block, with a path short enough for a socket's.
+    """Yield a folder that only this user can access, with a path short enough for a socket.
 
-    Its owner holds a lock on it, which the system lets go of with the process: whoever gets that
-    lock may remove it. Programs that clear /tmp of what is old heed it too, see
+    Its owner holds a lock on it, which the system releases with the process: whoever gets the lock
+    may
+    remove the folder. Programs that clean up /tmp respect the lock too, see
     https://systemd.io/TEMPORARY_DIRECTORIES/.
     """
     folder, lock = _make()
@@ -30,14 +31,14 @@ def socket_folder() -> Iterator[Path]:
 
 
 def remove_abandoned() -> None:
-    """Remove those of this user's folders whose owners were killed, whichever sweep's they were."""
+    """Remove this user's folders whose owners were killed, of any sweep."""
     for folder in _place().glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # another user's, no folder, a link, or gone meanwhile
+        with suppress(OSError):  # another user's, not a folder, a link, or already removed
             _remove_if_abandoned(folder)
 
 
 def _place() -> Path:
-    # A socket's path may not be long, which that of the usual folder for such things may be.
+    # A socket's path has a short maximum length, which the usual temporary folder may exceed.
     short = Path("/tmp")
     return short if short.exists() else Path(tempfile.gettempdir())
 
@@ -47,9 +48,9 @@ def _make() -> tuple[Path, int]:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_place()))
         try:
             lock = _opened(folder)
-        except FileNotFoundError:  # taken for an abandoned one before it was locked
+        except FileNotFoundError:  # removed as abandoned before it was locked
             continue
-        with suppress(OSError):  # a file system without locks: nobody gets one, all of them stay
+        with suppress(OSError):  # no locks on this file system: folders are never removed
             fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.exists():
             return folder, lock
@@ -60,7 +61,7 @@ def _remove_if_abandoned(folder: Path) -> None:
     lock = _opened(folder)
     try:
         if os.fstat(lock).st_uid == os.geteuid():
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while its owner lives
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while its owner is running
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(lock)

@@ -1,4 +1,4 @@
-"""What trains a rung, in whichever process."""
+"""Trains rungs, in any process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def trainer(
     every_steps: int | None,
     on_step: OnRungStep | None = None,
 ) -> Train:
-    """Return what trains a rung on those data, in whichever process."""
+    """Return a function that trains a rung on the data, in any process."""
 
     def train(rung: Rung, on_epoch: OnEpoch) -> RunResult:
         return run_rung(

@@ -1,4 +1,4 @@
-"""A worker process: what runs there, and how it talks to the process that owns the sweep."""
+"""A worker process, and its communication with the sweep's owner."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from fmnist_sweep.training.results import EpochRecord
 
 
 def start(job: Job, address: Address) -> None:
-    """Make this process a worker; runs in it once, before its first rung."""
+    """Make this process a worker; called once, before its first rung."""
     global _worker
     for number in OWNERS_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    streams.make_steady()  # a builder may print, and the owner's terminal be gone
+    streams.make_steady()  # a builder may print after the owner's terminal is closed
     connection: Connection = Client(address.listener, authkey=address.key)
     connection.send((address.worker, os.getpid()))
     try:
@@ -48,30 +48,31 @@ def start(job: Job, address: Address) -> None:
 
 
 def check_builder(job: Job) -> None:
-    """Refuse a builder that is another one here: a worker imports the user's modules from disk, the
-    owner may have them as they were before, or with values set since."""
+    """Reject a builder that differs in this process: a worker imports the user's modules from disk,
+    while the owner may have an older version of them, or values set since."""
     if job.build_model is None or job.reaches is None:
         return
     differ = differing_parts(job.reaches, reached_by(job.build_model))
     if differ:
         raise ConfigError(
-            f"build_model is another one in a worker process, which imports modules as they are on "
-            f"disk: {', '.join(differ)}; start anew, or take executor=inline"
+            f"build_model differs in a worker process, which imports modules from disk: "
+            f"{', '.join(differ)}; restart the program, or use executor=inline"
         )
 
 
 def train(rung: Rung, ticket: int) -> RungOutcome:
     """Train a rung in this worker. SIGTERM interrupts it between two steps.
 
-    `ticket` goes with what the owner hears, and comes with its answers: one to a rung that was
-    interrupted may come late.
+    `ticket` identifies the rung in messages and answers, because an answer to an interrupted rung
+    may
+    arrive late.
 
     Raises:
         RunError: the rung's files cannot be written or read.
         KeyboardInterrupt: the worker was asked to end.
     """
     here = _worker
-    assert here is not None  # `start` came first
+    assert here is not None  # set by `start`
     here.begin(ticket)
     with terminable():
         return outcome_of(here.train, rung, lambda record: here.report(ticket, record))
@@ -79,7 +80,7 @@ def train(rung: Rung, ticket: int) -> RungOutcome:
 
 class _Worker:
     def __init__(self, job: Job, connection: Connection) -> None:
-        from fmnist_sweep.executors.trainer import trainer  # needs TensorFlow
+        from fmnist_sweep.executors.trainer import trainer  # imports TensorFlow
         from fmnist_sweep.training.batches import TrainingData
         from fmnist_sweep.training.saved_code import register
 
@@ -93,13 +94,13 @@ class _Worker:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def begin(self, ticket: int) -> None:
-        """Tell the owner that a rung was taken up: should this process die, it died of that."""
+        """Tell the owner that the rung has started, so that a death is attributed to it."""
         self.ticket = ticket
-        with suppress(OSError):  # the owner is gone: `_listen` ends the process
+        with suppress(OSError):  # the owner has ended; `_listen` ends this process
             self._connection.send((ticket, BEGUN))
 
     def report(self, ticket: int, record: EpochRecord) -> bool:
-        """Tell the owner of an epoch, and wait for what it says."""
+        """Report an epoch to the owner, and wait for its answer."""
         self._connection.send((ticket, record))
         while True:
             answered, stop = self._answers.get()
@@ -107,12 +108,13 @@ class _Worker:
                 return stop
 
     def _tell_step(self, _rung: Rung, progress: StepProgress) -> None:
-        with suppress(OSError):  # the owner is gone: `_listen` ends the process
+        with suppress(OSError):  # the owner has ended; `_listen` ends this process
             self._connection.send((self.ticket, progress))
 
     def _listen(self) -> None:
-        """Take answers in; end with the owner, however that ended: whoever goes on with the sweep
-        must find nobody training its trials. Files are written whole, so this may happen anywhere.
+        """Receive answers; end when the owner ends, for whatever reason: after a resume nobody else
+        may
+        train its trials. Files are written atomically, so this is safe at any time.
         """
         try:
             while True:

@@ -1,4 +1,4 @@
-"""What a sweep's owner and its worker processes say to each other."""
+"""Messages between a sweep's owner and its worker processes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker trains, whichever the rung.
+    """What a worker trains, for all rungs.
 
-    `data` is a folder of `TrainingData.save`; a builder of one's own travels by value.
-    `tells_steps`: whether somebody watches how far an epoch is. `registered`: what the builder's
-    networks need of Keras's registry, see `registered_here`. `reaches`: what the builder reaches in
-    the owner's process (`reached_by`).
+    `data` is a folder of `TrainingData.save`; a user's builder is pickled by value. `tells_steps`:
+    whether to report progress within epochs. `registered`: what the builder's networks need from
+    Keras's
+    registry, see `registered_here`. `reaches`: what the builder refers to in the owner's process
+    (`reached_by`).
     """
 
     data: Path
@@ -31,7 +32,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Address:
-    """Where the owner listens, and as which of its workers to call."""
+    """The owner's address, and the worker's identity."""
 
     listener: Any
     key: bytes
@@ -41,11 +42,12 @@ class Address:
 READY = "ready"
 BEGUN = "begun"  # with a rung's ticket
 OWNERS_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-"""What a terminal sends to all processes in it; the owner ends its workers."""
+"""The terminal sends these to all its processes; workers ignore them, because the owner ends
+them."""
 
 
 @dataclass(frozen=True)
 class CannotStart:
-    """Why a worker cannot train, whatever the rung."""
+    """Why a worker cannot train any rung."""
 
     reason: str

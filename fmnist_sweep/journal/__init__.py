@@ -1,1 +1,1 @@
-"""What happened in a sweep: its records, and all that is derived from them."""
+"""The journal: a sweep's records, and everything derived from them."""

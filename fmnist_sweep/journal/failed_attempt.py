@@ -1,4 +1,4 @@
-"""A sweep in which no trial completed is not finished: the same command starts it over."""
+"""Sweeps in which no trial completed: they are not finished, and the same command restarts them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ _NAME = "failed-"
 
 
 def why_failed(config: Config, state: SweepState) -> str | None:
-    """Return why a sweep came to its end, or cannot go on, with no trial completed; None where it
-    did not, or has one."""
+    """Return why a sweep ended, or cannot continue, without a completed trial; None if it has one,
+    or
+    can continue."""
     if state.best is not None or state.open_asks:
         return None
     if state.ended is None and check_failures(config, state) is None:
@@ -22,7 +23,7 @@ def why_failed(config: Config, state: SweepState) -> str | None:
 
 
 def no_trial_completed(state: SweepState) -> str:
-    """Say so, with the reason of the last trial that failed."""
+    """Return this as a message, with the reason of the last failed trial."""
     if not state.failed_trials:
         return "no trial completed"
     last = state.trials[max(state.failed_trials)]
@@ -30,21 +31,21 @@ def no_trial_completed(state: SweepState) -> str:
 
 
 def set_aside(sweep: Path) -> Path:
-    """Move a sweep's journal into the next folder `failed-<number>` of the sweep's; return that."""
+    """Move a sweep's journal to its next folder `failed-<number>`, and return the folder."""
     number = 1 + len(attempts(sweep))
     aside = sweep / f"{_NAME}{number}"
-    aside.mkdir(exist_ok=True)  # there, where a kill came before the journal
+    aside.mkdir(exist_ok=True)  # it exists if the process was killed before the journal was moved
     (sweep / JOURNAL_FILE).rename(aside / JOURNAL_FILE)
     return aside
 
 
 def attempts(sweep: Path) -> list[Path]:
-    """Return the journals that were set aside."""
+    """Return the journals of failed attempts."""
     return sorted(sweep.glob(f"{_NAME}*/{JOURNAL_FILE}"))
 
 
 def check_failures(config: Config, state: SweepState) -> str | None:
-    """Say why failures stop the sweep, or None. The first four trials never do."""
+    """Return why failures stop the sweep, or None. The first four trials never do."""
     ended, failed = len(state.ended_trials), len(state.failed_trials)
     if ended >= 5 and failed / ended > config.sweep.max_failure_rate:
         last = state.trials[max(state.failed_trials)]

@@ -1,4 +1,4 @@
-"""The journal: append-only JSON lines, each on disk before its effect counts."""
+"""The journal's file: append-only JSON lines, each on disk before its effect counts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ _SUM = re.compile(rb',"crc32":"([0-9a-f]{8})"}$')
 
 
 class Journal:
-    """A sweep's records, in their order.
+    """A sweep's records, in order.
 
-    Opening reads what is there. A last line without its newline was torn by a kill, its effect
-    never counted, and it is dropped; anything else unreadable is an error. Each line ends with a
-    check sum over itself and all before it, so that one that was changed, lost or moved is noticed;
-    lines from before there were check sums are taken as they are.
+    Opening reads the file. A last line without a newline was cut off by a kill before it had an
+    effect,
+    and is dropped; any other unreadable line is an error. Each line ends with a checksum of itself
+    and
+    all lines before it, so that changed, lost or moved lines are detected; lines of earlier
+    versions
+    without checksums are accepted.
 
     Raises:
         JournalError: a line is unreadable; the message names file and line.
@@ -38,15 +41,15 @@ class Journal:
             self._read(path.read_bytes())
 
     def append(self, record: Record) -> None:
-        """Write a record and have it on disk when this returns; nothing where the process was asked
-        to stop (see `write_whole`)."""
+        """Write a record, which is on disk when this returns; nothing is written if the process was
+        asked to stop (see `write_whole`)."""
         stop_if_asked()
         line, self_and_before = to_line(record, self._sum)
         is_new = not self.path.exists()
         if is_new:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("r+b" if not is_new else "xb") as file:
-            file.truncate(self._whole_bytes)  # drops a torn last line, or a failed write's half
+            file.truncate(self._whole_bytes)  # drops a line cut off by a kill or a failed write
             file.seek(self._whole_bytes)
             file.write(line)
             file.flush()
@@ -71,19 +74,19 @@ class Journal:
         is_right = not self._has_sums if found is None else int(found[1], 16) == self._sum
         if not is_right:
             raise JournalError(
-                f"{self.path}, line {number} cannot be read: its check sum is not right, so it, or "
-                "one before it, was changed or lost"
+                f"{self.path}, line {number} cannot be read: its checksum is wrong, so it or "
+                "an earlier line was changed or lost"
             )
         self._has_sums = found is not None
 
 
 def names_of_sweeps(folder: Path) -> list[str]:
-    """Return the names of the sweeps that have a journal in a folder of sweeps, sorted."""
+    """Return the names of the sweeps with a journal in a folder of sweeps, sorted."""
     return sorted(path.parent.name for path in folder.glob(f"*/{JOURNAL_FILE}"))
 
 
 def first_record(path: Path) -> Record | None:
-    """Return a journal's first record, without reading the others; None where it has none.
+    """Return a journal's first record, without reading the others; None if there is none.
 
     Raises:
         JournalError: the line is unreadable.
@@ -104,10 +107,11 @@ def _record_of(line: bytes, path: Path, number: int) -> Record:
 
 
 def to_line(record: Record, sum_before: int = 0) -> tuple[bytes, int]:
-    """Return a record as a line, and the check sum (CRC-32) over it and all before it.
+    """Return a record as a line, and the checksum (CRC-32) of it and all lines before.
 
-    Keys keep their order, which is that of a table's columns: a sweep that was read again is to
-    show the same ones.
+    Keys keep their order, which is the order of a table's columns, so that a sweep that is read
+    again
+    shows the same columns.
     """
     text = json.dumps(to_json(record), separators=(",", ":"), allow_nan=False)
     check = zlib.crc32(text.encode(), sum_before)
@@ -115,7 +119,7 @@ def to_line(record: Record, sum_before: int = 0) -> tuple[bytes, int]:
 
 
 def _flush_folder(folder: Path) -> None:
-    # A new file's name is on disk only when its folder is.
+    # A new file's name is on disk only after its folder is synced.
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,9 +1,9 @@
-"""What makes a sweep the sweep it is, and the name that follows from it.
+"""The identity of a sweep, and the name derived from it.
 
-Budgets, tracking, executor and display are no part of it: they may change between a start and a
-resume. Everything that decides which points are tried and what they score is, `train.threads` too,
-which is a worker's share of the cores where it is left to the executor, and what a builder of the
-user's own reaches.
+It does not include budgets, tracking, executor and display, which may change between a start and a
+resume. It includes everything that determines which points are tried and their scores: also
+`train.threads`, a worker's share of the cores if left to the executor, and what a user's builder
+refers to.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.upgrade import without_additions
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import canonical_json, digest_of
 from fmnist_sweep.journal.reached import reached_by
@@ -32,14 +33,16 @@ def sweep_identity(
     split_sha256: str,
     build_model: Callable[..., Any] | None,
 ) -> dict[str, Any]:
-    """Return the identity, as plain values under the names that the config uses."""
-    return {
+    """Return the identity, as plain values under the names that the config uses. Keys that were
+    added to the config are left out while they have the value that means what was before."""
+    identity = {
         "space": {leaf.path: _plain(leaf) for leaf in space.leaves},
-        "space_order": [leaf.path for leaf in space.leaves],  # it decides what is drawn
+        "space_order": [leaf.path for leaf in space.leaves],  # affects what is drawn
         "variants": {name: dict(given) for name, given in space.variants.items()},
         "model": config.model.as_given(),
         "train": config.train.model_dump(),
         "tuner": config.tuner.model_dump(),
+        "scheduler": config.scheduler.model_dump(),
         "objective": config.sweep.objective.model_dump(),
         "start_with": config.sweep.start_with,
         "max_parameters": config.sweep.max_parameters,
@@ -48,23 +51,31 @@ def sweep_identity(
         "data": data_sha256,
         "split": split_sha256,
     }
+    return without_additions(identity)
 
 
 def space_of(identity: Mapping[str, Any]) -> Space:
-    """Return the space that an identity tells of, as it was searched: without what was pinned."""
+    """Return the space of an identity, as it was searched, without pinned leaves."""
     leaves = [_leaf(path, identity["space"][path]) for path in identity["space_order"]]
     return Space(tuple(leaves), identity["variants"])
 
 
+def search_words(identity: Mapping[str, Any]) -> str:
+    """Name tuner and scheduler, such as `tuner random` or `tuner random, scheduler asha`."""
+    words = f"tuner {identity['tuner']['name']}"
+    scheduler = identity.get("scheduler")
+    return words if scheduler is None else f"{words}, scheduler {scheduler['name']}"
+
+
 def sweep_name(config: Config, label: str, identity: Mapping[str, Any]) -> str:
-    """Return the name that was given, or `<label>-<digits of the identity>`."""
+    """Return the configured name, or `<label>-<digits of the identity>`."""
     if config.sweep.name is not None:
         return config.sweep.name
     return f"{label}-{digest_of(identity)[:_NAME_DIGITS]}"
 
 
 def check_same_sweep(name: str, recorded: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    """Refuse to go on with a sweep of another identity.
+    """Reject resuming a sweep with another identity.
 
     Raises:
         ConfigError: names the keys that differ and both values.
@@ -74,51 +85,53 @@ def check_same_sweep(name: str, recorded: Mapping[str, Any], identity: Mapping[s
         raise ConfigError(
             f"sweep.name={name} belongs to another sweep: {'; '.join(differences[:4])}"
             + (f"; and {len(differences) - 4} more" if len(differences) > 4 else "")
-            + ". Take another name, or the config that it was begun with"
+            + ". Use another name, or the config that it was started with"
         )
 
 
 def before_reached(
     identity: Mapping[str, Any], build_model: Callable[..., Any] | None
 ) -> dict[str, Any]:
-    """Return an identity in the form that it had before it held what a builder reaches: a digest of
-    the builder's own source."""
+    """Return an identity in the form before it included what a builder refers to: with a digest of
+    the
+    builder's own source."""
     if build_model is None:
         return dict(identity)
     code = build_model if hasattr(build_model, "__qualname__") else type(build_model)
     try:
         sha256 = digest_of(inspect.getsource(code))
-    except (OSError, TypeError):  # typed at a prompt, or compiled
+    except (OSError, TypeError):  # no source, such as at a prompt
         sha256 = ""
     return {**identity, "build_model": {"name": full_name(code), "sha256": sha256}}
 
 
 def is_of_form(recorded: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
-    """Whether two identities hold the same about a builder, whatever that is."""
+    """Whether two identities contain the same kind of information about a builder."""
     builders = recorded["build_model"] or {}, identity["build_model"] or {}
     return builders[0].keys() == builders[1].keys()
 
 
 def how_it_differs(recorded: Mapping[str, Any], identity: Mapping[str, Any]) -> str | None:
-    """Say what a recorded sweep of the same config has that differs: the data's content, the
-    threads, the builder's code. None where it is another config's, or differs in nothing."""
+    """Describe how a recorded sweep of the same config differs: in the data's content, the threads
+    or
+    the builder's code. None if the config differs, or nothing does."""
     if canonical_json(_config_of(recorded)) != canonical_json(_config_of(identity)):
         return None
     threads = recorded["train"]["threads"], identity["train"]["threads"]
     of_data = recorded["data"] != identity["data"]
     if recorded["split"] != identity["split"] and not of_data:
         return None
-    differ = ["other data: their content has changed since"] if of_data else []
+    differ = ["other data: its content has changed"] if of_data else []
     if recorded["build_model"] != identity["build_model"]:
         differ.append(_how_code_differs(recorded["build_model"], identity["build_model"]))
     if threads[0] != threads[1]:
-        advice = "" if differ else f" (add train.threads={threads[0]} to go on with it)"
+        advice = "" if differ else f" (add train.threads={threads[0]} to resume it)"
         differ.append(f"train.threads={threads[0]}, here {threads[1]}{advice}")
     return " and ".join(differ) or None
 
 
 def _config_of(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an identity without what may change while config and builder are called the same."""
+    """Return an identity without what may change for the same config and builder."""
     found = {key: value for key, value in identity.items() if key not in ("data", "split")}
     found["train"] = {**found["train"], "threads": None}
     found["build_model"] = (found["build_model"] or {}).get("name")
@@ -132,7 +145,7 @@ def _how_code_differs(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> st
     changed = [name for name, _ in sorted(was.items() ^ reached.items())]
     names = list(dict.fromkeys(changed)) or [now["name"]]
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return f"another build_model: {', '.join(names[:4])}{more} changed since"
+    return f"another build_model: {', '.join(names[:4])}{more} changed"
 
 
 def _plain(leaf: Leaf) -> dict[str, Any]:
@@ -169,10 +182,10 @@ def _short(value: Any) -> str:
 
 
 def code_of(build_model: Callable[..., Any]) -> dict[str, Any]:
-    """Return what tells code of the user's own from other code."""
+    """Return what identifies the user's code."""
     named = build_model if hasattr(build_model, "__qualname__") else type(build_model)
     return {
         "name": full_name(named),
-        "python": ".".join(map(str, sys.version_info[:2])),  # bytecode is a version's own
+        "python": ".".join(map(str, sys.version_info[:2])),  # bytecode depends on the version
         "reaches": reached_by(build_model),
     }

@@ -8,19 +8,21 @@ from typing import Any
 import pandas as pd
 
 from fmnist_sweep.files import canonical_json
-from fmnist_sweep.journal.records import TrialStatus
+from fmnist_sweep.journal.records import ON_REQUEST, TrialStatus
 from fmnist_sweep.journal.state import SweepState, Trial
 
 _SIGNIFICANCE = 0.05
 
 
 def leaderboard(state: SweepState) -> pd.DataFrame:
-    """Return one row a trial: completed ones by rank, then the others by number.
+    """Return one row per trial: completed ones by rank, then the others by number.
 
-    Columns: `rank`, `trial`, `status`, the objective's name, `confirmed_mean`, `confirmed_std`
-    and `ties_with_best` (where trials were confirmed), `test_accuracy`, `parameters`,
-    `best_epoch`, `epochs`, `train_seconds`, `best_weights_sha256`, `reason`, and the searched
-    values under their config paths (empty where a value does not exist for a trial).
+    Columns: `rank`, `trial`, `status`, the objective's name, `confirmed_mean`, `confirmed_std` and
+    `ties_with_best` (if trials were confirmed), `test_accuracy`, `parameters`, `best_epoch`,
+    `epochs`,
+    `train_seconds`, `best_weights_sha256`, `reason`, and the searched values by config path (empty
+    if a
+    value does not exist for a trial).
     """
     ranking = state.ranking()
     ranked = {trial.number: rank for rank, trial in enumerate(ranking, start=1)}
@@ -30,9 +32,9 @@ def leaderboard(state: SweepState) -> pd.DataFrame:
 
 
 def cannot_be_told_apart(trial: Trial, best: Trial) -> bool:
-    """Whether two confirmed trials' means may well be the same.
+    """Whether two confirmed trials' means are not significantly different.
 
-    Welch's t-test on the fresh seeds' scores, two-sided, at 5 %.
+    Two-sided Welch's t-test on the scores of the new seeds, at 5 %.
     """
     from scipy.stats import ttest_ind
 
@@ -42,13 +44,13 @@ def cannot_be_told_apart(trial: Trial, best: Trial) -> bool:
     return bool(ttest_ind(*scores, equal_var=False).pvalue > _SIGNIFICANCE)
 
 
-def stopped_words(epoch: int) -> str:
-    """Say that a trial was stopped on request."""
-    return f"stopped on request after epoch {epoch}"
+def stopped_words(by: str, epoch: int) -> str:
+    """Say who stopped a trial, and when."""
+    return f"stopped {'on request' if by == ON_REQUEST else f'by {by}'} after epoch {epoch}"
 
 
 def searched_paths(state: SweepState) -> list[str]:
-    """Return the paths that any trial overrode, in the order of their first appearance."""
+    """Return the paths that any trial overrides, in the order of their first appearance."""
     return list(dict.fromkeys(path for trial in state.trials.values() for path in trial.overrides))
 
 
@@ -70,9 +72,11 @@ def _row(trial: Trial, rank: int | None, ranking: list[Trial], state: SweepState
         "status": trial.status.value,
         state.objective.metric: trial.score,
         "epochs": len(trial.history),
-        "reason": trial.reason if trial.stopped_at is None else stopped_words(trial.stopped_at),
+        "reason": trial.reason,
         **{path: _cell(value) for path, value in trial.overrides.items()},
     }
+    if trial.stopped_at is not None:
+        row["reason"] = stopped_words(trial.stopped_by, trial.stopped_at)
     if trial.result is not None:
         row |= {
             "test_accuracy": trial.result.test_accuracy,

@@ -1,4 +1,4 @@
-"""One process a sweep."""
+"""Ensures that only one process runs a sweep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fmnist_sweep.errors import SweepStopped
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold a sweep's lock inside the block. The system lets go of a dead process's lock.
+    """Hold a sweep's lock inside the block. The system releases it when the process dies.
 
     Raises:
         SweepStopped: another process holds it; the message names its host and pid.
@@ -27,7 +27,7 @@ def held(path: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "another process"
             raise SweepStopped(
-                f"sweep {path.parent.name} is running already, held by {holder}; "
+                f"sweep {path.parent.name} is already running, locked by {holder}; "
                 "wait for it, or stop it and run the same command again"
             ) from error
         file.seek(0)

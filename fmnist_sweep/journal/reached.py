@@ -1,11 +1,11 @@
-"""What a builder reaches, as digests: its code, and the helpers, constants, arguments and
+"""Digests of what a builder refers to: its code, and the helpers, constants, arguments and
 attributes that the code uses, in the user's own modules.
 
-A digest is of what runs, bytecode and values, never of a text: comments, docstrings, line numbers
-and places on disk change nothing, and an edited file whose old code is still in memory is not
-mistaken for what is trained. Installed libraries count by name and version. What no digest can be
-made of (a lock, an open file) counts by its type; what is looked up by a name that is computed, or
-read from a file, is not seen.
+Digests are of bytecode and values, not of source text: comments, docstrings, line numbers and
+locations do not matter, and an edited file whose old code is still in memory is not mistaken for
+what
+is trained. Installed libraries count by name and version. Values without a digest (a lock, an open
+file) count by type; names that are computed or read from a file are not detected.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from fmnist_sweep.journal.reached_code import (
 from fmnist_sweep.journal.reached_network import content_of_network
 
 ROOT = "build_model"
-_DEEPEST = 100  # levels of values in values; Python's own limit is a thousand calls
+_DEEPEST = 100  # levels of nesting; Python's own limit is a thousand calls
 _DIGITS = 16
 _PLAIN = (type(None), bool, int, float, complex, bytes, type(...), type(NotImplemented))
 _RECORDED_ELSEWHERE = {
@@ -52,7 +52,7 @@ _RECORDED_ELSEWHERE = {
     "keras",
     "numpy",
     "tensorflow",
-}  # with each run's environment
+}  # recorded in each run's environment
 _NOT_OF_A_CLASS = {
     "__annotations__", "__dict__", "__doc__", "__firstlineno__", "__module__", "__qualname__",
     "__static_attributes__", "__weakref__", "_abc_impl",
@@ -62,23 +62,25 @@ _KIND_OF_FUNCTION = _VARIADIC | inspect.CO_GENERATOR | inspect.CO_COROUTINE
 
 
 def reached_by(build_model: Callable[..., Any]) -> dict[str, str]:
-    """Return a digest of each part: the builder as it was given, under `build_model`; what it
-    reaches under its full name, such as `mine.WIDTH`; installed libraries with their versions.
+    """Return a digest per part: the builder itself under `build_model`; what it refers to under its
+    full
+    name, such as `mine.WIDTH`; installed libraries with their versions.
 
-    The same code and values give the same digests in any process of one version of Python.
+    The same code and values give the same digests in any process with the same Python version.
     """
     walk = _Walk()
     walk.due[ROOT] = build_model
     while walk.due:
         name, value = walk.due.popitem()
-        walk.parts[name] = ""  # that it is reached again changes nothing
+        walk.parts[name] = ""  # marks it, in case of recursion
         walk.parts[name] = walk.part(name, value).hex()[:_DIGITS]
     return dict(sorted((walk.parts | walk.libraries).items()))
 
 
 def differing_parts(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """Return the parts that two processes both have, with other content; those of a script or a
-    notebook left out, which travel by value."""
+    """Return the parts that two processes both have with different content, without those of a
+    script
+    or a notebook, which are pickled by value."""
     shared = one.keys() & other.keys() - {ROOT}
     return sorted(
         name for name in shared if one[name] != other[name] and not name.startswith("__main__.")
@@ -86,17 +88,19 @@ def differing_parts(one: Mapping[str, str], other: Mapping[str, str]) -> list[st
 
 
 class _Walk:
-    """The parts found so far, and those that are due."""
+    """The parts found so far, and those not processed yet."""
 
     def __init__(self) -> None:
         self.parts: dict[str, str] = {}
         self.libraries: dict[str, str] = {}
         self.due: dict[str, Any] = {}
-        self._known: dict[int, tuple[Any, bytes]] = {}  # with the value, lest its id be used again
+        self._known: dict[
+            int, tuple[Any, bytes]
+        ] = {}  # with the value, so that its id is not reused
         self._above: list[int] = []
 
     def part(self, name: str, value: Any) -> bytes:
-        """Digest a part's content."""
+        """Return the digest of a part."""
         if isinstance(value, FunctionType) and name == full_name(value):
             return self._function(value)
         if isinstance(value, type) and name == full_name(value):
@@ -108,7 +112,7 @@ class _Walk:
             return _hash(type(value).__name__, repr(value))
         if type(value) is str:
             return _hash("str", _without_place(value))
-        if isinstance(value, ModuleType):  # handed on: whatever it is asked for
+        if isinstance(value, ModuleType):  # passed as a value: any attribute may be used
             return self._module(value, set(vars(value)))
         if id(value) in self._known:
             return self._known[id(value)][1]
@@ -157,7 +161,7 @@ class _Walk:
         return (self._digest(either) for pair in pairs.items() for either in pair)
 
     def _function_or_class(self, value: Any) -> bytes:
-        """Digest by name what a name leads to: a part of its own, or a library's."""
+        """Digest a function or class by name, if it is a part of its own or a library's."""
         name, has_name = full_name(value), is_found_by_name(value)
         if is_library(value):
             self._note_library(value.__module__ or "")
@@ -184,12 +188,12 @@ class _Walk:
         return _hash("function", *found)
 
     def _carried(self, function: FunctionType) -> Iterator[bytes]:
-        """Yield what a function has besides its code: closure, defaults, attributes."""
+        """Yield what a function has besides code: closure, defaults, attributes."""
         code = function.__code__
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             try:
                 value = cell.cell_contents
-            except ValueError:  # not assigned yet
+            except ValueError:  # unassigned variable
                 yield _hash("empty", name)
                 continue
             is_module = isinstance(value, ModuleType)
@@ -211,7 +215,7 @@ class _Walk:
         return self._part(f"{namespace.get('__name__')}.{name}", value)
 
     def _module(self, module: ModuleType, names: set[str]) -> bytes:
-        """Digest what code with those names in it can take from a module."""
+        """Digest what code that contains these names can use of a module."""
         if is_library_module(module.__name__):
             self._note_library(module.__name__)
             return _hash("library", module.__name__)
@@ -247,7 +251,9 @@ class _Walk:
         wrapped = inspect.getattr_static(value, "__wrapped__", None)
         if wrapped is not None and _remembers_calls(value):
             return _hash("wrapper", kind, self._digest(wrapped))
-        if isinstance(value, WeakKeyDictionary | WeakValueDictionary):  # `singledispatch`'s memory
+        if isinstance(
+            value, WeakKeyDictionary | WeakValueDictionary
+        ):  # the cache of `singledispatch`
             return _hash("of a kind", kind)
         if isinstance(value, np.ndarray) and not value.dtype.hasobject:
             return _hash("array", kind, repr((value.dtype.descr, value.shape)), value.tobytes())
@@ -256,7 +262,7 @@ class _Walk:
             return _hash("network", kind, *map(self._digest, network))
         try:
             made_by = value.__reduce_ex__(4)
-        except Exception:  # noqa: BLE001 - a lock, an open file, or a class that refuses
+        except Exception:  # noqa: BLE001 - a lock, an open file, or a class that cannot be pickled
             return _hash("of a kind", kind)
         if isinstance(made_by, str):
             return _hash("global", kind, made_by)
@@ -274,13 +280,13 @@ class _Walk:
 
 
 def _remembers_calls(wrapper: Any) -> bool:
-    """Whether it is `functools.cache`'s or `tf.function`'s; what those remember is no code."""
+    """Whether it is a wrapper of `functools.cache` or `tf.function`, whose caches are not code."""
     made = type(wrapper)
     return made is type(functools.cache(len)) or made.__module__.startswith("tensorflow.")
 
 
 def _without_place(text: str) -> str:
-    """Return a path in the working directory as one from there: a copied project is the same."""
+    """Return a path inside the working directory as relative, so that a copied project is equal."""
     here = str(Path.cwd())
     return os.path.relpath(text, here) if text == here or text.startswith(here + os.sep) else text
 

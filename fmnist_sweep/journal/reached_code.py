@@ -1,4 +1,4 @@
-"""The names that code uses, and whether it belongs to the user or to a library."""
+"""The names that code uses, and whether code belongs to the user or to a library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-_HAS_DOCSTRING = 0x4000000  # Python 3.13's flag; before it a function's first constant tells
+_HAS_DOCSTRING = (
+    0x4000000  # Python 3.13's flag; before, a function's first constant is the docstring
+)
 
 
 def full_name(value: Any) -> str:
@@ -25,7 +27,7 @@ def full_name(value: Any) -> str:
 
 
 def is_found_by_name(value: Any) -> bool:
-    """Whether a function's or class's full name leads to it."""
+    """Whether a function or class can be looked up by its full name."""
     found: Any = sys.modules.get(value.__module__ or "")
     for name in value.__qualname__.split("."):
         found = inspect.getattr_static(found, name, None)
@@ -33,8 +35,8 @@ def is_found_by_name(value: Any) -> bool:
 
 
 def names_in(code: CodeType) -> set[str]:
-    """Return what code may take from a module: its global names, its attributes, and the texts in
-    it, which `getattr` may be called with."""
+    """Return what code may use of a module: global names, attributes, and strings, with which
+    `getattr` may be called."""
     texts = {text for text in code.co_consts if isinstance(text, str) and text.isidentifier()}
     return {*code.co_names, *texts, *(name for inner in _inner(code) for name in names_in(inner))}
 
@@ -51,8 +53,8 @@ def globals_in(code: CodeType) -> set[str]:
 
 
 def imported_in(code: CodeType, namespace: Mapping[str, Any]) -> Iterator[ModuleType]:
-    """Yield the user's modules that code imports where it runs, as it will do; a library's are left
-    alone, and so is one that cannot be imported."""
+    """Yield the user's modules that code imports when it runs; libraries and modules that cannot be
+    imported are skipped."""
     instructions = list(dis.get_instructions(code))
     for at, instruction in enumerate(instructions):
         if instruction.opname != "IMPORT_NAME":
@@ -67,7 +69,7 @@ def imported_in(code: CodeType, namespace: Mapping[str, Any]) -> Iterator[Module
             for below in wanted:
                 if below != "*" and not hasattr(module, below):
                     importlib.import_module(f"{name}.{below}")
-        except Exception:  # noqa: BLE001 - the builder's own trouble, when it is called
+        except Exception:  # noqa: BLE001 - raised again when the builder is called
             continue
         yield module
     for inner in _inner(code):
@@ -87,23 +89,23 @@ def constants_of(code: CodeType) -> tuple[Any, ...]:
 
 
 def is_library(value: Any) -> bool:
-    """Whether a function or class is an installed library's, or Python's own."""
+    """Whether a function or class belongs to an installed library or to Python."""
     if isinstance(value, FunctionType):
         file = value.__code__.co_filename
         if not file.startswith("<") or file.startswith("<frozen"):
-            return _is_library_file(file)  # a wrapper's `__module__` is that of what it wraps
+            return _is_library_file(file)  # a wrapper has the `__module__` of the wrapped function
     return is_library_module(value.__module__ or "builtins")
 
 
 @functools.cache
 def is_library_module(name: str) -> bool:
-    """Whether a module is an installed library's, or Python's own."""
+    """Whether a module belongs to an installed library or to Python."""
     top = name.partition(".")[0]
     if top in ("__main__", "__mp_main__"):  # a notebook's is started by a library
         return False
     try:
         spec = getattr(sys.modules.get(top), "__spec__", None) or importlib.util.find_spec(top)
-    except (ImportError, ValueError):  # made by hand
+    except (ImportError, ValueError):  # created dynamically
         return False
     if spec is None:
         return False
@@ -113,8 +115,9 @@ def is_library_module(name: str) -> bool:
 
 @functools.cache
 def version_of(module: str) -> str | None:
-    """Return the version of the library that a module is of, where it is installed under the name
-    of the module; None for what is Python's own."""
+    """Return the version of a module's library, if it is installed under the module's name; None
+    for
+    Python's own modules."""
     try:
         return importlib.metadata.version(module)
     except importlib.metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What a Keras layer or network that a builder reaches is made of."""
+"""The content of Keras layers and networks that a builder refers to."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 
 
 def content_of_network(value: Any) -> list[Any] | None:
-    """Return what a Keras object is made of (a layer, a network, an initializer or the like); None
-    for anything else.
+    """Return the content of a Keras object (a layer, a network, an initializer or the like); None
+    for
+    anything else.
 
-    The names that Keras counts up are left out, since they tell how many layers the process has
-    made, and so is what a layer learns when it is first called.
+    Without names numbered by Keras, which depend on how many layers the process has created, and
+    without what a layer records at its first call.
     """
     keras: Any = sys.modules.get("keras")
     if keras is None or not hasattr(value, "get_config"):
@@ -23,7 +24,7 @@ def content_of_network(value: Any) -> list[Any] | None:
     if not is_layer and not type(value).__module__.startswith("keras."):
         return None
     weights = [np.asarray(weight) for weight in value.weights] if is_layer else []
-    # The code in a Lambda's config has no word on the globals that it uses.
+    # The config of a Lambda contains its code, but not the globals that it uses.
     functions = [value.function] if isinstance(value, keras.layers.Lambda) else []
     try:
         config = _as_written(value.get_config())
@@ -35,12 +36,12 @@ def content_of_network(value: Any) -> list[Any] | None:
 
 
 _NAMES = ("name", "keras_history", "input_layers", "output_layers")
-"""Keys of a network's config under which names of layers stand."""
+"""Keys of a network's config whose values are names of layers."""
 _LEARNT = ("build_config", "build_input_shape")
 
 
 def _as_written(config: Any) -> Any:
-    """Return a config without what its first call has added: shapes, and a Sequential's input."""
+    """Return a config without what the first call adds: shapes, and a Sequential's input."""
     if isinstance(config, list | tuple):
         return [_as_written(value) for value in config]
     if not isinstance(config, dict):

@@ -1,6 +1,6 @@
-"""The lines of a journal, each a small value that JSON can hold.
+"""The records of a journal, each a small value that can be stored as JSON.
 
-A sweep is what these records say, in their order; nothing else is kept about it.
+The records, in order, are the only information that is stored about a sweep.
 Times (`at`) are in seconds since 1970.
 """
 
@@ -14,11 +14,15 @@ from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.training.results import EpochRecord, RunResult
 
 SCHEMA = 2
-"""Raised when a journal of an older version could no longer be read."""
+"""Incremented when journals of older versions become unreadable."""
+
+
+ON_REQUEST = "request"
+"""Who stops a trial that the user wants stopped."""
 
 
 class TrialStatus(StrEnum):
-    """How a trial stands."""
+    """The status of a trial."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -27,7 +31,8 @@ class TrialStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Begun:
-    """The sweep began: what it is, so that a resume can tell whether it is the same one."""
+    """The sweep began, with its identity, so that a resume can check whether it is the same
+    sweep."""
 
     kind: ClassVar[str] = "begun"
     schema: int
@@ -39,8 +44,7 @@ class Begun:
 
 @dataclass(frozen=True)
 class RunsIn:
-    """From here on the sweep runs in that environment; where it stays the same, it is not told
-    again."""
+    """The sweep runs in this environment from here on; recorded only when it changes."""
 
     kind: ClassVar[str] = "runs_in"
     environment: Environment
@@ -49,8 +53,8 @@ class RunsIn:
 
 @dataclass(frozen=True)
 class Asked:
-    """The tuner was asked and answered with a rung. `values` are the tuner's own (Keras Tuner's
-    encoding), None for a trial of `sweep.start_with`, which no tuner proposed."""
+    """The tuner was asked and proposed a rung. `values` are the tuner's (Keras Tuner's encoding),
+    None for a trial of `sweep.start_with`, which no tuner proposed."""
 
     kind: ClassVar[str] = "asked"
     ask: int
@@ -66,7 +70,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class FoundInfeasible:
-    """The tuner proposed a point that cannot be built or is over a bound; it was replaced."""
+    """The tuner proposed a point that cannot be built or exceeds a limit; it was replaced."""
 
     kind: ClassVar[str] = "infeasible"
     values: dict[str, Any]
@@ -87,25 +91,26 @@ class EpochEnded:
 
     @property
     def record(self) -> EpochRecord:
-        """The epoch as a training reports it."""
+        """The epoch's record in the form that a training reports."""
         return EpochRecord(self.epoch, self.metrics, self.at, self.step_loss)
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """A trial was stopped on request after that epoch: no rung goes on with it, and where it ended
-    is its result."""
+    """A trial was stopped after that epoch: no rung goes on with it, and where it ended is its
+    result. `by`: who stopped it, the user or the scheduler."""
 
     kind: ClassVar[str] = "stopped"
     trial: int
     epoch: int
     at: float
+    by: str = ON_REQUEST
 
 
 @dataclass(frozen=True)
 class Told:
-    """A rung ended and the tuner was told. `seconds` were spent in the rung; a failed one has
-    a `reason` and no `result`."""
+    """A rung ended, and the tuner was told. `seconds` were spent in the rung; a failed one has a
+    `reason` and no `result`."""
 
     kind: ClassVar[str] = "told"
     ask: int
@@ -120,7 +125,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A trial was trained again with a fresh seed."""
+    """A trial was retrained with a new seed."""
 
     kind: ClassVar[str] = "confirmed"
     trial: int
@@ -132,7 +137,7 @@ class Confirmed:
 
 @dataclass(frozen=True)
 class LookedAtOfficialTest:
-    """A winner was measured on the official test set; every look is counted."""
+    """A winner was evaluated on the official test set; all evaluations are counted."""
 
     kind: ClassVar[str] = "official_test"
     trial: int
@@ -145,7 +150,7 @@ class LookedAtOfficialTest:
 
 @dataclass(frozen=True)
 class Ended:
-    """The sweep came to its end, for that reason; a larger budget lets it go on."""
+    """The sweep ended, for the given reason; with a larger budget it can continue."""
 
     kind: ClassVar[str] = "ended"
     reason: str
@@ -174,7 +179,7 @@ _KINDS: dict[str, type[Any]] = {
 
 
 def to_json(record: Record) -> dict[str, Any]:
-    """Return a record as plain values, its kind first."""
+    """Return a record as plain values, beginning with its kind."""
     plain = asdict(record)
     if isinstance(record, RunsIn):
         plain["environment"] = record.environment.model_dump()
@@ -182,10 +187,10 @@ def to_json(record: Record) -> dict[str, Any]:
 
 
 def from_json(line: dict[str, Any]) -> Record:
-    """Read what `to_json` gave.
+    """Read the output of `to_json`.
 
     Raises:
-        KeyError, TypeError, ValueError: this is no record.
+        KeyError, TypeError, ValueError: not a record.
     """
     fields = dict(line)
     record = _KINDS[fields.pop("kind")]

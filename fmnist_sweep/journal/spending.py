@@ -1,4 +1,4 @@
-"""How much of a sweep's budget is spent, and how long the rest will take."""
+"""How much of a sweep's budget is spent, and an estimate of the remaining time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TOO_EARLY = 1 / 60  # minutes of training, before which the rest cannot be esti
 
 @dataclass(frozen=True)
 class RunningEpoch:
-    """The epoch that a trial is in: the part of it (0..1) that is trained, and its seconds."""
+    """The current epoch of a trial: the trained fraction (0..1), and its seconds."""
 
     part: float
     seconds: float
@@ -24,8 +24,8 @@ class RunningEpoch:
 
 @dataclass(frozen=True)
 class Spending:
-    """The budget that will end a sweep first, in words ("7 of 20 trials"), and how much of it
-    (0..1) is spent. `share` and `seconds_left`, an estimate, are None where they are not known."""
+    """The budget that will end a sweep first, in words ("7 of 20 trials"), and its spent fraction
+    (0..1). `share` and `seconds_left`, an estimate, are None if unknown."""
 
     words: str
     share: float | None
@@ -33,8 +33,9 @@ class Spending:
 
 
 def spending(config: Config, state: SweepState, running: Mapping[int, RunningEpoch]) -> Spending:
-    """Say what is spent. `running`: by trial, of those that are being trained; where one is left
-    out, its epochs count when they have ended."""
+    """Return what is spent. `running`: by trial, the current epochs; without them, epochs count
+    when
+    they have ended."""
     sweep = config.sweep
     minutes = state.minutes(_seconds_of_open(state, running))
     epochs = state.epochs_total + sum(epoch.part for epoch in running.values())
@@ -53,7 +54,7 @@ def spending(config: Config, state: SweepState, running: Mapping[int, RunningEpo
     if not budgets:
         words = f"{all_of_them}, {counted(state.epochs_total, 'epoch')}"
         return Spending(words, share=None, seconds_left=None)
-    # What was spent at the same pace throughout is used up first where most of it is gone.
+    # At a constant pace, the budget with the largest spent fraction is used up first.
     share, words = max(budgets)
     left = None
     if share > 0.0 and minutes > _TOO_EARLY:
@@ -71,7 +72,7 @@ def _seconds_of_open(state: SweepState, running: Mapping[int, RunningEpoch]) -> 
 
 
 def _parts_of_open_trials(state: SweepState, running: Mapping[int, RunningEpoch]) -> float:
-    """Add up how much of them is done; a promoted trial has ended once and counts already."""
+    """Return the sum of their done fractions; promoted trials have ended once and count already."""
     parts = 0.0
     for ask in state.open_asks.values():
         if ask.trial not in state.ended_trials:
@@ -83,12 +84,13 @@ def _parts_of_open_trials(state: SweepState, running: Mapping[int, RunningEpoch]
 
 
 def continued(typed: str, sweep: SweepConfig, reason: str) -> str | None:
-    """Return the command that goes on with a finished sweep, each of its budgets doubled.
+    """Return the command that continues a finished sweep with its budgets doubled.
 
-    `typed` is the command that began it, `reason` why it ended. None where the command had no words
-    of its own, as from Python, or no budget ended the sweep: a larger one would not let it go on.
+    `typed` is the command that began it, `reason` why it ended. None for a sweep started from
+    Python, or
+    if no budget ended it, so that a larger one would not help.
     """
-    if not reason.startswith("sweep."):  # a budget's reason begins with its key
+    if not reason.startswith("sweep."):  # reasons of budgets begin with their keys
         return None
     words = shlex.split(typed)[3:]
     doubled: dict[str, str] = {}

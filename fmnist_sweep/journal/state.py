@@ -1,4 +1,4 @@
-"""Where a sweep stands: a fold over its journal's records."""
+"""The state of a sweep: a fold over its journal's records."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from fmnist_sweep.training.results import EpochRecord, RunResult
 class Trial:
     """One point of the space and what became of it. `last_epoch` is where its latest rung was
     to end; early stopping may have ended it sooner. `stopped_at` is the epoch after which it was
-    stopped on request. `environments` are the places, in the
+    stopped, on request or by the scheduler. `environments` are the places, in the
     sweep's list of them, of those that its epochs were trained in."""
 
     number: int
@@ -45,23 +45,25 @@ class Trial:
     score: float | None = None
     reason: str | None = None
     stopped_at: int | None = None
+    stopped_by: str = ""
     confirmations: list[Confirmed] = field(default_factory=list)
     environments: set[int] = field(default_factory=set)
 
     @property
     def standing_score(self) -> float | None:
-        """The score that counts in the ranking, None where none does."""
+        """The score used for the ranking, None if there is none."""
         return self.score if self.status is TrialStatus.COMPLETED else None
 
     @property
     def is_over(self) -> bool:
-        """Whether no rung of it will be trained any more: it failed or was stopped. Its promotions
-        are answered all the same, since Hyperband counts on them."""
+        """Whether no more rungs of it will be trained, because it failed or was stopped. Its
+        promotions
+        are still answered, because Hyperband counts on them."""
         return self.reason is not None or self.stopped_at is not None
 
     @property
     def confirmed_score(self) -> tuple[float, float] | None:
-        """Mean and standard deviation over the fresh seeds, None before there are two."""
+        """Mean and standard deviation over the new seeds, None with fewer than two."""
         if len(self.confirmations) < 2:
             return None
         scores = [confirmed.score for confirmed in self.confirmations]
@@ -102,7 +104,7 @@ class SweepState:
         return state
 
     def taking_in(self, journal: Journal) -> Iterator[Record]:
-        """Take a journal's records in, yielding each once it counts.
+        """Apply a journal's records, yielding each afterwards.
 
         Raises:
             JournalError: a record does not fit those before it; names file and line.
@@ -115,7 +117,7 @@ class SweepState:
             yield record
 
     def apply(self, record: Record) -> None:
-        """Take one record in. Whatever follows an end makes the sweep go on.
+        """Apply one record. Any record after an end continues the sweep.
 
         Raises:
             ValueError: the record does not fit those before it.
@@ -145,8 +147,9 @@ class SweepState:
         self.ended = record if isinstance(record, Ended) else None
 
     def ranking(self) -> list[Trial]:
-        """Return the completed trials, best first; confirmed ones before the others, by their
-        means. Of equals the earlier trial comes first."""
+        """Return the completed trials, best first; confirmed ones, by their means, before the
+        others.
+        Of equals the earlier trial comes first."""
         return sorted(self._completed(), key=self._order)
 
     def minutes(self, open_seconds: float = 0.0) -> float:
@@ -155,13 +158,13 @@ class SweepState:
         return (self.rung_seconds + open_seconds) / 60 / self.workers
 
     def runs_in(self, environment: Environment) -> bool:
-        """Whether that is where the sweep was last seen to run, whatever the command."""
+        """Whether the sweep last ran in this environment, regardless of the command."""
         if not self.environments:
             return False
         return self.environments[-1].is_same_place(environment)
 
     def environments_of(self, trial: Trial) -> list[Environment]:
-        """Return where a trial's epochs were trained, in their order."""
+        """Return the environments in which a trial's epochs were trained, in order."""
         return [self.environments[place] for place in sorted(trial.environments)]
 
     @property
@@ -174,18 +177,18 @@ class SweepState:
 
     def _order(self, trial: Trial) -> tuple[bool, float, int]:
         confirmed = trial.confirmed_score
-        assert trial.score is not None  # completed trials have one
+        assert trial.score is not None  # completed trials have a score
         score = confirmed[0] if confirmed is not None else trial.score
         return confirmed is None, -self.objective.sign * score, trial.number
 
     def _begun(self, record: Begun) -> None:
         if self.begun is not None:
-            raise ValueError("the sweep begins a second time")
+            raise ValueError("the sweep has already begun")
         self.begun = record
 
     def _asked(self, record: Asked) -> None:
         if record.ask != len(self.asks) or record.trial > len(self.trials):
-            raise ValueError(f"ask {record.ask} of trial {record.trial} comes out of order")
+            raise ValueError(f"ask {record.ask} of trial {record.trial} is out of order")
         self.asks.append(record)
         self.open_asks[record.ask] = record
         trial = self.trials.get(record.trial)
@@ -197,7 +200,7 @@ class SweepState:
     def _epoch_ended(self, record: EpochEnded) -> None:
         trial = self._trial(record.trial)
         if record.epoch != len(trial.history) + 1:
-            raise ValueError(f"epoch {record.epoch} of trial {record.trial} comes out of order")
+            raise ValueError(f"epoch {record.epoch} of trial {record.trial} is out of order")
         trial.history.append(record.record)
         if self.environments:
             trial.environments.add(len(self.environments) - 1)
@@ -207,16 +210,16 @@ class SweepState:
         trial = self._trial(record.trial)
         if trial.stopped_at is not None or record.epoch != len(trial.history):
             raise ValueError(f"trial {record.trial} is stopped after epoch {record.epoch}")
-        trial.stopped_at = record.epoch
+        trial.stopped_at, trial.stopped_by = record.epoch, record.by
 
     def _told(self, record: Told) -> None:
         if record.ask not in self.open_asks:
-            raise ValueError(f"an answer to ask {record.ask}, which is not open")
+            raise ValueError(f"a result for ask {record.ask}, which is not open")
         if record.trial != self.open_asks[record.ask].trial:
-            raise ValueError(f"an answer to ask {record.ask} that names trial {record.trial}")
+            raise ValueError(f"a result for ask {record.ask} with another trial, {record.trial}")
         is_result = record.result is not None and record.score is not None
         if is_result != (record.status is TrialStatus.COMPLETED):
-            raise ValueError(f"an answer to ask {record.ask} that is {record.status} by half")
+            raise ValueError(f"a result for ask {record.ask}: status and result are inconsistent")
         asked = self.open_asks.pop(record.ask)
         trial = self._trial(record.trial)
         trial.status, trial.reason = record.status, record.reason
@@ -227,7 +230,8 @@ class SweepState:
         else:
             self.failed_trials.add(record.trial)
         self.ended_trials.add(record.trial)
-        # `seconds` are of the process that ended the rung; one before may have been killed in it.
+        # `seconds` are of the process that ended the rung; an earlier one may have been killed in
+        # it.
         epochs = (epoch.metrics.get("epoch_seconds", 0.0) for epoch in trial.history)
         trained = sum(list(epochs)[asked.first_epoch :])
         self.rung_seconds += max(record.seconds, trained)

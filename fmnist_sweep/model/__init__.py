@@ -1,4 +1,5 @@
-"""Networks: planned on paper, built in Keras, described as we do or as the article does.
+"""Networks: planned without Keras, built in Keras, described as here or as in the article.
 
-Nothing is imported here: `plan` and `article` work without Keras, `builder` and `wrapper` load it.
+This module imports nothing: `plan` and `article` work without Keras, `builder` and `wrapper` load
+it.
 """

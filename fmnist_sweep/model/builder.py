@@ -1,4 +1,4 @@
-"""A planned network, built in Keras."""
+"""Builds a planned network in Keras."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fmnist_sweep.model.plan import (
 )
 from fmnist_sweep.turns import in_turn_beside_none
 
-# Images are (height, width, channels) everywhere here; a user's keras.json may say otherwise.
+# Images are always (height, width, channels); a user's keras.json may say otherwise.
 _DATA_FORMAT = "channels_last"
 # In bfloat16 the probabilities would no longer add up to 1, nor the loss be exact.
 _PROBABILITIES = "float32"
@@ -34,12 +34,13 @@ _PROBABILITIES = "float32"
 def build_cnn(
     model_config: ModelConfig, input_shape: tuple[int, int, int], classes: int
 ) -> keras.Model:
-    """Build the network that `plan_cnn` plans, layer by layer, not compiled.
+    """Build the network that `plan_cnn` plans, not compiled.
 
-    It takes float images (n, height, width, channels) scaled to 0..1 and gives float32 class
-    probabilities (n, classes). Its initial weights and its dropout follow from Keras's seed:
-    call `keras.utils.set_random_seed` before. Raises InfeasibleModel as `plan_cnn` does,
-    UserError beside a sweep or training in another thread.
+    Its input is float images (n, height, width, channels) scaled to 0..1, its output float32 class
+    probabilities (n, classes). Initial weights and dropout depend on Keras's seed: call
+    `keras.utils.set_random_seed` before. Raises InfeasibleModel as `plan_cnn` does, UserError while
+    a
+    sweep or training is running in another thread.
     """
     return build_layers(plan_cnn(model_config, input_shape, classes).layers, input_shape, "cnn")
 
@@ -132,7 +133,7 @@ def _dense(layer: LayerPlan, part: FcLayer | Head, neurons: int, bias: bool) -> 
 
 
 def _initializer(init: WeightInitializer | BiasInitializer) -> keras.initializers.Initializer:
-    """Return a new initializer: one that is shared would draw the same numbers twice."""
+    """Return a new initializer, because a shared one would draw the same numbers twice."""
     arguments: dict[str, float] = {}
     if init.stddev is not None:
         arguments["stddev"] = init.stddev
@@ -140,6 +141,6 @@ def _initializer(init: WeightInitializer | BiasInitializer) -> keras.initializer
         arguments |= {"minval": -init.limit, "maxval": init.limit}
     if init.value is not None:
         arguments["value"] = init.value
-    # By its class, not its name: Keras refuses the bare name of `constant`, not the bare class.
+    # By class, because Keras rejects the bare name of `constant`, but not the class.
     kind = getattr(keras.initializers, init.name.title().replace("_", ""))
     return kind(**arguments)

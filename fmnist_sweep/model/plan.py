@@ -1,7 +1,7 @@
-"""A network on paper: its layers, their sizes and their cost, without Keras.
+"""Plans a network: its layers, their sizes and their cost, without Keras.
 
-The builder walks this plan, so names, order and shapes are decided here and nowhere else. A
-search asks it thousands of times which networks can be built at all.
+The builder follows the plan, so names, order and shapes are defined only here. A search calls it
+thousands of times to find out which networks can be built.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fmnist_sweep.errors import InfeasibleModel
 
 
 class LayerKind(StrEnum):
-    """What a layer does."""
+    """The type of a layer."""
 
     PAD = "pad"
     CONV = "conv"
@@ -49,8 +49,9 @@ class LayerPlan(NamedTuple):
 
 @dataclass(frozen=True)
 class NetPlan:
-    """All layers, first to last, and their sums. `depth` counts the convolutions and the fully
-    connected layers, the last one included. Only those two kinds have `mflops`."""
+    """All layers in order, and their sums. `depth` is the number of convolutions and fully
+    connected
+    layers, including the last one. Only those two kinds have `mflops`."""
 
     layers: tuple[LayerPlan, ...]
     parameters: int
@@ -60,10 +61,11 @@ class NetPlan:
 
 
 def plan_cnn(model: ModelConfig, input_shape: tuple[int, int, int], classes: int) -> NetPlan:
-    """Plan the network for images of `input_shape` (height, width, channels).
+    """Plan the network for images of shape `input_shape` (height, width, channels).
 
-    Raises InfeasibleModel where a filter is larger than its padded image or a pool would shrink
-    the image below one pixel.
+    Raises InfeasibleModel if a filter is larger than its padded image or a pool would shrink the
+    image
+    below one pixel.
     """
     net = _Net(input_shape)
     for number, block in enumerate(model.conv_blocks):
@@ -82,7 +84,7 @@ def plan_cnn(model: ModelConfig, input_shape: tuple[int, int, int], classes: int
 
 
 class _Net:
-    """The layers so far, and the shape that the last of them gives."""
+    """The layers so far, and the output shape of the last one."""
 
     def __init__(self, input_shape: tuple[int, ...]) -> None:
         self.layers: list[LayerPlan] = []
@@ -107,7 +109,7 @@ class _Net:
 
     def add_batch_norm(self, name: str, part: ConvBlock | FcLayer | Head) -> None:
         channels = self.shape[-1]
-        # Scale and offset are trained; the moving mean and variance are not.
+        # Scale and offset are trainable; the moving mean and variance are not.
         self.add(name, LayerKind.BATCH_NORM, part, parameters=4 * channels, trainable=2 * channels)
 
     def add_dense(self, name: str, part: FcLayer | Head, neurons: int, bias: bool) -> None:
@@ -123,7 +125,7 @@ class _Net:
         pad: Literal["same", "valid"],
         trouble: str,
     ) -> tuple[int, int]:
-        """Return the (height, width) that a sliding window leaves of the present ones."""
+        """Return the (height, width) after a sliding window over the current image."""
         height, width = self.shape[:2]
         if pad == "same":
             return -(-height // stride[0]), -(-width // stride[1])
@@ -202,8 +204,8 @@ def _add_fc_layer(net: _Net, number: int, layer: FcLayer) -> None:
     name = f"fc{number}"
     if layer.batch_norm:
         net.add_batch_norm(f"{name}_bn", layer)
-    # Present at rate 0.0 too, where it costs nothing: a network keeps its layers when only the
-    # rate changes.
+    # Present at rate 0.0 too, where it costs nothing, so that a network has the same layers for
+    # every rate.
     if layer.dropout_position == "before":
         net.add(f"{name}_drop", LayerKind.DROPOUT, layer)
     net.add_dense(name, layer, layer.neurons, layer.bias)
@@ -221,7 +223,7 @@ def _add_head(net: _Net, head: Head, classes: int) -> None:
 
 
 def size_pair(size: Size) -> tuple[int, int]:
-    """Return (height, width) of a size given as one number or as a pair."""
+    """Return (height, width) of a size given as a number or a pair."""
     if isinstance(size, int):
         return (size, size)
     height, width = size
@@ -229,10 +231,11 @@ def size_pair(size: Size) -> tuple[int, int]:
 
 
 def pool_stride(block: ConvBlock) -> tuple[int, int]:
-    """Return the pool's stride: where none is given, windows do not overlap."""
+    """Return the pool's stride; by default windows do not overlap."""
     return size_pair(block.pool if block.pool_stride is None else block.pool_stride)
 
 
 def conv_padding(block: ConvBlock) -> Literal["same", "valid"]:
-    """Return the convolution's own padding; a number of pixels is a layer before it."""
+    """Return the convolution's `padding` argument; a number of pixels is a separate layer before
+    it."""
     return "same" if block.pad == "same" else "valid"

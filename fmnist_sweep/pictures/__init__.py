@@ -1,1 +1,1 @@
-"""Pictures: pure functions from plain data to a Matplotlib figure."""
+"""Pictures: pure functions that turn plain data into Matplotlib figures."""

@@ -1,5 +1,4 @@
-"""The best score over a sweep's trials and over its time, of one sweep or of several beside each
-other."""
+"""The best score of one or several sweeps, by trial and by time."""
 
 from __future__ import annotations
 
@@ -32,10 +31,10 @@ _Line = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], Loo
 
 
 def best_by_trial(series: Mapping[str, ByTrial]) -> Figure:
-    """Draw each trial's score, in the order in which trials ended first, and the best so far.
+    """Draw each trial's score, in the order of the first results, and the best so far.
 
     Args:
-        series: sweeps by name, one or several that have the same objective.
+        series: sweeps by name, one or several, all with the same objective.
 
     Raises:
         NothingToShow: no trial completed.
@@ -67,10 +66,10 @@ def best_by_trial(series: Mapping[str, ByTrial]) -> Figure:
 
 
 def best_by_time(series: Mapping[str, ByTime]) -> Figure:
-    """Draw each score over the time that the sweep worked, pauses left out, and the best so far.
+    """Draw each score over the sweep's running time, without pauses, and the best so far.
 
     Args:
-        series: sweeps by name, one or several that have the same objective.
+        series: sweeps by name, one or several, all with the same objective.
 
     Raises:
         NothingToShow: no trial completed.
@@ -83,10 +82,10 @@ def best_by_time(series: Mapping[str, ByTime]) -> Figure:
         8.0,
         4.2,
         f"Best {objective.metric} by time",
-        f"{_points(len(series))}; a trial stands once for each rung; pauses of the sweep left out",
+        f"{_points(len(series))}; one point per rung of a trial; pauses of the sweep excluded",
     )
     axes = figure.add_subplot()
-    style_axes(axes, x=f"time worked, {name_of_unit}", y=objective.metric)
+    style_axes(axes, x=f"running time, {name_of_unit}", y=objective.metric)
     _draw(
         axes,
         objective,
@@ -98,7 +97,7 @@ def best_by_time(series: Mapping[str, ByTime]) -> Figure:
 
 def _objective(objectives: Sequence[Objective]) -> Objective:
     if not objectives:
-        raise NothingToShow("best score: no sweep was given")
+        raise NothingToShow("best score: no sweeps given")
     if any(objective != objectives[0] for objective in objectives):
         told = ", ".join(sorted({f"{one.metric} ({one.direction})" for one in objectives}))
         raise ValueError(f"sweeps with different objectives cannot be compared: {told}")
@@ -114,7 +113,7 @@ def _draw(
     objective: Objective,
     series: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]],
 ) -> None:
-    """Draw of each sweep its places on the x axis, scores, and best scores, each (n,)."""
+    """Draw each sweep's x positions, scores and best scores, each of shape (n,)."""
     scores = np.concatenate([scores for _, scores, _ in series.values()])
     if not np.isfinite(scores).any():
         raise NothingToShow(f"best {objective.metric}: no trial completed")
@@ -138,7 +137,7 @@ def _draw(
                 f"{end:.4f}", (places[first], end), xytext=(0, 5), textcoords="offset points",
                 ha="center", color=RED, fontsize=SMALL, fontweight="bold",
             )  # fmt: skip
-    # The corner that a staircase leaves free; several may leave another one.
+    # The corner below (or above) the steps is free for one sweep, but not always for several.
     axes.legend(
         fontsize=SMALL, frameon=False, loc="best" if len(series) > 1 else _corner(objective)
     )

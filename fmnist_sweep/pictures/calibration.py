@@ -1,4 +1,4 @@
-"""Whether a winner's probabilities can be taken at their word."""
+"""The calibration of a winner's probabilities."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ BINS = 15  # as in the paper
 
 
 def calibration(winner: WinnerMaterial) -> Figure:
-    """Draw the reliability diagram of Guo et al., "On Calibration of Modern Neural Networks"
-    (2017): of the answers that were so sure, how many are right.
+    """Draw a reliability diagram (Guo et al., "On Calibration of Modern Neural Networks", 2017):
+    accuracy of the predictions in each bin of confidence.
 
     Raises:
-        NothingToShow: no image was answered.
+        NothingToShow: there are no predictions.
     """
     if len(winner.labels) == 0:
-        raise NothingToShow(f"calibration: trial {winner.trial} answered no image")
+        raise NothingToShow(f"calibration: trial {winner.trial} has no predictions")
     binned = _binned(winner.probabilities, winner.labels, BINS)
     error = expected_calibration_error(winner.probabilities, winner.labels, BINS)
     figure = new_figure(
@@ -54,21 +54,22 @@ def calibration(winner: WinnerMaterial) -> Figure:
 def expected_calibration_error(
     probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int = BINS
 ) -> float:
-    """Return the mean distance, 0..1, between how sure answers are and how many are right.
+    """Return the expected calibration error, 0..1: the mean gap between confidence and accuracy.
 
-    Answers are put into bins of equal width by their probability, each bin open below and closed
-    above; a bin counts with its share of the answers (Naeini et al., 2015; Guo et al., 2017).
+    Predictions are put into bins of equal width by confidence, each bin open below and closed
+    above, and
+    each bin is weighted by its share of the predictions (Naeini et al., 2015; Guo et al., 2017).
 
     Args:
-        probabilities: (n, classes), rows that add up to 1.
-        labels: (n,), places of the right classes.
-        bins: how many.
+        probabilities: (n, classes), rows that sum to 1.
+        labels: (n,), indices of the true classes.
+        bins: number of bins.
 
     Raises:
         ValueError: n is 0.
     """
     if len(labels) == 0:
-        raise ValueError("the calibration error of no answers")
+        raise ValueError("cannot compute the calibration error of 0 predictions")
     binned = _binned(probabilities, labels, bins)
     weights = binned.answers / len(labels)
     return float(np.sum(weights * np.abs(binned.accuracy - binned.sureness)))
@@ -76,8 +77,8 @@ def expected_calibration_error(
 
 @dataclass(frozen=True, eq=False)
 class _Binned:
-    """A bin's edges, (bins + 1,), its answers, and their mean sureness and accuracy, (bins,), 0
-    where there is no answer."""
+    """Bin edges, (bins + 1,), and per bin, (bins,), the number of predictions and their mean
+    confidence and accuracy (0 for an empty bin)."""
 
     edges: NDArray[np.float64]
     answers: NDArray[np.int64]
@@ -101,7 +102,7 @@ def _binned(probabilities: NDArray[np.floating], labels: NDArray[np.integer], bi
 
 
 def _draw_reliability(axes: Axes, binned: _Binned) -> None:
-    style_axes(axes, y="accuracy of these answers")
+    style_axes(axes, y="accuracy")
     there = binned.answers > 0
     lefts, width = binned.edges[:-1][there], binned.edges[1]
     axes.plot(
@@ -111,16 +112,16 @@ def _draw_reliability(axes: Axes, binned: _Binned) -> None:
         linestyle="--",
         linewidth=1.4,
         zorder=4,
-        label="as sure as right",
+        label="perfectly calibrated",
     )
     axes.bar(
         lefts, binned.accuracy[there], width, align="edge", color=BLUE, edgecolor="white",
-        label="share that is right",
+        label="accuracy",
     )  # fmt: skip
     gaps = binned.sureness[there] - binned.accuracy[there]
     axes.bar(
         lefts, gaps, width, bottom=binned.accuracy[there], align="edge", color="none",
-        edgecolor=RED, hatch="////", linewidth=0.8, label="gap to their probability",
+        edgecolor=RED, hatch="////", linewidth=0.8, label="gap to the confidence",
     )  # fmt: skip
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
@@ -128,12 +129,12 @@ def _draw_reliability(axes: Axes, binned: _Binned) -> None:
 
 
 def _draw_counts(axes: Axes, binned: _Binned) -> None:
-    style_axes(axes, x="probability of the answer", y="answers", grid="y")
+    style_axes(axes, x="confidence (probability of the predicted class)", y="images", grid="y")
     axes.bar(
         binned.edges[:-1], binned.answers, binned.edges[1], align="edge", color=FAINT,
         edgecolor="white",
     )  # fmt: skip
-    axes.set_yscale("symlog", linthresh=1)  # the surest bin holds nearly all
+    axes.set_yscale("symlog", linthresh=1)  # the most confident bin holds nearly all images
     most = int(binned.answers.max())
     ticks = [0] + [10**power for power in range(7) if 10**power <= most]
     axes.set_yticks(ticks, [f"{tick:,}" for tick in ticks], color=INK)

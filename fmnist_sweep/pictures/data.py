@@ -1,4 +1,4 @@
-"""Pictures of the data: samples of each class, and how often each class stands in each set."""
+"""Pictures of the data: samples of each class, and the classes' frequencies in each set."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CLASSES_A_BAND = 10
-_MANY_CLASSES = 30  # from here on two samples of a class have to do
+_MANY_CLASSES = 30  # above this, two samples per class are shown
 _SET_NAMES = {"official_test": "official test"}
 
 
 def samples(data: DataMaterial) -> Figure:
-    """Draw samples of each class, a column a class, ten classes side by side.
+    """Draw samples of each class, one column per class, ten classes per row.
 
     Raises:
         NothingToShow: there are no samples.
@@ -57,21 +57,21 @@ def samples(data: DataMaterial) -> Figure:
 
 
 def class_distribution(data: DataMaterial) -> Figure:
-    """Draw how many images of each class each set has, a panel a set, each with its own scale.
+    """Draw the number of images per class, one panel per set, each with its own scale.
 
     Raises:
         NothingToShow: there are no sets.
     """
     if not data.counts:
-        raise NothingToShow(f"classes of {data.name}: there is no set")
+        raise NothingToShow(f"classes of {data.name}: there are no sets")
     classes = len(data.class_names)
     size = NORMAL if classes <= 20 else max(4.5, 170 / classes)
     height = 1.5 + max(classes * size * 1.75 / 72, 0.8)
     figure = new_figure(
         max(2.3 * len(data.counts) + 1.2, 6.0),
         height,
-        f"Images of each class in {_title(data)}",
-        "each set has a scale of its own",
+        f"Images per class in {_title(data)}",
+        "each set has its own scale",
     )
     panels = figure.subplots(1, len(data.counts), sharey=True, squeeze=False)[0]
     for axes, (name, counts) in zip(panels, data.counts.items(), strict=True):
@@ -121,7 +121,7 @@ def _draw_counts(axes: Axes, name: str, counts: NDArray[np.int64], size: float) 
 
 
 def _title(data: DataMaterial) -> str:
-    made_up = " (drawn, not photographed)" if data.synthetic else ""
+    made_up = " (synthetic)" if data.synthetic else ""
     return shown(data.name, 40) + made_up
 
 

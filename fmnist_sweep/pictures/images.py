@@ -1,4 +1,4 @@
-"""Images of any number of channels, as a picture shows them."""
+"""Converts images with any number of channels to RGB for display."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 
 def on_screen(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an image, uint8 (height, width, channels), in red, green and blue.
+    """Return an image, uint8 (height, width, channels), as RGB.
 
-    One channel is a grey; three are a colour, and of four the last, opacity, is left out; of any
-    other number the mean is a grey.
+    One channel is shown as grey, three as colour; the fourth of four (opacity) is dropped; for any
+    other
+    number the mean is shown as grey.
     """
     channels = image.shape[2]
     if channels in (3, 4):

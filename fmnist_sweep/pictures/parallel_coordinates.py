@@ -1,4 +1,4 @@
-"""All searched values of all trials in one picture."""
+"""All searched values of all trials in one figure."""
 
 from __future__ import annotations
 
@@ -30,17 +30,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ABSENT = -0.13  # where values stand that do not exist for a trial
+_ABSENT = -0.13  # position of values that do not exist for a trial
 _NOWHERE = "\N{EN DASH}"
-_FEW = 6  # levels that are all named, however many axes there are
-_SPREAD = 0.028  # of trials that share a level
+_FEW = 6  # up to this many levels are all labelled
+_SPREAD = 0.028  # distance between trials with the same level
 
 
 def parallel_coordinates(state: SweepState, space: Space) -> Figure:
-    """Draw an axis a searched value, the score's last, and a line a completed trial.
+    """Draw one axis per searched value, with the score's axis last, and one line per completed
+    trial.
 
-    Better trials are darker and drawn over the others, the best of all in red. A value that does
-    not exist for a trial is at a dash below its axis; those that never differ have no axis.
+    Better trials are darker and drawn on top, the best one in red. A value that does not exist for
+    a
+    trial is marked by a dash below its axis; values that are equal in all trials have no axis.
 
     Raises:
         NothingToShow: no trial completed.
@@ -51,15 +53,15 @@ def parallel_coordinates(state: SweepState, space: Space) -> Figure:
         raise NothingToShow(f"searched values and {metric}: no trial completed")
     scores = np.array([trial.score for trial in trials], dtype=np.float64)
     values = searched_values(trials, space)
-    # Of a single trial nothing differs, and all is of interest.
+    # With a single trial nothing differs, and every value is drawn.
     drawn = [value for value in values if value.varies or len(trials) == 1]
     same = len(values) - len(drawn)
     foot = f"{counted(len(trials), 'completed trial')}; darker: better; "
     foot += f"red: the best, trial {trials[0].number}"
     if any(np.isnan(value.places).any() for value in drawn):
-        foot += f"; {_NOWHERE}: does not exist there"
+        foot += f"; {_NOWHERE}: does not exist for the trial"
     if same:
-        foot += f"; {counted(same, 'value')} that never differ left out"
+        foot += f"; {counted(same, 'value')} with no differences omitted"
     figure = new_figure(
         min(max(1.25 * (len(drawn) + 1), 7.5), 15.0), 5.2, f"Searched values and {metric}", foot
     )
@@ -80,7 +82,8 @@ def parallel_coordinates(state: SweepState, space: Space) -> Figure:
 
 
 def _spread(value: SearchedValue, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return where each trial crosses an axis, those that share a level a little apart, in the
+    """Return where each trial crosses an axis; trials with the same level are spread slightly, in
+    the
     order of their scores."""
     heights = np.where(np.isnan(value.places), _ABSENT, value.places)
     for level in np.unique(heights):
@@ -98,7 +101,7 @@ def _draw_lines(axes: Axes, places: NDArray[np.float64]) -> None:
 
     columns = np.arange(places.shape[1])
     lines = [np.column_stack([columns, row]) for row in places[:0:-1]]
-    # By rank: one score far from the others would leave them all the same shade.
+    # By rank: with a linear scale, one outlier would give all other lines the same shade.
     shades = LinearSegmentedColormap.from_list("shades", SHADES)
     dense = len(lines) > 60
     axes.add_collection(
@@ -133,7 +136,7 @@ def _draw_axis(
 
 
 def _ticks(value: SearchedValue, room: int) -> list[tuple[float, str]]:
-    """Return places and texts of the levels of an axis; of numbers as many as there is room for."""
+    """Return positions and labels of an axis's levels; numeric levels only as space permits."""
     ticks = list(zip(value.levels, value.texts, strict=True))
     if value.is_number and len(ticks) > max(room, _FEW):
         low, high = value.ends

@@ -1,4 +1,4 @@
-"""Which trials survived Hyperband's rungs."""
+"""Which trials went on from one rung to the next."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmnist_sweep.analysis.history import Bracket
+from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.pictures.scales import score_axis
 from fmnist_sweep.pictures.style import (
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
 
 
 def rung_survival(brackets: Sequence[Bracket], objective: Objective) -> Figure:
-    """Draw a panel a bracket: each trial's score at the end of each rung, joined where it went on,
-    and how many trials each rung had.
+    """Draw one panel per bracket: each trial's score at each rung, connected where the trial was
+    promoted, and the number of trials per rung.
 
     Raises:
-        NothingToShow: there is no bracket, or no trial of one completed a rung.
+        NothingToShow: there are no brackets, or no trial in them completed a rung.
     """
     scores = [s for b in brackets for rung in b.rungs for s in rung.scores.values()]
     finite = np.array([s for s in scores if s is not None and np.isfinite(s)], dtype=np.float64)
@@ -42,22 +43,26 @@ def rung_survival(brackets: Sequence[Bracket], objective: Objective) -> Figure:
     figure = new_figure(
         min(max(1.5 * sum(widths) + 1.2, 6.0), 14.0),
         4.4,
-        "Who survived which rung",
-        "filled: went on; hollow: ended there; x: failed; arrow: off the scale",
+        "Trials by rung",
+        "filled: promoted; hollow: stopped; x: failed; arrow: off the scale",
     )
     panels = figure.subplots(1, len(brackets), sharey=True, squeeze=False, width_ratios=widths)[0]
     for axes, bracket in zip(panels, brackets, strict=True):
         style_axes(axes, x="epoch", y=objective.metric if axes is panels[0] else "", grid="y")
         ends = score_axis(axes, finite, objective.direction)
-        axes.set_title(f"bracket {bracket.number}", loc="left", fontsize=NORMAL, color=INK, pad=20)
+        axes.set_title(_title(bracket), loc="left", fontsize=NORMAL, color=INK, pad=20)
         _draw_bracket(axes, bracket, ends, objective.sign)
     return finish(figure)
 
 
+def _title(bracket: Bracket) -> str:
+    return f"begun with {counted(bracket.begins_with, 'epoch')}"
+
+
 def _draw_bracket(axes: Axes, bracket: Bracket, ends: tuple[float, float], sign: float) -> None:
-    places: dict[int, tuple[float, float]] = {}  # by trial: its point of the rung before
+    places: dict[int, tuple[float, float]] = {}  # by trial: its point at the previous rung
     for number, rung in enumerate(bracket.rungs):
-        # Side by side, the best on the right, so that none hides another.
+        # Spread horizontally, the best on the right, so that no point hides another.
         ordered = sorted(rung.scores.items(), key=lambda told: _goodness(told[1], sign))
         spread = np.linspace(-0.34, 0.34, len(ordered)) if len(ordered) > 1 else [0.0]
         for shift, (trial, score) in zip(spread, ordered, strict=True):

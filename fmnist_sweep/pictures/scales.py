@@ -1,4 +1,4 @@
-"""Axes of scores, of numbers in powers of ten, and of time; and points on an axis of scores."""
+"""Axes for scores, log scales and times, and points on a score axis."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ROUND_TIMES = (
 def score_axis(
     axes: Axes, scores: NDArray[np.float64], direction: Direction
 ) -> tuple[float, float]:
-    """Give the y axis the range that shows where scores differ, and return it."""
+    """Set the y axis to the range that shows differences between scores, and return it."""
     from matplotlib.ticker import MaxNLocator
 
     low, high = zoomed(scores, direction)
@@ -35,10 +35,11 @@ def score_axis(
 def zoomed(
     scores: NDArray[np.float64], direction: Direction, margin: float = 0.06
 ) -> tuple[float, float]:
-    """Return the range of an axis of scores that shows where they differ.
+    """Return the range of a score axis that shows differences between scores.
 
-    It holds all of them, unless some few are so far on the worse side that the others could not be
-    told apart; those are to be drawn at its edge.
+    The range holds all scores, unless a few are so much worse that the others could not be told
+    apart;
+    those are drawn as arrows at its edge.
     """
     sign = sign_of(direction)
     good = sign * scores[np.isfinite(scores)]
@@ -46,7 +47,7 @@ def zoomed(
     if best > middle:
         worst = float(good[good >= middle - 4 * (best - middle)].min())
     pad = margin * (best - worst) if best > worst else 0.02 * abs(best)
-    pad = pad or 0.02  # of a zero, or of what underflows to one
+    pad = pad or 0.02  # if all scores are 0 or underflow
     low, high = sorted((sign * (worst - pad), sign * (best + pad)))
     return low, high
 
@@ -61,7 +62,7 @@ def draw_scores(
     faint: bool = False,
     label: str | None = None,
 ) -> None:
-    """Draw a point a score; scores outside of the axis become hollow arrows at its edge."""
+    """Draw one point per score; scores outside the axis are hollow arrows at its edge."""
     low, high = ends
     inside = (scores >= low) & (scores <= high)
     axes.plot(
@@ -78,7 +79,7 @@ def draw_scores(
 
 
 def round_ticks(low: float, high: float, most: int) -> list[float]:
-    """Return round numbers between two numbers, evenly apart."""
+    """Return evenly spaced round numbers within a range."""
     from matplotlib.ticker import MaxNLocator
 
     ticks = MaxNLocator(most - 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
@@ -86,7 +87,7 @@ def round_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Return round numbers between two numbers above 0, for an axis in powers of ten."""
+    """Return round numbers within a positive range, for a log axis."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for digits in ((1, 2, 5), (1, 3), (1,)):
         ticks = [d * 10.0**e for e in exponents for d in digits]
@@ -97,14 +98,14 @@ def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def use_log(axes: Axes, low: float, high: float) -> None:
-    """Make the x axis logarithmic, with plain numbers at its ticks."""
+    """Make the x axis logarithmic, with plain numbers as tick labels."""
     ends = _log_ends(axes, low, high)
     ticks = log_ticks(*ends)
     axes.set_xticks(ticks, [plain_number(tick) for tick in ticks])
 
 
 def use_log_time(axes: Axes, low: float, high: float) -> None:
-    """Make the x axis one of seconds, logarithmic, with times in their own units at its ticks."""
+    """Make the x axis logarithmic in seconds, with tick labels such as `1.5 min`."""
     first, last = _log_ends(axes, low, high)
     ticks = [float(time) for time in _ROUND_TIMES if first <= time <= last]
     axes.set_xticks(ticks, [duration(tick) for tick in ticks])
@@ -119,8 +120,7 @@ def _log_ends(axes: Axes, low: float, high: float) -> tuple[float, float]:
 
 
 def time_unit(longest: float) -> tuple[float, str]:
-    """Return the unit, in seconds, that an axis up to so many seconds is read best in, and its
-    name."""
+    """Return the best unit, in seconds, for an axis of up to `longest` seconds, and its name."""
     for unit, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
         if longest >= 2 * unit:
             return unit, name

@@ -1,9 +1,9 @@
-"""The look that all pictures share, and how a picture becomes a file.
+"""The style that all pictures share, and conversion of figures to files.
 
-Figures are made as objects, without pyplot and its backend, and under settings of our own
-(`own_settings`), so that a picture is the same whatever the user's Matplotlib is set to, and may be
-made on any thread. Series differ in lightness, marker and line
-as well as in hue, so that they are told apart in black and white and by the colour-blind.
+Figures are created without pyplot and its backend and with fixed settings (`own_settings`), so that
+a picture does not depend on the user's Matplotlib settings and can be made on any thread. Series
+differ in lightness, marker and line style as well as hue, so that they are distinguishable in black
+and white and by colour-blind readers.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
 DPI = 110
 INK, FAINT, GRID = "#222222", "#6b6b6b", "#e3e3e3"
 SMALL, NORMAL, LARGE = 8.0, 9.5, 12.0
-# Paul Tol's high-contrast scheme, whose three hues keep apart in greyscale, made longer.
+# Paul Tol's high-contrast scheme, extended; its hues stay distinct in greyscale.
 BLUE, RED, YELLOW, PALE = "#004488", "#BB5566", "#DDAA33", "#cfd6de"
 SHADES = ("#dde3ea", "#9dbbdb", "#3f77b3", "#00224e")
-"""From the worst to the best: one hue, so that lightness alone tells them apart."""
+"""From worst to best: a single hue of varying lightness."""
 
 
 class NothingToShow(ValueError):
-    """A picture was asked for of nothing; the message says what is missing."""
+    """There is no data for the requested picture; the message says what is missing."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one of several series is drawn."""
+    """The style of one series."""
 
     colour: str
     line: str | tuple[int, tuple[int, ...]]
@@ -63,10 +63,12 @@ LOOKS = (
 
 @contextmanager
 def own_settings() -> Iterator[None]:
-    """Have a figure that is made and turned into a file inside the block be free of the user's
-    settings (a `matplotlibrc`, a notebook's `rcParams` and styles), which are back behind it.
+    """Make figures inside the block independent of the user's settings (a `matplotlibrc`, a
+    notebook's `rcParams` and styles), which are restored at the end.
 
-    They are the process's: what another thread draws meanwhile has ours too. One block at a time.
+    Settings are global to the process: figures on other threads are affected meanwhile. Only one
+    block
+    can be active at a time.
     """
     environment.load_matplotlib()
     import matplotlib as mpl
@@ -87,7 +89,7 @@ _setting = threading.RLock()
 
 
 def new_figure(width: float, height: float, title: str, foot: str = "") -> Figure:
-    """Return an empty figure of so many inches, with a title and a line at its foot."""
+    """Return an empty figure of the given size in inches, with a title and a footer."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -100,7 +102,7 @@ def new_figure(width: float, height: float, title: str, foot: str = "") -> Figur
 
 
 def style_axes(axes: Axes, x: str = "", y: str = "", grid: str = "both") -> None:
-    """Give axes the common look and their labels; `grid`: `x`, `y`, `both` or `none`."""
+    """Apply the common style to axes and label them; `grid`: `x`, `y`, `both` or `none`."""
     axes.set_facecolor("white")
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
@@ -116,7 +118,7 @@ def style_axes(axes: Axes, x: str = "", y: str = "", grid: str = "both") -> None
 
 
 def finish(figure: Figure) -> Figure:
-    """Make every text of a figure plain: in our fonts, and no part of it read as mathematics."""
+    """Set every text of a figure in fonts that have it and disable its parsing as mathematics."""
     from matplotlib.text import Text
 
     for found in figure.findobj(Text):
@@ -129,7 +131,7 @@ def finish(figure: Figure) -> Figure:
 def to_png(figure: Figure) -> bytes:
     """Return a figure as a PNG file, the same bytes for the same figure.
 
-    Its colours become a palette where that at least halves the file and can hardly be seen.
+    A palette is used if that at least halves the size and makes no visible difference.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL.Image import Dither, Quantize, fromarray
@@ -148,11 +150,11 @@ def to_png(figure: Figure) -> bytes:
 
 
 def shown(text: str, limit: int = 28) -> str:
-    """Return a text as a picture can show it: on one line, its middle cut out where it is longer
-    than so many characters, and with a box for every character that no font has."""
+    """Return a text for display in a picture: on one line, shortened in the middle to `limit`
+    characters, with a box for each character that no installed font has."""
     line = _line(text)
     if len(line) > limit:
-        tail = limit // 3  # names that begin alike often end in a number
+        tail = limit // 3  # similar names often differ only in a number at the end
         line = f"{line[: limit - 1 - tail].rstrip()}…{line[-tail:].lstrip()}"
     return "".join(char if family_with(char) else "□" for char in line)
 
@@ -165,12 +167,12 @@ def shown_class(class_names: Sequence[str], number: int, limit: int = 28) -> str
 
 
 def counted(number: int, what: str) -> str:
-    """Return a number of things in words: `1 trial`, `2 trials`."""
+    """Return a number with its noun: `1 trial`, `2 trials`."""
     return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def plain_number(number: float) -> str:
-    """Return a number in few characters: `1.2M`, `430k`, `0.05`, `3e-05`."""
+    """Return a number in compact form: `1.2M`, `430k`, `0.05`, `3e-05`."""
     size = abs(number)
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if size >= unit * 0.9995:
@@ -179,7 +181,7 @@ def plain_number(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in its largest fitting unit: `45 s`, `1.5 min`, `2.2 h`, `3.4 d`."""
+    """Return a duration in its largest unit: `45 s`, `1.5 min`, `2.2 h`, `3.4 d`."""
     for unit, name in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
         if seconds >= unit:
             return f"{seconds / unit:.3g} {name}"

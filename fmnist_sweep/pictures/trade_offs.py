@@ -1,4 +1,4 @@
-"""What accuracy costs: in parameters, and in time to train."""
+"""Accuracy against number of parameters, and against training time."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ _MOST_LABELS = 24
 
 
 def accuracy_against_parameters(state: SweepState) -> Figure:
-    """Draw the test accuracy of every completed trial over its parameters, with the Pareto front:
-    the trials that no other beats with as few parameters.
+    """Draw the test accuracy of every completed trial over its number of parameters, with the
+    Pareto
+    front.
 
     Raises:
         NothingToShow: no trial completed.
@@ -42,7 +43,7 @@ def accuracy_against_parameters(state: SweepState) -> Figure:
     trials, accuracy = _completed(state)
     parameters = np.array([float(t.result.parameters) for t in trials if t.result is not None])
     figure, axes = _new("parameters", len(trials))
-    style_axes(axes, x="parameters of the network", y="test_accuracy")
+    style_axes(axes, x="parameters", y="test_accuracy")
     low, high = float(parameters.min()), float(parameters.max())
     if _is_wide(low, high):
         use_log(axes, low, high)
@@ -54,8 +55,8 @@ def accuracy_against_parameters(state: SweepState) -> Figure:
 
 
 def accuracy_against_time(state: SweepState) -> Figure:
-    """Draw the test accuracy of every completed trial over the time of its training, with the
-    Pareto front: the trials that no other beats in as little time.
+    """Draw the test accuracy of every completed trial over its training time, with the Pareto
+    front.
 
     Raises:
         NothingToShow: no trial completed.
@@ -65,22 +66,22 @@ def accuracy_against_time(state: SweepState) -> Figure:
     figure, axes = _new("training time", len(trials))
     low, high = float(seconds.min()), float(seconds.max())
     if _is_wide(low, high):
-        style_axes(axes, x="time to train", y="test_accuracy")
+        style_axes(axes, x="training time", y="test_accuracy")
         use_log_time(axes, low, high)
         _draw(axes, trials, seconds, accuracy)
     else:
         unit, name = time_unit(high)
-        style_axes(axes, x=f"time to train, {name}", y="test_accuracy")
+        style_axes(axes, x=f"training time, {name}", y="test_accuracy")
         _leave_margins(axes, low / unit, high / unit)
         _draw(axes, trials, seconds / unit, accuracy)
     return finish(figure)
 
 
 def pareto_front(costs: NDArray[np.float64], gains: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the places, ascending in cost, of those that no other beats: none is at least as good
-    in both and better in one. Of equals the first counts."""
+    """Return the indices on the Pareto front, by ascending cost: no other point is at least as good
+    in both cost and gain and better in one. Of equal points the first is kept."""
     front: list[int] = []
-    # Ascending in cost; of equal costs the best first, of equals in both the first.
+    # By ascending cost, then by descending gain, then by index.
     for place in np.lexsort((np.arange(len(costs)), -gains, costs)):
         if not front or gains[place] > gains[front[-1]]:
             front.append(int(place))
@@ -91,7 +92,7 @@ def _completed(state: SweepState) -> tuple[list[Trial], NDArray[np.float64]]:
     trials = [trial for trial in state.ranking() if trial.result is not None]
     trials.sort(key=lambda trial: trial.number)
     if not trials:
-        raise NothingToShow("accuracy of the trials: none completed")
+        raise NothingToShow("accuracy of the trials: no trial completed")
     accuracy = [trial.result.test_accuracy for trial in trials if trial.result is not None]
     return trials, np.array(accuracy, dtype=np.float64)
 
@@ -144,7 +145,7 @@ def _draw(
 
 
 def _budgets(epochs: NDArray[np.int64]) -> list[tuple[Look, str, NDArray[np.bool_]]]:
-    """Return how trials of each budget are drawn: at most four groups, the longest first."""
+    """Group trials by epochs, each group with its style: at most four groups, the longest first."""
     different = np.unique(epochs)[::-1]
     if len(different) > 4:
         edges = np.unique(np.quantile(epochs, [0.25, 0.5, 0.75], method="nearest"))
@@ -165,7 +166,7 @@ def _epochs(epochs: NDArray[np.int64]) -> str:
 def _number(
     axes: Axes, numbers: Sequence[int], costs: NDArray[np.float64], gains: NDArray[np.float64]
 ) -> None:
-    """Write the trials' numbers beside their points, the best first, as far as there is room."""
+    """Label points with their trial numbers, the best first, as far as space permits."""
     taken: list[tuple[float, float]] = []
     for place in reversed(range(len(numbers))):
         x, y = axes.transData.transform((costs[place], gains[place]))

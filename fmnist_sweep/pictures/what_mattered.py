@@ -1,4 +1,4 @@
-"""Which of the searched values mattered."""
+"""The importance of the searched values."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _MOST = 20
 
 
 def importances(found: Importances) -> Figure:
-    """Draw the share of each searched value, at most the 20 largest.
+    """Draw the importance of each searched value, at most the 20 largest.
 
     Raises:
-        NothingToShow: there is no searched value.
+        NothingToShow: there are no searched values.
     """
     if not found.shares:
-        raise NothingToShow("importances: there is no searched value")
+        raise NothingToShow("importances: there are no searched values")
     largest = list(found.shares.items())[:_MOST]
     left_out = len(found.shares) - len(largest)
     epochs = "epoch 1" if found.epoch == 1 else f"{found.epoch} epochs"
     figure = new_figure(
         8.0,
         1.35 + 0.27 * len(largest),
-        "What mattered",
+        "Importance of the searched values",
         f"fANOVA over {counted(found.trials, 'trial')}, ranked by {found.metric} after {epochs}; "
-        "the rest: values acting together, and luck"
-        + (f"; {left_out} smaller left out" if left_out else ""),
+        "the remainder: interactions and noise"
+        + (f"; {left_out} smaller omitted" if left_out else ""),
     )
     axes = figure.add_subplot()
     style_axes(axes, x="share of the variance of the ranks", grid="x")

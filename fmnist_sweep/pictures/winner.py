@@ -1,4 +1,4 @@
-"""Pictures of a winner's training, and of what its best weights answer to the test set."""
+"""Pictures of a winner's training and of its best weights' predictions for the test set."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WITH_COUNTS = 20  # classes up to which a confusion matrix has room for its counts
+_WITH_COUNTS = 20  # up to this many classes, a confusion matrix shows counts
 
 
 def learning_curves(history: Sequence[EpochRecord], best_epoch: int) -> Figure:
-    """Draw loss and accuracy over the epochs, of training and, where there is one, validation,
-    with the best epoch marked.
+    """Draw training and, if present, validation loss and accuracy by epoch, with the best epoch
+    marked.
 
     Raises:
-        NothingToShow: there is no epoch.
+        NothingToShow: there are no epochs.
     """
     if not history:
         raise NothingToShow("learning curves: no epoch was trained")
@@ -51,11 +51,11 @@ def learning_curves(history: Sequence[EpochRecord], best_epoch: int) -> Figure:
 
 
 def confusion_matrix(winner: WinnerMaterial, class_names: Sequence[str]) -> Figure:
-    """Draw how often each class got each answer: shades are shares of a class's images, numbers
-    count images (with more than 20 classes there is no room for them).
+    """Draw the confusion matrix: shades are shares of a class's images, numbers are counts (omitted
+    above 20 classes).
 
     Raises:
-        NothingToShow: no image was answered.
+        NothingToShow: there are no predictions.
     """
     from sklearn.metrics import confusion_matrix as count
 
@@ -67,12 +67,12 @@ def confusion_matrix(winner: WinnerMaterial, class_names: Sequence[str]) -> Figu
     figure = new_figure(
         side + 1.7,
         side + 1.6,
-        f"Labels and answers of trial {winner.trial}",
-        f"test set, n = {len(winner.labels):,}; shade: share of a label's images",
+        f"Confusion matrix of trial {winner.trial}",
+        f"test set, n = {len(winner.labels):,}; shade: share of the class's images",
     )
     axes = figure.add_subplot()
     style_axes(axes, x="answer", y="label", grid="none")
-    # The square root lets rare mistakes be seen beside a diagonal near 1.
+    # The square root makes rare mistakes visible beside a diagonal near 1.
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0.0, vmax=1.0, interpolation="nearest")
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -98,11 +98,11 @@ def confusion_matrix(winner: WinnerMaterial, class_names: Sequence[str]) -> Figu
 
 
 def accuracy_by_class(winner: WinnerMaterial, class_names: Sequence[str]) -> Figure:
-    """Draw the share of each class's test images that was answered rightly, the best class on top,
-    with Wilson's 95 % intervals (1927).
+    """Draw the test accuracy of each class, the best class on top, with 95 % Wilson intervals
+    (1927).
 
     Raises:
-        NothingToShow: no image was answered.
+        NothingToShow: there are no predictions.
     """
     _check_answered(winner, "accuracy by class")
     right = _answers(winner) == winner.labels
@@ -116,7 +116,7 @@ def accuracy_by_class(winner: WinnerMaterial, class_names: Sequence[str]) -> Fig
         7.0,
         1.4 + max(len(order) * size * 1.9 / 72, 0.8),
         f"Accuracy by class of trial {winner.trial}",
-        f"test set, n = {len(right):,}; lines: 95 % intervals (Wilson)",
+        f"test set, n = {len(right):,}; lines: 95 % Wilson intervals",
     )
     axes = figure.add_subplot()
     style_axes(axes, x="accuracy")
@@ -136,14 +136,14 @@ def accuracy_by_class(winner: WinnerMaterial, class_names: Sequence[str]) -> Fig
 
 
 def confidently_wrong(winner: WinnerMaterial, class_names: Sequence[str]) -> Figure:
-    """Draw the test images with the surest wrong answers: label, answer, and its probability.
+    """Draw the most confident wrong predictions for the test set: label, prediction, probability.
 
     Raises:
-        NothingToShow: no answer was wrong.
+        NothingToShow: no prediction was wrong.
     """
     shown_images = len(winner.wrong)
     if shown_images == 0:
-        raise NothingToShow("confidently wrong images: no answer was wrong")
+        raise NothingToShow("confidently wrong images: no prediction was wrong")
     columns = min(shown_images, 6)
     rows = math.ceil(shown_images / columns)
     height, width = winner.wrong_images.shape[1:3]
@@ -151,8 +151,8 @@ def confidently_wrong(winner: WinnerMaterial, class_names: Sequence[str]) -> Fig
     figure = new_figure(
         max(1.5 * columns, 5.0),
         rows * (1.4 * height / width + 0.55) + 0.6,
-        f"Surest mistakes of trial {winner.trial}",
-        f"label → answer, p: its probability; {shown_images} of {counted(mistakes, 'mistake')} "
+        f"Most confident mistakes of trial {winner.trial}",
+        f"label → prediction, p: its probability; {shown_images} of {counted(mistakes, 'mistake')} "
         f"in the test set, n = {len(winner.labels):,}",
     )
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -223,7 +223,7 @@ def _answers(winner: WinnerMaterial) -> NDArray[np.int64]:
 
 def _check_answered(winner: WinnerMaterial, what: str) -> None:
     if len(winner.labels) == 0:
-        raise NothingToShow(f"{what}: trial {winner.trial} answered no image")
+        raise NothingToShow(f"{what}: trial {winner.trial} has no predictions")
 
 
 def _wilson(

@@ -1,1 +1,1 @@
-"""What a sweep leaves to be read: report.html, and comparisons of sweeps."""
+"""The pages that a sweep leaves: report.html, and comparisons of sweeps."""

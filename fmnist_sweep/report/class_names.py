@@ -1,4 +1,4 @@
-"""The names of a sweep's classes. They are no part of what is trained, and may change later."""
+"""The names of a sweep's classes. Training does not use them, and they may change later."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fmnist_sweep.training.preparation import Prepared
 
 
 def write_classes(folder: Path, prepared: Prepared) -> str | None:
-    """Write `classes.csv` into a sweep's folder, a row a class.
+    """Write `classes.csv` into a sweep's folder, one row per class.
 
     Returns:
-        How the names of the classes have changed, None where they have not, or are not known.
+        How the names have changed; None if they have not, or the earlier ones are unknown.
     """
     path = folder / CLASSES_FILE
     before = _names(folder, path)
@@ -28,7 +28,7 @@ def write_classes(folder: Path, prepared: Prepared) -> str | None:
 
 
 def renaming(before: Sequence[str], now: Sequence[str]) -> str:
-    """Say in words how the names of classes have changed."""
+    """Describe how the names of classes have changed."""
     pairs = list(zip_longest(before, now, fillvalue="none"))
     changed = [number for number, (was, is_now) in enumerate(pairs) if was != is_now]
     was, is_now = pairs[changed[0]]
@@ -40,5 +40,5 @@ def _names(folder: Path, path: Path) -> tuple[str, ...] | None:
     if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
             return tuple(row[0] for row in list(csv.reader(file))[1:])
-    material = standing_material(folder)  # of a sweep that an earlier version has run
+    material = standing_material(folder)  # for a sweep of an earlier version
     return None if material is None else material.data.class_names

@@ -1,4 +1,4 @@
-"""Several sweeps side by side: what each found, by trials and by time."""
+"""Compares several sweeps: the results of each, by trial and by time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fmnist_sweep.analysis.words import plain, time_in_words
 from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.journal.identity import search_words
 from fmnist_sweep.provenance import command, was_typed
 from fmnist_sweep.report.page import render
 from fmnist_sweep.report.source import ReportSource
@@ -15,29 +16,29 @@ _NONE = "-"
 
 
 def comparison_page(sources: Sequence[ReportSource]) -> str:
-    """Return a page that compares sweeps of one objective.
+    """Return a page that compares sweeps with the same objective.
 
     Raises:
-        ConfigError: their objectives differ, so that no score of one can be held against another's.
+        ConfigError: the objectives differ, so that scores cannot be compared.
     """
     objectives = {source.name: source.state.objective for source in sources}
     if len(set(map(repr, objectives.values()))) > 1:
         told = ", ".join(f"{name} has {o.metric} ({o.direction})" for name, o in objectives.items())
-        raise ConfigError(f"report: sweeps of different objectives cannot be compared: {told}")
+        raise ConfigError(f"report: sweeps with different objectives cannot be compared: {told}")
     names = [source.name for source in sources]
     values = {
-        "title": "Sweeps compared",
+        "title": "Comparison of sweeps",
         "warnings": _warnings(sources),
         "metric": sources[0].state.objective.metric,
         "sweeps": [_row(source) for source in sources],
         "pictures": comparison_pictures(sources),
         "next_commands": [
             *(
-                (f"Go on with {source.name}", source.begun.command)
+                (f"Resume {source.name}", source.begun.command)
                 for source in sources
                 if was_typed(source.begun.command)
             ),
-            ("Make this page again", f"{command(())} report {' '.join(names)}"),
+            ("Recreate this page", f"{command(())} report {' '.join(names)}"),
         ],
     }
     return render("comparison.html.j2", values)
@@ -47,9 +48,11 @@ def _warnings(sources: Sequence[ReportSource]) -> list[str]:
     told = []
     for key, what in (("data", "data"), ("split", "splits")):
         if len({source.begun.identity[key] for source in sources}) > 1:
-            told.append(f"These sweeps have different {what}: their scores do not compare exactly.")
+            told.append(
+                f"These sweeps have different {what}: their scores are not exactly comparable."
+            )
     if any(source.material is not None and source.material.data.synthetic for source in sources):
-        told.append("Among them are drawn images: not the real data.")
+        told.append("Some use synthetic images, not real data.")
     return told
 
 
@@ -58,7 +61,7 @@ def _row(source: ReportSource) -> dict[str, object]:
     result = None if best is None else best.result
     return {
         "name": source.name,
-        "tuner": source.begun.identity["tuner"]["name"],
+        "tuner": search_words(source.begun.identity).removeprefix("tuner "),
         "trials": len(state.trials),
         "failed": len(state.failed_trials),
         "epochs": state.epochs_total,

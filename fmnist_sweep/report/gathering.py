@@ -1,4 +1,4 @@
-"""Gathers the material of a report where data and model are at hand: at the end of a sweep."""
+"""Writes a report's material at the end of a sweep, when data and model are available."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def gather(
     winner, registered or not, and with the same names of the classes.
 
     Args:
-        folder: the sweep's.
+        folder: the sweep's folder.
         prepared: its data.
         best: its winner.
         best_name: what the winner's config is called in `experiments/best`.
@@ -70,7 +70,7 @@ def gather(
 
 
 def standing_material(folder: Path) -> Material | None:
-    """Return the material in a sweep's folder, None where there is none that can be read."""
+    """Return the material in a sweep's folder, None if absent or unreadable."""
     try:
         return Material.from_bytes((folder / MATERIAL_FILE).read_bytes())
     except (OSError, RunError):
@@ -96,7 +96,7 @@ def _data(dataset: Dataset, split: Split) -> DataMaterial:
 
 
 def _samples(dataset: Dataset, split: Split) -> NDArray[np.uint8]:
-    """Return the first training images of each class, as many as each of them has."""
+    """Return the first training images of each class, the same number for each."""
     labels = dataset.labels[split.train]
     of_each = [split.train[labels == label] for label in range(dataset.classes)]
     most = min(SAMPLES_A_CLASS, *(len(indices) for indices in of_each))

@@ -1,4 +1,4 @@
-"""`report.html`: one file that holds all it shows, and asks nothing of a network."""
+"""`report.html`: a single self-contained file that loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fmnist_sweep.analysis.words import (
 )
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.record_schema import Environment
-from fmnist_sweep.journal.identity import space_of
+from fmnist_sweep.journal.identity import search_words, space_of
 from fmnist_sweep.journal.leaderboard import stopped_words
 from fmnist_sweep.journal.records import TrialStatus
 from fmnist_sweep.journal.state import SweepState, Trial
@@ -30,8 +30,9 @@ _LEADERS = 20
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a report: `section` is search, winner or data; `width` in CSS pixels; a wide one
-    has a row of its own."""
+    """A picture of a report: `section` is search, winner or data; `width` is in CSS pixels; a
+    `wide`
+    picture has a row of its own."""
 
     name: str
     section: str
@@ -43,14 +44,14 @@ class Picture:
 
     @property
     def base64(self) -> str:
-        """The picture as it stands in a page."""
+        """The picture encoded for a data URL."""
         return base64.b64encode(self.png).decode()
 
 
 def report_page(
     source: ReportSource, pictures: Sequence[Picture], search_notes: Sequence[str]
 ) -> str:
-    """Return a sweep's report. `search_notes` say in words what could not be drawn."""
+    """Return a sweep's report. `search_notes` explain which pictures are missing."""
     state = source.state
     ranking = state.ranking()
     of_sections = {
@@ -62,11 +63,11 @@ def report_page(
     material = source.material
     parts = {
         "trials": "Trials",
-        **({"search": "The search"} if of_sections["search"] else {}),
-        **({"winner": "The winner"} if ranking else {}),
-        **({"data": "The data"} if material is not None else {}),
-        "space": "The space",
-        "made": "How it was made",
+        **({"search": "Search"} if of_sections["search"] else {}),
+        **({"winner": "Winner"} if ranking else {}),
+        **({"data": "Data"} if material is not None else {}),
+        "space": "Search space",
+        "made": "Provenance",
     }
     values = {
         "title": f"Sweep {source.name}",
@@ -104,7 +105,7 @@ def report_page(
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """Fill a template of this package; what is filled in is text, whatever is in it."""
+    """Render a template of this package; all values are escaped."""
     look = _ENVIRONMENT.get_template("look.css").render()
     own = {"look": look, "version": package_version()}
     return _ENVIRONMENT.get_template(template).render({**values, **own})
@@ -123,24 +124,23 @@ def _subtitle(source: ReportSource) -> str:
     state, identity = source.state, source.begun.identity
     began = time.strftime("%Y-%m-%d %H:%M", time.localtime(source.begun.at))
     ended = "it has not ended yet" if state.ended is None else f"ended: {state.ended.reason}"
-    tuner = identity["tuner"]["name"]
     objective = f"{state.objective.metric}, {state.objective.direction}imised"
-    return f"begun {began}; tuner {tuner}; {objective}; {ended}"
+    return f"begun {began}; {search_words(identity)}; {objective}; {ended}"
 
 
 def _warnings(source: ReportSource) -> list[str]:
     told = []
     if source.material is not None and source.material.data.synthetic:
-        told.append("These are drawn images, made for tests and demonstrations: not the real data.")
+        told.append("The images are synthetic, made for tests and demonstrations: not real data.")
     if source.material is None:
         told.append(
-            "Without material.npz nothing is shown of the data, nor of what the winner answers; "
-            "it is written when a sweep ends."
+            "Data and predictions are not shown: there is no material.npz; it is written when a "
+            "sweep ends."
         )
     elif source.is_behind:
         told.append(
-            "What the winner answers is not shown: material.npz is of the one before it; it is "
-            "written again when the sweep ends."
+            "The winner's predictions are not shown: material.npz is of the previous winner; it is "
+            "rewritten when the sweep ends."
         )
     return told
 
@@ -155,12 +155,14 @@ def _figures(state: SweepState) -> list[tuple[str, str]]:
         ]
     if state.official:
         look = state.official[-1]
-        figures.append((f"official test (look {len(state.official)})", f"{look.accuracy:.4f}"))
+        figures.append(
+            (f"official test (evaluation {len(state.official)})", f"{look.accuracy:.4f}")
+        )
     failed = f", {len(state.failed_trials)} failed" if state.failed_trials else ""
     figures += [
         (f"trials{failed}", f"{len(state.trials):,}"),
-        ("epochs in all", f"{state.epochs_total:,}"),
-        ("in training", time_in_words(state.rung_seconds)),
+        ("total epochs", f"{state.epochs_total:,}"),
+        ("training time", time_in_words(state.rung_seconds)),
     ]
     return figures
 
@@ -181,7 +183,7 @@ def _commands(source: ReportSource) -> list[tuple[str, str]]:
 
 def _row(rank: int, trial: Trial) -> dict[str, object]:
     result = trial.result
-    assert result is not None  # a ranked trial has one
+    assert result is not None  # ranked trials have a result
     confirmed = trial.confirmed_score
     return {
         "rank": rank,
@@ -200,7 +202,7 @@ def _row(rank: int, trial: Trial) -> dict[str, object]:
 
 def _notes(state: SweepState) -> list[str]:
     notes = [
-        f"Trial {trial.number} was {stopped_words(trial.stopped_at)}."
+        f"Trial {trial.number} was {stopped_words(trial.stopped_by, trial.stopped_at)}."
         for trial in state.trials.values()
         if trial.stopped_at is not None
     ]
@@ -209,23 +211,23 @@ def _notes(state: SweepState) -> list[str]:
         notes.append(f"Not finished: {counted(len(running), 'trial')}.")
     if state.infeasible:
         notes.append(
-            f"{counted(state.infeasible, 'point')} of the space could not be built, or would have "
-            "been over a bound, and gave way to others."
+            f"{counted(state.infeasible, 'point')} of the space could not be built or exceeded a "
+            "limit, and were replaced."
         )
     if any(trial.confirmed_score for trial in state.ranking()):
-        notes.append("± is the standard deviation over fresh seeds.")
+        notes.append("± is the standard deviation over new seeds.")
     return notes
 
 
 def _winner(state: SweepState, best: Trial) -> dict[str, object]:
     result = best.result
-    assert result is not None  # it leads the ranking
+    assert result is not None  # ranked trials have a result
     facts = [(path, plain(value)) for path, value in best.overrides.items()]
     facts += [
         ("model.parameters", f"{result.parameters:,}"),
         ("best epoch", f"{result.best_epoch} of {result.last_epoch}"),
         ("test_loss", f"{result.test_loss:.4f}"),
-        ("seconds of training", f"{result.train_seconds:.1f}"),
+        ("training seconds", f"{result.train_seconds:.1f}"),
     ]
     looks = [look for look in state.official if look.trial == best.number]
     if looks:
@@ -262,7 +264,7 @@ def _place(environment: Environment) -> list[tuple[str, str]]:
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
         *([("settings", ", ".join(f"{k}={v}" for k, v in numerics.settings.items()))]
           if numerics.settings else []),
-        *([("git", commit + (", with changes" if environment.git_changed else ""))]
+        *([("git", commit + (", with uncommitted changes" if environment.git_changed else ""))]
           if commit else []),
     ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Reports as files: `mlruns/reports/<sweep>/report.html`, with its pictures beside it."""
+"""Reports as files: `mlruns/reports/<sweep>/report.html`, with its pictures in the same folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MADE_FROM = "made_from.sha256"
 
 
 def up_to_date_report(sweep: Path, name: str) -> Path:
-    """Return the report of a sweep that has begun, made now unless it stands already.
+    """Return the report of a sweep that has begun; it is written only if it is not up to date.
 
     Args:
         sweep: the sweep's folder.
@@ -31,18 +31,18 @@ def up_to_date_report(sweep: Path, name: str) -> Path:
     mark = report.with_name(_MADE_FROM)
     if not (report.exists() and mark.exists() and mark.read_text(encoding="utf-8") == made_from):
         source = source_in(sweep)
-        assert source is not None  # it has begun
+        assert source is not None  # the sweep has begun
         write_report(source)
         write_text_whole(mark, made_from)
     return report
 
 
 def write_report(source: ReportSource) -> Path:
-    """Make a sweep's report, and return its file."""
+    """Write a sweep's report, and return its file."""
     report = _report_of(source.name)
     pictures, notes = pictures_of(source)
     page = report_page(source, pictures, notes)
-    shutil.rmtree(report.parent, ignore_errors=True)  # of what is no longer drawn
+    shutil.rmtree(report.parent, ignore_errors=True)  # removes pictures that are no longer drawn
     for picture in pictures:
         with write_whole(report.parent / "pictures" / f"{picture.name}.png") as file:
             file.write(picture.png)
@@ -51,14 +51,15 @@ def write_report(source: ReportSource) -> Path:
 
 
 def report_files(sweep: Path, report: Path) -> list[tuple[Path, str]]:
-    """Return what a tracker is to have of a report, each file with the folder it goes to: its
-    pictures, the page, and what it can be made again from beside the journal."""
+    """Return the files of a report that are logged, each with its artifact folder: the pictures,
+    the
+    page, and the files it can be recreated from together with the journal."""
     pictures = sorted(report.parent.glob("pictures/*.png"))
     return [(sweep / MATERIAL_FILE, ""), *((path, "pictures") for path in pictures), (report, "")]
 
 
 def write_comparison(sources: Sequence[ReportSource]) -> Path:
-    """Make a page that compares sweeps, and return its file."""
+    """Write a page that compares sweeps, and return its file."""
     names = "-and-".join(source.name for source in sources)
     path = _reports() / f"{names[:100]}.html"
     write_text_whole(path, comparison_page(sources))
@@ -74,7 +75,7 @@ def _reports() -> Path:
 
 
 def _digest(sweep: Path) -> str:
-    """Return a digest of what a report is made from."""
+    """Return a digest of everything a report is made from."""
     digest = hashlib.sha256()
     for name in (JOURNAL_FILE, MATERIAL_FILE):
         digest.update(hashlib.sha256((sweep / name).read_bytes()).digest())

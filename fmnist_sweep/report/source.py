@@ -1,4 +1,4 @@
-"""What a report is made from: a sweep's journal and material, from its folder or from MLflow."""
+"""The sources of a report: a sweep's journal and material, from its folder or from MLflow."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ReportSource:
-    """A sweep that has begun: its journal, the state that follows from it, and the material, None
-    where there is none (yet, or of a sweep from before there was any)."""
+    """A sweep that has begun: its journal, the state folded from it, and the material, None if
+    there
+    is none (not written yet, or a sweep of an earlier version)."""
 
     begun: Begun
     journal: Journal
@@ -33,18 +34,18 @@ class ReportSource:
 
     @property
     def name(self) -> str:
-        """The sweep's."""
+        """The sweep's name."""
         return self.begun.name
 
     @property
     def winner(self) -> WinnerMaterial | None:
-        """What the winner answers, None where the material has nothing of it."""
+        """The winner's predictions, None if the material has none."""
         return None if self.material is None or self.is_behind else self.material.winner
 
     @property
     def is_behind(self) -> bool:
-        """Whether the material is of another winner, as it is while a sweep that went on has found
-        a better one."""
+        """Whether the material is of a previous winner, because a resumed sweep has found a better
+        one."""
         best = self.state.best
         digest = None if best is None or best.result is None else best.result.best_weights_sha256
         return (
@@ -55,12 +56,13 @@ class ReportSource:
 
 
 def source_in(folder: Path) -> ReportSource | None:
-    """Read a sweep's folder; None where no sweep has begun there.
+    """Read a sweep's folder; None if no sweep has begun there.
 
     Raises:
-        ConfigError: it maximised a loss, or minimised an accuracy, which this version refuses.
+        ConfigError: the sweep maximised a loss or minimised an accuracy, which is no longer
+        allowed.
         JournalError: the journal cannot be read.
-        RunError: the material cannot.
+        RunError: the material cannot be read.
     """
     journal = Journal(folder / JOURNAL_FILE)
     if not journal.records or not isinstance(begun := journal.records[0], Begun):
@@ -84,16 +86,16 @@ def _material(folder: Path, name: str) -> Material | None:
         return Material.from_bytes(path.read_bytes())
     except RunError as error:
         raise RunError(
-            f"report: sweep {name}: {error}; its command, given again, writes it anew, and without "
-            "that file the report is made without data and answers"
+            f"report: sweep {name}: {error}; running the sweep's command again rewrites it; "
+            "without that file the report is made without data and predictions"
         ) from error
 
 
 def source_of_run(reader: MlflowReader, run: SeenRun) -> ReportSource:
-    """Read what MLflow has of a sweep's run.
+    """Read a sweep from its MLflow run.
 
     Raises:
-        ConfigError: it has no journal, which is logged when a sweep ends.
+        ConfigError: the run has no journal, which is logged when a sweep ends.
         RunError: MLflow cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place:
@@ -103,6 +105,6 @@ def source_of_run(reader: MlflowReader, run: SeenRun) -> ReportSource:
         source = source_in(folder)
     if source is None:
         raise ConfigError(
-            f"run {run.name} ({run.id}): has no {JOURNAL_FILE}: it is no sweep's, or has not ended"
+            f"run {run.name} ({run.id}): has no {JOURNAL_FILE}: not a sweep's run, or not finished"
         )
     return source

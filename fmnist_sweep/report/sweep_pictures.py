@@ -1,4 +1,4 @@
-"""Which pictures a report has, and what is said under each."""
+"""The pictures of a report and their captions."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _Drawing = tuple[str, str, str, Callable[[], "Figure"]]
-"""A picture's name, title and caption, and what draws it."""
-_PIXELS_AN_INCH = 96  # of CSS
+"""A picture's name, title and caption, and the function that draws it."""
+_PIXELS_AN_INCH = 96  # CSS pixels
 _WIDEST_OF_A_PAIR = 800
 
 
 def pictures_of(source: ReportSource) -> tuple[list[Picture], list[str]]:
-    """Draw what there is to draw of a sweep.
+    """Draw all pictures of a sweep for which there is data.
 
     Returns:
-        The pictures, and in words what was left out, and why, where that is to be wondered at.
+        The pictures, and notes on missing ones when the reason is not obvious.
     """
     pictures = [
         picture
@@ -53,37 +53,37 @@ def pictures_of(source: ReportSource) -> tuple[list[Picture], list[str]]:
     notes = []
     found = importances(source.state, space_of(source.begun.identity))
     if isinstance(found, Importances):
-        name, title = "importances", "What mattered"
+        name, title = "importances", "Importance of the searched values"
         caption = (
             f"Share of the differences in {found.metric} after epoch {found.epoch} that each "
             f"searched value explains by itself (fANOVA, Hutter et al. 2014, on the ranks of "
-            f"{found.trials} trials). It tells of this space and these trials only."
+            f"{found.trials} trials), in this space and these trials only."
         )
         drawn = _drawn("search", (name, title, caption, lambda: picture_of_importances(found)))
         if drawn is not None:
-            # Before the wide one that ends the section.
+            # Before the wide picture that ends the section.
             pictures.insert(sum(picture.section == "search" for picture in pictures) - 1, drawn)
     else:
-        notes.append(f"What mattered cannot be said: {found.reason}.")
+        notes.append(f"Importances are not available: {found.reason}.")
     return pictures, notes
 
 
 def comparison_pictures(sources: Sequence[ReportSource]) -> list[Picture]:
-    """Draw the best so far of several sweeps of one objective."""
+    """Draw the best score so far of several sweeps with the same objective."""
     objective = sources[0].state.objective
     over_trials = {s.name: by_trial(s.journal.records, objective) for s in sources}
     over_time = {s.name: by_time(s.journal.records, objective) for s in sources}
     drawings: list[_Drawing] = [
         (
             "best_by_trial",
-            "Best so far over trials",
-            f"The best {objective.metric} so far, over the trials in the order of their results.",
+            "Best so far by trial",
+            f"The best {objective.metric} so far, by trial in the order of the results.",
             lambda: best_by_trial(over_trials),
         ),
         (
             "best_by_time",
-            "Best so far over time",
-            f"The best {objective.metric} so far, over wall time without pauses.",
+            "Best so far by time",
+            f"The best {objective.metric} so far, by wall time without pauses.",
             lambda: best_by_time(over_time),
         ),
     ]
@@ -106,40 +106,40 @@ def _of_the_search(source: ReportSource) -> Iterator[_Drawing]:
     state, records, metric = source.state, source.journal.records, source.state.objective.metric
     yield (
         "best_by_trial",
-        "Best so far over trials",
+        "Best so far by trial",
         f"Each trial's {metric} in the order of the results, and the best so far.",
         lambda: best_by_trial({source.name: by_trial(records, state.objective)}),
     )
     yield (
         "best_by_time",
-        "Best so far over time",
-        f"{metric} of every rung over wall time; pauses between a stop and a resume left out.",
+        "Best so far by time",
+        f"{metric} of every rung by wall time, without pauses between a stop and a resume.",
         lambda: best_by_time({source.name: by_time(records, state.objective)}),
     )
     yield (
         "accuracy_against_parameters",
         "Accuracy against parameters",
-        "On the line, the trials that no other beats with as few parameters.",
+        "The line is the Pareto front: no other trial is better with as few parameters.",
         lambda: accuracy_against_parameters(state),
     )
     yield (
         "accuracy_against_time",
-        "Accuracy against time of training",
-        "On the line, the trials that no other beats in as little time. Trials that were stopped "
-        "on the way have less of it.",
+        "Accuracy against training time",
+        "The line is the Pareto front: no other trial is better in as little time. Trials stopped "
+        "early took less time.",
         lambda: accuracy_against_time(state),
     )
     yield (
         "rung_survival",
         "Who survived which rung",
-        "Hyperband's brackets: at each rung the better trials are promoted and go on.",
+        "At the end of each rung the better trials go on.",
         lambda: rung_survival(brackets(records), state.objective),
     )
     yield (
         "parallel_coordinates",
-        "All trials, all searched values",
-        "One line a trial, the darker the better, the best in red; a dash below an axis: the "
-        "value does not exist for that trial.",
+        "Searched values of all trials",
+        "One line per trial, darker is better, the best in red; a dash below an axis: the value "
+        "does not exist for that trial.",
         lambda: parallel_coordinates(state, space_of(source.begun.identity)),
     )
 
@@ -152,8 +152,8 @@ def _of_the_winner(source: ReportSource) -> Iterator[_Drawing]:
     yield (
         "learning_curves",
         "Learning curves",
-        "Loss and accuracy over its epochs. Training values are means over an epoch in which the "
-        "weights still change, with dropout; validation is measured at its end, without.",
+        "Loss and accuracy by epoch. Training values are means over an epoch, with dropout and "
+        "changing weights; validation is evaluated at its end, without dropout.",
         lambda: learning_curves(history, best_epoch),
     )
     winner = source.winner
@@ -163,26 +163,26 @@ def _of_the_winner(source: ReportSource) -> Iterator[_Drawing]:
     yield (
         "accuracy_by_class",
         "Accuracy by class",
-        "On the test set that every trial is measured on, with 95 % intervals.",
+        "On the test set shared by all trials, with 95 % intervals.",
         lambda: accuracy_by_class(winner, names),
     )
     yield (
         "confusion_matrix",
-        "What is taken for what",
-        "Rows are the labels, columns the answers, on the test set.",
+        "Confusion matrix",
+        "Rows are labels, columns are predictions, on the test set.",
         lambda: confusion_matrix(winner, names),
     )
     yield (
         "calibration",
-        "How far its probabilities can be trusted",
-        "Of the answers that were so sure, how many were right (Guo et al. 2017, "
-        "arXiv 1706.04599); on the line, probabilities mean what they say.",
+        "Calibration",
+        "Accuracy by confidence of the prediction (Guo et al. 2017, arXiv 1706.04599); on the "
+        "diagonal, probabilities are accurate.",
         lambda: calibration(winner),
     )
     yield (
         "confidently_wrong",
-        "The surest wrong answers",
-        "Images of the test set: their label, and what the winner takes them for instead.",
+        "Most confident wrong predictions",
+        "Images of the test set: their label, and the winner's prediction.",
         lambda: confidently_wrong(winner, names),
     )
 
@@ -199,7 +199,7 @@ def _of_the_data(source: ReportSource) -> Iterator[_Drawing]:
     )
     yield (
         "class_distribution",
-        "Classes in each set",
-        "How many images of each class are in each set of the split.",
+        "Classes by set",
+        "Images per class in each set of the split.",
         lambda: class_distribution(data),
     )

@@ -1,1 +1,1 @@
-"""One training from a config, and its config file."""
+"""Training of a single config, and config files."""

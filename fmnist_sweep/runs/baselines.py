@@ -1,4 +1,5 @@
-"""Published systems beside ours: the table of all baselines, and header and record of each file."""
+"""Published systems compared with ours: the table of baselines, and each file's header and
+record."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ from fmnist_sweep.tracking.baseline_runs import ACCURACIES, BaselineRuns
 _BEGIN = "Written by `python -m fmnist_sweep baselines` from the tracked runs:"
 _END = "(end of what is written)"
 _MEASURED = re.compile(rf"^# {re.escape(_BEGIN)}\n(?:#.*\n)*?# {re.escape(_END)}\n", re.MULTILINE)
-# The key with all that is indented below it.
+# The key and everything indented below it.
 _RECORD = re.compile(
     rf"^(?:{re.escape(RECORD_COMMENT)}\n)?expected:.*\n?(?:[ \t]+.*\n?|\n)*", re.MULTILINE
 )
@@ -34,7 +35,7 @@ _RECORD = re.compile(
 
 @dataclass(frozen=True)
 class Baseline:
-    """A published system: its config's name, what was reported of it, what our runs gave."""
+    """A published system: its config's name, the reported results, and our runs' results."""
 
     name: str
     reported: Reported
@@ -42,10 +43,10 @@ class Baseline:
 
 
 def write_baseline_file(path: Path, baseline: Baseline) -> None:
-    """Put the measured part of a file's header, and its record, anew; all else stays as it is.
+    """Rewrite the measured part of a file's header, and its record; the rest is unchanged.
 
     Raises:
-        ConfigError: the file is written in a way in which that cannot be done.
+        ConfigError: the file's layout does not allow it.
     """
     text = path.read_text(encoding="utf-8")
     measured = comment([_BEGIN, *_header(baseline), _END])
@@ -57,18 +58,17 @@ def write_baseline_file(path: Path, baseline: Baseline) -> None:
         body = measured + body
     expected = baseline.runs.expected
     new = body + ("" if expected is None else record_yaml(expected))
-    if _without_record(new) != _without_record(text):  # that of `text` has been composed
+    if _without_record(new) != _without_record(text):  # `text` has already been composed
         raise ConfigError(
-            f"{path.name}: header and record cannot be put in; write `expected:` as a block of "
-            "its own, or leave it out"
+            f"{path.name}: cannot write header and record; write `expected:` as a block, or omit it"
         )
     write_text_whole(path, new)
 
 
 def markdown(baselines: Sequence[Baseline]) -> str:
-    """Return the page on all baselines."""
+    """Return the page about all baselines."""
     rows = [
-        "| baseline | parameters | | train | validation | test | seconds an epoch |",
+        "| baseline | parameters | | train | validation | test | seconds per epoch |",
         "|---|---|---|---|---|---|---|",
     ]
     for baseline in baselines:
@@ -88,22 +88,22 @@ def markdown(baselines: Sequence[Baseline]) -> str:
         [
             "# Baselines",
             "",
-            "Published systems that this project grew from, run inside it, beside what their",
+            "Published systems that this project builds on, trained with it, and the results their",
             "authors reported. Ours: mean ± standard deviation over the seeds; validation and test",
-            "are the best validated epoch's, or the last one's where nothing validates; seconds",
-            "are those of the fastest epoch, validation included.",
+            "are those of the epoch with the best validation, or of the last without validation;",
+            "seconds are those of the fastest epoch, validation included.",
             "",
             *rows,
             "",
             *(["## Loss by step", "", *losses] if losses else []),
-            "## What was seen",
+            "## Findings",
             "",
             *remarks,
             "",
-            "## Made by",
+            "## Reproduction",
             "",
-            "`make baselines` trains all of them with three seeds and writes this page, and header",
-            "and record of each file in `experiments/baseline/`, from the tracked runs.",
+            "`make baselines` trains all of them with three seeds and rewrites this page, and the",
+            "header and record of each file in `experiments/baseline/`, from the tracked runs.",
             "",
             *(f"    {line}" for lines in environments for line in lines),
             "",
@@ -141,7 +141,7 @@ def _ours(baseline: Baseline, name: str) -> str:
 
 
 def _below(baselines: Sequence[Baseline]) -> str:
-    """Return which of ours are lower than reported by more than two standard deviations."""
+    """Return which of our results are more than two standard deviations below the reported ones."""
     lower = [
         f"`{baseline.name}` ({name})"
         for baseline in baselines
@@ -170,8 +170,8 @@ def _loss_rows(baseline: Baseline) -> list[str]:
         return []
     steps, losses = zip(*baseline.runs.step_loss, strict=True)
     lines = [
-        f"`{baseline.name}`: the mean over the steps since the column before, or since the "
-        "epoch's beginning.",
+        f"`{baseline.name}`: the mean over the steps since the previous column, or since the "
+        "start of the epoch.",
         "",
         _row("step", *map(str, steps)),
         "|---" * (len(steps) + 1) + "|",
@@ -180,9 +180,9 @@ def _loss_rows(baseline: Baseline) -> list[str]:
     reported = baseline.reported.step_loss
     if reported is not None:
         lines += [
-            _row("ours, over the first", *_relative(losses)),
-            _row("reported, in its authors' scale", *(f"{loss:g}" for loss in reported)),
-            _row("reported, over the first", *_relative(reported)),
+            _row("ours, relative to the first", *_relative(losses)),
+            _row("reported, in the authors' scale", *(f"{loss:g}" for loss in reported)),
+            _row("reported, relative to the first", *_relative(reported)),
         ]
     return [*lines, ""]
 

@@ -16,15 +16,17 @@ from fmnist_sweep.tracking.run_log import final_metrics
 
 
 def best_config(config: Config, trial: Trial) -> RunConfig:
-    """Return a trial as one straight training: the base config, its overrides, and where it
-    ended (`train.stop_epoch`) if that is before the schedule's horizon."""
+    """Return a trial as a single training: the base config, the trial's overrides, and its last
+    epoch
+    (`train.stop_epoch`) if that is before the schedule's horizon."""
     return straight_config(config.run, trial.overrides, trial.last_epoch)
 
 
 def write_best_file(
     folder: Path, name: str, config: Config, state: SweepState, trial: Trial, split: Split
 ) -> Path:
-    """Write the winner into `folder`, and return its file; `write_config_file` has the names."""
+    """Write the winner's config into `folder`, and return its file; `write_config_file` names
+    it."""
     chosen = best_config(config, trial)
     file = write_config_file(
         folder,
@@ -63,18 +65,18 @@ def _header(stem: str, config: Config, state: SweepState, trial: Trial) -> list[
         *environment_lines(state.environments_of(trial)[-1]),
         f"Result:    {metric} {trial.score:.4f} at epoch {result.best_epoch}, "
         f"test_accuracy {result.test_accuracy:.4f} (n = 1 seed), "
-        f"{result.parameters:,} parameters, {result.train_seconds:.0f} s of training",
+        f"{result.parameters:,} parameters, {result.train_seconds:.0f} s training",
     ]
     confirmed = trial.confirmed_score
     if confirmed is not None:
         lines.append(
             f"           {metric} {confirmed[0]:.4f} ± {confirmed[1]:.4f} over "
-            f"{len(trial.confirmations)} fresh seeds"
+            f"{len(trial.confirmations)} new seeds"
         )
     looks = [look for look in state.official if look.trial == trial.number]
     if looks:
         lines.append(
             f"           official_test_accuracy {looks[-1].accuracy:.4f} on "
-            f"{looks[-1].images:,} images, look {len(state.official)} of this sweep"
+            f"{looks[-1].images:,} images, evaluation {len(state.official)} of this sweep"
         )
     return [*lines, ""]

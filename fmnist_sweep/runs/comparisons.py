@@ -1,4 +1,4 @@
-"""A training beside its record, and beside what others reported."""
+"""Compares a training with its record and with reported results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MARKS = {True: "matches", False: "DIFFERS", None: "not compared"}
 
 
 def print_verification(out: Console, verification: Verification) -> None:
-    """Print recorded and reproduced side by side, and the verdict with what it rests on."""
+    """Print recorded and reproduced values side by side, and the verdict with its reason."""
     table = Table(title="Recorded and reproduced", title_justify="left")
     table.add_column("")
     for name in ("recorded", "reproduced"):
@@ -24,11 +24,9 @@ def print_verification(out: Console, verification: Verification) -> None:
         table.add_row(line.name, line.recorded, line.reproduced, line.allowed, _MARKS[line.matches])
     out.print(table)
     if verification.differences:
-        why = (
-            f"this is another environment than the record's: {'; '.join(verification.differences)}"
-        )
+        why = f"the environment differs from the record's: {'; '.join(verification.differences)}"
     else:
-        why = "machine, threads and versions are the record's"
+        why = "machine, threads and versions are the same as in the record"
     out.print(
         f"verdict: {verification.verdict} (tested: {verification.tested}; {why})",
         soft_wrap=True,
@@ -36,8 +34,8 @@ def print_verification(out: Console, verification: Verification) -> None:
 
 
 def reported_table(reported: Reported, result: RunResult) -> Table:
-    """Return what others reported beside what this run gave."""
-    table = Table(title=f"Beside {reported.by}", title_justify="left")
+    """Return a table of the reported results and this run's."""
+    table = Table(title=f"Compared with {reported.by}", title_justify="left")
     for name in ("", "reported", "this run"):
         table.add_column(name, justify="left" if not name else "right")
     ours = {
@@ -55,7 +53,7 @@ def reported_table(reported: Reported, result: RunResult) -> Table:
 
 
 def reported_text(value: float | list[float] | int) -> str:
-    """Return a reported number as text: a count, seconds, an accuracy, or a range of them."""
+    """Return a reported value as text: a count, seconds, an accuracy, or a range of accuracies."""
     if isinstance(value, list):
         return " to ".join(reported_text(end) for end in value)
     if isinstance(value, int):

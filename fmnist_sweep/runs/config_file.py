@@ -1,4 +1,4 @@
-"""A training as a config file in `experiments/`, with what was recorded of it."""
+"""Config files of trainings in `experiments/`, with their records."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fmnist_sweep.config.yaml_text import read_yaml, to_yaml
 from fmnist_sweep.files import digest_of, write_text_whole
 
 _RECORD = "expected"
-RECORD_COMMENT = "# The record that a rerun is held to; not for editing."
+RECORD_COMMENT = "# A rerun is compared with this record; do not edit."
 
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """A file with a config; `is_new` where it was written, False where it stood there already."""
+    """A config file; `is_new` is False if it existed already with the same content."""
 
     path: Path
     is_new: bool
@@ -34,15 +34,15 @@ def write_config_file(
 ) -> ConfigFile:
     """Write a config and its record into `folder`.
 
-    The file is `<name>.yaml`; where this holds anything else already, which is never overwritten,
-    it is `<name>-<digits of the content>.yaml`. A file with this very content is left as it is.
+    The file is `<name>.yaml`, or, if that exists with other content (it is never overwritten),
+    `<name>-<digits of the content>.yaml`. A file with the same content is left as it is.
 
     Args:
         folder: `experiments/best` or the like.
-        name: what the file is to be called.
-        config: what it says.
-        expected: the record that a rerun is held to, None where there is none.
-        header: gives the lines of the comment on top, from the file's name.
+        name: the file's name.
+        config: the config to write.
+        expected: the record that a rerun is compared with; None for none.
+        header: returns the lines of the header comment, given the file's name.
     """
     values: dict[str, Any] = {
         "defaults": [
@@ -64,12 +64,12 @@ def write_config_file(
 
 
 def comment(lines: Sequence[str]) -> str:
-    """Return lines as YAML comments; what is in them cannot get out of its line."""
+    """Return lines as YAML comments; line breaks in them are escaped."""
     return "".join(f"# {' '.join(line.splitlines())}".rstrip() + "\n" for line in lines)
 
 
 def environment_lines(environment: Environment) -> list[str]:
-    """Return hardware and versions, as a header has them."""
+    """Return hardware and versions as lines of a header."""
     numerics = environment.numerics
     versions = {**numerics.versions, **environment.packages}
     return [
@@ -80,7 +80,7 @@ def environment_lines(environment: Environment) -> list[str]:
 
 
 def record_yaml(expected: Expected) -> str:
-    """Return the record as the YAML that ends a config file."""
+    """Return the record as YAML, for the end of a config file."""
     return f"{RECORD_COMMENT}\n{to_yaml({_RECORD: expected.model_dump()})}"
 
 
@@ -88,4 +88,4 @@ def _content(path: Path) -> Any:
     try:
         return read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None  # whatever it is, it is not ours
+        return None  # not one of our files

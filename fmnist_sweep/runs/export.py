@@ -1,4 +1,4 @@
-"""Any tracked run as a config that trains it again: `experiments/best/<name>.yaml`."""
+"""Exports any tracked run as a config that retrains it: `experiments/best/<name>.yaml`."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ _LONGEST_NAME = 90
 
 
 def export_run(reader: MlflowReader, run: SeenRun, folder: Path, name: str | None) -> ConfigFile:
-    """Write a run's config, with its record where it came to an end.
+    """Write a run's config, with its record if it finished.
 
-    However many rungs a trial was trained in, and whether it was stopped early, the config is one
-    straight training to the epoch where it ended. A sweep's own run gives its winner.
+    The config is a single training to the run's last epoch, regardless of rungs and early stopping.
+    A
+    sweep's own run exports its winner.
 
     Args:
-        reader: of the store that holds the run.
-        run: which.
+        reader: reads the store that holds the run.
+        run: the run.
         folder: `experiments/best`.
-        name: what the file is to be called; None: as the run.
+        name: the file's name; None uses the run's.
 
     Raises:
-        ConfigError: the run has not ended, or has no config that could be written.
+        ConfigError: the run has not ended, or its config cannot be written.
     """
     if not run.status.is_final:
-        raise ConfigError(f"run {run.name} is {run.status}: allowed is one that has ended")
+        raise ConfigError(f"run {run.name} is {run.status}; allowed: a run that has ended")
     if run.tags.get("fmnist.role") == "sweep":
         return _export_winner(reader, run, folder, name)
     config = config_of(reader, run)
@@ -74,7 +75,9 @@ def _export_winner(
     path = folder / f"{stem}.yaml"
     if path.exists():
         if not path.is_file() or path.read_bytes() != text.encode():
-            raise ConfigError(f"{path.name}: another file has that name; give one: export RUN NAME")
+            raise ConfigError(
+                f"{path.name}: the file exists with other content; give a name: export RUN NAME"
+            )
         return ConfigFile(path, is_new=False)
     write_text_whole(path, text)
     return ConfigFile(path, is_new=True)
@@ -82,8 +85,8 @@ def _export_winner(
 
 def _result_lines(run: SeenRun) -> list[str]:
     if "test_accuracy" not in run.metrics:
-        reason = run.tags.get(REASON_TAG, "it came to no end")
-        return [f"Result:    none: {' '.join(reason.split())}. Nothing to hold a rerun to."]
+        reason = run.tags.get(REASON_TAG, "the run did not finish")
+        return [f"Result:    none: {' '.join(reason.split())}. A rerun is not compared with it."]
     parts = [
         f"{name} {run.metrics[name]:.4f}"
         for name in ("best_val_accuracy", "test_accuracy")

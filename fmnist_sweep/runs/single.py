@@ -1,4 +1,4 @@
-"""One training of one config, tracked: a default, a baseline or a reproduction."""
+"""Trains a single config with tracking: a default, a baseline or a reproduction."""
 
 from __future__ import annotations
 
@@ -47,15 +47,16 @@ from fmnist_sweep.workspace import Workspace
 
 @dataclass(frozen=True)
 class Origin:
-    """Which file a training's config comes from (`best/NAME` or `baseline/NAME`, None where it is
-    none), and whether values of the command line make it another training."""
+    """The file a training's config comes from (`best/NAME` or `baseline/NAME`, else None), and
+    whether
+    command-line values change it (a derived run)."""
 
     source: str | None = None
     derived: bool = False
 
     @property
     def tags(self) -> dict[str, str]:
-        """The tag that tells a rerun from a derived run."""
+        """The tag that distinguishes a rerun from a derived run."""
         if self.source is None:
             return {}
         return {"derived_from" if self.derived else "rerun_of": self.source}
@@ -63,9 +64,9 @@ class Origin:
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A training that was run: its result, how it compares with the config's record (None where
-    that was not asked for), and the tracker's own id of its run (None where there is none).
-    `not_tracked` says what could not be sent to the tracker."""
+    """A completed training: its result, the comparison with the config's record (None if not
+    requested), and the tracker's run ID (None without one). `not_tracked` says what could not be
+    sent to the tracker."""
 
     result: RunResult
     verification: Verification | None
@@ -86,22 +87,26 @@ def run_single(
     on_step: OnStep | None = None,
     on_trouble: OnTrouble = keep_quiet,
 ) -> TrackedRun:
-    """Train a config from the start to its end, and track it as a run of its own.
+    """Train a config to its end, tracked as a run of its own.
 
     Args:
-        config: what to train; where it has a record, and the run is not derived, it is held to it.
+        config: the config to train; if it has a record and the run is not derived, the result is
+            compared with it.
         label: the run's name.
         overrides: how the config was composed, for the record.
         origin: where the config comes from.
-        on_start: hears in a line what is going to be trained.
-        on_epoch: hears of every epoch.
-        on_step: hears, a few times a second, how far an epoch is; None: nothing looks.
-        on_trouble: hears why the tracker cannot be told at present, and None when it can again.
+        on_start: called with one line that describes the training.
+        on_epoch: called after every epoch.
+        on_step: progress callback, called a few times a second; None disables it.
+        on_trouble: called with the reason when the tracker becomes unavailable, and with None when
+            it
+            is available again.
 
     Raises:
-        UserError: the config cannot be run, or another sweep or training runs in another thread of
-            this process; nothing was written.
-        NotReproduced: data, split or config are not the recorded ones; nothing was written.
+        UserError: the config cannot be run, or another sweep or training is running in this
+            process;
+            nothing was written.
+        NotReproduced: data, split or config differ from the record; nothing was written.
         TrialFailed: the loss is not finite.
     """
     config = with_threads(config)
@@ -160,10 +165,10 @@ def run_single(
 
 
 def _sent(outbox: Outbox, folder: Path, name: str) -> NotTracked | None:
-    """Wait until all was sent; what could not be, is kept, and the error says where."""
+    """Wait until everything was sent; if something could not be, keep it and return where it is."""
     try:
         outbox.finish()
-    except BaseException as error:  # an interrupt too: the training is done
+    except BaseException as error:  # an interrupt too, because the training is complete
         kept = Workspace.here().unsent / name
         shutil.copytree(folder, kept)
         if not isinstance(error, NotTracked):
@@ -218,7 +223,8 @@ def _start(
 
 @contextmanager
 def _ended(outbox: Outbox, key: str) -> Iterator[None]:
-    """Leave no run open behind the block: FINISHED, KILLED by an interrupt, FAILED by an error."""
+    """End the run when the block ends: FINISHED, KILLED after an interrupt, FAILED after an
+    error."""
     try:
         yield
     except KeyboardInterrupt:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.config.tuner_schema import NAMES_WITHOUT_EPOCHS
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.schedulers.full import Full
+from fmnist_sweep.schedulers.halving import asha, hyperband
+from fmnist_sweep.schedulers.median import Median
 from fmnist_sweep.tuners.opening import open_tuner, open_tuner_that_schedules
 from fmnist_sweep.tuners.protocol import SearchProblem, Tuner, TunerFactory
 from fmnist_sweep.tuners.search import Scheduler
@@ -24,18 +27,30 @@ class OwnSearch:
     scheduler: SchedulerFactory | None = None
 
 
+_SCHEDULERS: dict[str, Callable[[SearchProblem, Any, Tuner], Scheduler]] = {
+    "full": lambda problem, settings, tuner: Full(tuner),
+    "asha": asha,
+    "hyperband": hyperband,
+    "median": Median,
+}
+
+
 def open_scheduler(config: Config, problem: SearchProblem, own: OwnSearch) -> Scheduler:
     """Return the scheduler, around the tuner.
 
     Raises:
         ConfigError: they cannot search that problem, or do not go together.
     """
+    settings = config.scheduler
     if own.tuner is None and config.tuner.sets_epochs:
-        if own.scheduler is not None:
+        if own.scheduler is not None or settings.name != "full":
             raise ConfigError(
-                f"tuner={config.tuner.name} has a scheduler of its own; allowed with another one: "
+                f"scheduler={'your own' if own.scheduler is not None else settings.name}: "
+                f"tuner={config.tuner.name} sets the epochs itself; allowed: scheduler=full, or "
                 f"tuner={', '.join(NAMES_WITHOUT_EPOCHS)}"
             )
         return open_tuner_that_schedules(config.tuner, problem)
     tuner = own.tuner(problem) if own.tuner is not None else open_tuner(config.tuner, problem)
-    return own.scheduler(problem, tuner) if own.scheduler is not None else Full(tuner)
+    if own.scheduler is not None:
+        return own.scheduler(problem, tuner)
+    return _SCHEDULERS[settings.name](problem, settings, tuner)

@@ -1,1 +1,1 @@
-"""The search space: read from YAML, checked against the config, applied to it."""
+"""The search space: read from YAML, checked against the config, applied to the config."""

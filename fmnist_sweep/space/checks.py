@@ -1,4 +1,4 @@
-"""What is wrong with a space, found before anything is tried, in one line each."""
+"""Checks a search space before any trial; each error is one line."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _NOT_SEARCHED = ("train.threads", "train.monitor", "train.stop_epoch")
 
 
 def check_space(space: Space, config: Config) -> None:
-    """Refuse a space that could not be searched.
+    """Reject a space that cannot be searched.
 
     Raises:
-        ConfigError: names the place and what is allowed there.
+        ConfigError: names the path and what is allowed there.
     """
     _check_conditions(space)
     for where, path in _searched_paths(space):
         check_searchable(where, path, config.run)
-        if config.tuner.sets_epochs and path in ("train.epochs", "train.steps"):
+        if config.epochs_set_by is not None and path in ("train.epochs", "train.steps"):
             raise ConfigError(
-                f"{where}: {config.tuner.name} sets the epochs itself; "
-                f"allowed: tuner={', '.join(NAMES_WITHOUT_EPOCHS)}"
+                f"{where}: {config.epochs_set_by} sets the epochs itself; allowed: scheduler=full "
+                f"with tuner={', '.join(NAMES_WITHOUT_EPOCHS)}"
             )
     for name, overrides in space.variants.items():
         for path in overrides:
@@ -43,10 +43,10 @@ def check_space(space: Space, config: Config) -> None:
 
 
 def check_searchable(where: str, path: str, base: RunConfig) -> None:
-    """Refuse a path that the config lacks, or that one sweep must not vary.
+    """Reject a path that the config lacks, or that must not vary within a sweep.
 
     Raises:
-        ConfigError: begins with `where`.
+        ConfigError: its message begins with `where`.
     """
     holds_unsearched = any(is_at_or_below(key, (path,)) for key in _NOT_SEARCHED)
     if (
@@ -65,7 +65,7 @@ def check_searchable(where: str, path: str, base: RunConfig) -> None:
     keys: list[str | int] = [int(key) if key.isdigit() else key for key in path.split(".")]
     for depth, key in enumerate(keys):
         if isinstance(node, list) and isinstance(key, int):
-            # A block beyond the base config's has the keys of the defaults.
+            # A block beyond those of the base config has the keys of the defaults.
             node = given["model"]["conv_defaults" if keys[1] == "conv_blocks" else "fc_defaults"]
         elif isinstance(node, list):
             place = ".".join(map(str, keys[:depth]))
@@ -98,28 +98,29 @@ def _check_conditions(space: Space) -> None:
             never = [value for value in condition.values if domain.index_of(value) is None]
             if never or not condition.values:
                 raise ConfigError(
-                    f"{where}={show(never[0] if never else [])}: is never the case; "
-                    f"allowed: {domain}"
+                    f"{where}={show(never[0] if never else [])}: never holds; allowed: {domain}"
                 )
 
 
 def _check_only_in_variant(where: str, path: str, space: Space) -> None:
-    """Refuse what a variant and the space would both set: one of them would be lost."""
+    """Reject a path set by both a variant and the space, because one value would be lost."""
     for leaf in space.leaves:
         if is_at_or_below(leaf.path, (path,)) or is_at_or_below(path, (leaf.path,)):
-            raise ConfigError(f"{where}: the space searches {leaf.path} too; allowed: one of them")
+            raise ConfigError(
+                f"{where}: the space searches {leaf.path} too; allowed: only one of the two"
+            )
         for blocks in BLOCK_LISTS:
             inside = is_at_or_below(leaf.path, (blocks,)) and is_at_or_below(path, (blocks,))
             if inside and (path == f"{blocks}.count" or leaf.path == f"{blocks}.count"):
                 raise ConfigError(
-                    f"{where}: the space searches {leaf.path}, and the number of blocks decides "
-                    "which of them there are; allowed: both in the space, or both in the variants"
+                    f"{where}: the space searches {leaf.path}, which determines the number of "
+                    "blocks; allowed: both in the space, or both in the variants"
                 )
 
 
 def _check_values(space: Space, base: RunConfig) -> None:
-    """Refuse a value that the config refuses at each of the two points tried here: with nothing
-    else changed but the parents, and amid the first values of all other leaves."""
+    """Reject values that the config rejects at both of two tried points: with only the parents
+    changed, and with the first values of all other leaves."""
     by_path = {leaf.path: leaf for leaf in space.leaves}
     for leaf in space.leaves:
         if leaf.path == VARIANT:
@@ -144,7 +145,7 @@ def _why_refused(base: RunConfig, overrides: Mapping[str, Any]) -> str | None:
 
 
 def _parents_of(leaf: Leaf, by_path: Mapping[str, Leaf]) -> dict[str, Any]:
-    """Return values of the parents under which a leaf exists."""
+    """Return values of the parents for which a leaf exists."""
     values: dict[str, Any] = {}
     for condition in leaf.conditions:
         values |= _parents_of(by_path[condition.path], by_path)

@@ -1,7 +1,7 @@
-"""What one searched value may be: `int`, `float`, `choice` or `fixed`, as written in YAML.
+"""The domain of a searched value: `int`, `float`, `choice` or `fixed`, as written in YAML.
 
-The values of a domain are counted and calculated one by one, never listed: a fine step makes
-billions of them.
+Values are counted and computed one by one, never listed, because a small step makes billions of
+them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import canonical_json
 
 _MOST_VALUES = 2**53
-"""Steps in a range at most: the limit up to which floats count exactly."""
+"""Maximum number of steps in a range, up to which floats count exactly."""
 KINDS = ("int", "float", "choice", "fixed")
 _KEYS = {
     "int": {"int", "step", "log", "when"},
@@ -30,7 +30,7 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class IntRange:
-    """Whole numbers from `low` to `high`, both included; `log` with a step multiplies by it."""
+    """Integers from `low` to `high`, inclusive; with `log`, a step is a factor."""
 
     low: int
     high: int
@@ -39,7 +39,7 @@ class IntRange:
 
     @property
     def count(self) -> int:
-        """How many numbers are in the range."""
+        """Number of values in the range."""
         if not self.log or self.step is None:
             return (self.high - self.low) // (self.step or 1) + 1
         steps = 0
@@ -48,13 +48,13 @@ class IntRange:
         return steps
 
     def value(self, index: int) -> int:
-        """Return the number with that index, counted from 0 at `low`."""
+        """Return the value at an index, counted from 0 at `low`."""
         if self.log and self.step is not None:
             return self.low * int(self.step**index)
         return self.low + (self.step or 1) * index
 
     def index_of(self, value: Any) -> int | None:
-        """Return the index of a number, None where it is not in the range."""
+        """Return the index of a value, None if it is not in the range."""
         if type(value) is not int or not self.low <= value <= self.high:
             return None
         if self.log and self.step is not None:
@@ -68,7 +68,7 @@ class IntRange:
 
 @dataclass(frozen=True)
 class FloatRange:
-    """Numbers from `low` to `high`; uniform in their logarithm where `log`."""
+    """Numbers from `low` to `high`; uniform in their logarithm if `log`."""
 
     low: float
     high: float
@@ -77,26 +77,26 @@ class FloatRange:
 
     @property
     def count(self) -> int | None:
-        """How many numbers are in a range with a step; None: any number between its ends."""
+        """Number of values in a range with a step; None for a continuous range."""
         if self.step is None:
             return 1 if self.low == self.high else None
         return int(self._steps) + 1
 
     @property
     def has_too_many(self) -> bool:
-        """Whether the step is too small to count its multiples."""
+        """Whether the step is too small for its multiples to be counted."""
         return self.step is not None and not self._steps < _MOST_VALUES
 
     @property
     def _steps(self) -> float:
         assert self.step is not None
-        almost = 1e-9  # 0.3 is three steps of 0.1, though its float is a little less
+        almost = 1e-9  # 0.3 is three steps of 0.1, although as a float it is slightly less
         if self.log:
             return math.log(self.high / self.low, self.step) + almost
         return (self.high - self.low) / self.step + almost
 
     def value(self, index: int) -> float:
-        """Return the number with that index, counted from 0 at `low`."""
+        """Return the value at an index, counted from 0 at `low`."""
         if self.step is None:
             return self.low
         if self.log:
@@ -104,14 +104,14 @@ class FloatRange:
         return self.tidy(self.low + self.step * index)
 
     def index_after(self, index: int) -> int | None:
-        """Return the next index whose number is another one, None after the last: with a step that
-        six digits do not show, neighbours are the same number."""
+        """Return the next index with a different value, None after the last: values closer than six
+        significant digits are equal."""
         count = self.count or 0
         after = bisect_right(_Numbers(self), self.value(index), lo=index + 1, hi=count)
         return after if after < count else None
 
     def tidy(self, number: float) -> float:
-        """Round to six significant digits, inside the range: what is read is what is run."""
+        """Round to six significant digits, within the range, so that the logged value is exact."""
         return min(max(float(f"{number:.6g}"), self.low), self.high)
 
     def __str__(self) -> str:
@@ -120,7 +120,7 @@ class FloatRange:
 
 @dataclass(frozen=True)
 class _Numbers:
-    """A range's numbers as a sequence that calculates them."""
+    """A range's values as a sequence that computes them on demand."""
 
     of: FloatRange
 
@@ -133,17 +133,17 @@ class _Numbers:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some values, of any type that YAML has."""
+    """One of several values, of any YAML type."""
 
     values: tuple[Any, ...]
 
     @property
     def count(self) -> int:
-        """How many values there are."""
+        """Number of values."""
         return len(self.values)
 
     def value(self, index: int) -> Any:
-        """Return the value with that index."""
+        """Return the value at an index."""
         return self.values[index]
 
     def index_after(self, index: int) -> int | None:
@@ -151,7 +151,7 @@ class Choice:
         return index + 1 if index + 1 < len(self.values) else None
 
     def index_of(self, value: Any) -> int | None:
-        """Return where a value stands; `1`, `1.0` and `true` are three different values."""
+        """Return the index of a value; `1`, `1.0` and `true` are three different values."""
         wanted = canonical_json(value)
         for index, candidate in enumerate(self.values):
             if canonical_json(candidate) == wanted:
@@ -164,7 +164,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Fixed:
-    """One value, no search; useful with `when`."""
+    """A single value that is not searched; useful with `when`."""
 
     value: Any
 
@@ -180,7 +180,7 @@ Domain = IntRange | FloatRange | Choice | Fixed
 
 
 def possible_values(domain: Domain, most: int) -> tuple[Any, ...] | None:
-    """Return all values of a domain, or None where it is continuous or has more than `most`."""
+    """Return all values of a domain, or None if it is continuous or has more than `most`."""
     if isinstance(domain, Fixed):
         return (domain.value,)
     count = domain.count
@@ -190,19 +190,21 @@ def possible_values(domain: Domain, most: int) -> tuple[Any, ...] | None:
 
 
 def is_leaf(node: Any) -> bool:
-    """Whether a node of the space's tree is a domain rather than a section."""
+    """Whether a node of the space's tree is a domain, not a section."""
     return isinstance(node, Mapping) and any(kind in node for kind in KINDS)
 
 
 def parse_domain(path: str, node: Mapping[str, Any]) -> Domain:
-    """Read a leaf.
+    """Parse a leaf.
 
     Raises:
-        ConfigError: an unknown key, an empty or upside-down range, a wrong type.
+        ConfigError: an unknown key, an empty range or one with `low` above `high`, or a wrong type.
     """
     kinds = [kind for kind in KINDS if kind in node]
     if len(kinds) > 1:
-        raise ConfigError(f"{path}: {' and '.join(kinds)} at once; allowed: one of {_and(KINDS)}")
+        raise ConfigError(
+            f"{path}: {' and '.join(kinds)} in one leaf; allowed: one of {_and(KINDS)}"
+        )
     kind = kinds[0]
     unknown = sorted(map(str, set(node) - _KEYS[kind]))
     if unknown:
@@ -248,8 +250,8 @@ def _parse_range(path: str, kind: str, node: Mapping[str, Any]) -> IntRange | Fl
     domain = FloatRange(float(low), float(high), None if step is None else float(step), log)
     if domain.has_too_many:
         raise ConfigError(
-            f"{path}.step={show(step)}: makes more than {_MOST_VALUES:,} values of "
-            f"{show(low)} .. {show(high)}; allowed: a larger step, or null for any number between"
+            f"{path}.step={show(step)}: gives more than {_MOST_VALUES:,} values in "
+            f"{show(low)} .. {show(high)}; allowed: a larger step, or null for a continuous range"
         )
     return domain
 

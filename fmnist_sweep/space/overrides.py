@@ -1,4 +1,4 @@
-"""Overrides: config paths in dots, mapped to values, and what they make of a base config."""
+"""Overrides: dotted config paths mapped to values, applied to a base config."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import ConfigError
 
 _MARKERS = ("variant",)
-"""Names that overrides carry for the reader; what they stand for is spelt out beside them."""
+"""Names that overrides carry for the reader; the values they stand for are listed beside them."""
 
 
 def apply_overrides(base: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
-    """Return the base config with those values in place of its own.
+    """Return the base config with the overrides applied.
 
-    `model.conv_blocks.count` (and `model.fc_layers.count`) cuts the list of blocks, or fills it
-    up with blocks of the defaults; a number beyond the list fills it up to there.
+    `model.conv_blocks.count` (and `model.fc_layers.count`) shortens the list of blocks, or extends
+    it
+    with blocks of the defaults; a block number beyond the list extends it up to there.
 
     Raises:
-        ConfigError: the result is no valid config.
+        ConfigError: the result is not a valid config.
     """
     try:
-        # Not sorted: a section may come before what lies in it.
+        # Not sorted, because a section may come before a key inside it.
         return _remembered(_Same(base), json.dumps(overrides))
-    except TypeError:  # a value that only Python has, which the schema will name
+    except TypeError:  # a value that is not JSON; the schema rejects it by name
         return _applied(base, overrides)
 
 
 @dataclass(frozen=True, eq=False)
 class _Same:
-    """A config that is told from others by which object it is."""
+    """A config compared by object identity."""
 
     config: RunConfig
 
@@ -47,14 +48,14 @@ class _Same:
         return id(self.config)
 
 
-@lru_cache(maxsize=8)  # a trial's config is asked for by several, one after another
+@lru_cache(maxsize=8)  # several callers ask for a trial's config in turn
 def _remembered(base: _Same, overrides: str) -> RunConfig:
     return _applied(base.config, json.loads(overrides))
 
 
 def _applied(base: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
     plain = base.as_given()
-    # Counts first: they decide which blocks there are for the others to change.
+    # Counts first: they determine which blocks the others can change.
     for path in sorted(overrides, key=lambda path: not path.endswith(".count")):
         if path not in _MARKERS:
             _set(plain, path, overrides[path])
@@ -65,29 +66,29 @@ def _applied(base: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
 
 
 def straight_config(base: RunConfig, overrides: Mapping[str, Any], last_epoch: int) -> RunConfig:
-    """Return those overrides as one straight training to the end of `last_epoch`: where that is
-    before the schedule's horizon, or where this is in steps, `train.stop_epoch` says so.
+    """Return the overrides as a single training that ends after `last_epoch`: `train.stop_epoch` is
+    set if that is before the schedule's horizon, or if the budget is in steps.
 
     Raises:
-        ConfigError: the result is no valid config.
+        ConfigError: the result is not a valid config.
     """
     return ending_at(apply_overrides(base, overrides), last_epoch)
 
 
 def ending_at(config: RunConfig, last_epoch: int) -> RunConfig:
-    """Return the config with an end after that epoch, on the same schedule."""
+    """Return the config with its end after `last_epoch`, on the same schedule."""
     if last_epoch == config.train.epochs:
         return config
     return with_train(config, stop_epoch=last_epoch)
 
 
 def with_train(config: RunConfig, **values: Any) -> RunConfig:
-    """Return the config with other values in `train`, which are not validated again."""
+    """Return the config with other values in `train`, without validation."""
     return config.model_copy(update={"train": config.train.model_copy(update=values)})
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested mapping with its keys joined by dots; keys with dots stay as they are."""
+    """Return a nested mapping with its keys joined by dots; keys that contain dots are kept."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
@@ -98,7 +99,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def value_at(config: RunConfig, path: str) -> tuple[bool, Any]:
-    """Return whether the config has that path, and its value."""
+    """Return whether the config has a path, and its value."""
     node: Any = config.model_dump()
     for key in path.split("."):
         if isinstance(node, list):
@@ -123,8 +124,8 @@ def _set(plain: dict[str, Any], path: str, value: Any) -> None:
         elif isinstance(node.get(key), dict | list):
             node = node[key]
         else:
-            # A section that is written as a single value, such as an initialiser's name; what is
-            # no section at all, the schema refuses.
+            # A section written as a single value, such as an initializer's name; the schema rejects
+            # values that are not sections.
             node[key] = {}
             node = node[key]
     if isinstance(node, list):
@@ -141,7 +142,7 @@ def _set(plain: dict[str, Any], path: str, value: Any) -> None:
 
 def _block(blocks: list[Any], path: str, key: str) -> Any:
     if not key.isdigit():
-        raise ConfigError(f"{path}: {key} is no key of a list; allowed: count, a block's number")
+        raise ConfigError(f"{path}: {key} is not a key of a list; allowed: count, a block's number")
     blocks.extend({} for _ in range(int(key) + 1 - len(blocks)))
     if not isinstance(blocks[int(key)], dict):
         raise ConfigError(f"{path}: there is no block {key}; allowed: a block of keys")

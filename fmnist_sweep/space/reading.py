@@ -1,4 +1,4 @@
-"""From the YAML tree to the space: `each` spelt out block by block, parents first."""
+"""Converts the YAML tree to a space: `each` is expanded block by block, parents come first."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ def read_space(config: Config, pinned: tuple[str, ...] = ()) -> tuple[Space, lis
 
     Args:
         config: the whole config.
-        pinned: config keys that are not to be searched, whatever the space says; the leaves at
-            or below them keep the config's value.
+        pinned: config keys that are not searched, regardless of the space; leaves at or below them
+            keep the config's value.
 
     Returns:
-        The space, and the paths of it that `pinned` took out of the search.
+        The space, and its paths that `pinned` removed from the search.
 
     Raises:
-        ConfigError: a path that the config lacks or that may not be searched, an empty range,
-            a value that the config would refuse, a `when` that cannot hold or goes in a circle.
+        ConfigError: a path that the config lacks or that cannot be searched, an empty range, a
+            value
+            that the config rejects, or a `when` that never holds or is circular.
     """
     base = config.run
     reader = _Reader(base, pinned)
@@ -51,7 +52,7 @@ def read_space(config: Config, pinned: tuple[str, ...] = ()) -> tuple[Space, lis
 
 
 class _Reader:
-    """Walks the tree. `path` is that of the config; `written` the same as the YAML has it."""
+    """Walks the tree. `path` is the config's path, `written` the same path as written in YAML."""
 
     def __init__(self, base: RunConfig, pinned: tuple[str, ...]) -> None:
         self._base = base
@@ -96,7 +97,7 @@ class _Reader:
         for number, key in numbered.items():
             if number >= max(counts):
                 raise ConfigError(
-                    f"space.{path}.{key}: there are at most {max(counts)} of them, counted from 0"
+                    f"space.{path}.{key}: there are at most {max(counts)}, counted from 0"
                 )
         for number in range(max(counts)):
             exists = conditions
@@ -120,7 +121,7 @@ class _Reader:
         (count,) = self.leaves(node, f"{path}.count", f"{path}.count", conditions)
         numbers = _numbers_of_blocks(count)
         if there not in numbers and is_at_or_below(count.path, self._pinned):
-            # Pinned to a number beyond those searched: `each` reaches all of those blocks.
+            # Pinned to a number beyond the searched ones: `each` covers all of those blocks.
             return replace(count, domain=Choice((*numbers, there)))
         return count
 
@@ -145,7 +146,7 @@ def _read_when(path: str, written: str, when: Any) -> tuple[Condition, ...]:
         )
     conditions = []
     for parent, values in flatten(when).items():
-        # Within a block, `each` in a parent's path means the same block.
+        # Inside a block, `each` in a parent's path means the same block.
         for blocks in BLOCK_LISTS:
             if path.startswith(f"{blocks}."):
                 number = path.removeprefix(f"{blocks}.").split(".")[0]
@@ -164,11 +165,11 @@ def _parents_first(leaves: list[Leaf]) -> tuple[Leaf, ...]:
     except CycleError as error:
         circle = " -> ".join(error.args[1])
         raise ConfigError(
-            f"space: `when` goes in a circle: {circle}; a leaf cannot hang on itself"
+            f"space: `when` is circular: {circle}; a leaf cannot depend on itself"
         ) from error
 
 
 def _is_number(key: Any) -> bool:
-    """Whether a key is a block's number; YAML gives whole numbers, the command line text."""
+    """Whether a key is a block's number: an integer in YAML, a string on the command line."""
     text = str(key)
     return text.isascii() and text.isdigit() and text == str(int(text))

@@ -1,4 +1,4 @@
-"""The search space: the values that a sweep may change, and when each of them exists."""
+"""The search space: the values that a sweep may change, and the conditions for each."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ BLOCK_LISTS = ("model.conv_blocks", "model.fc_layers")
 
 @dataclass(frozen=True)
 class Condition:
-    """A leaf exists only where its parent has one of these values."""
+    """A leaf exists only if its parent has one of these values."""
 
     path: str
     values: tuple[Any, ...]
 
     def holds(self, point: Mapping[str, Any]) -> bool:
-        """Whether the parent exists at that point and has such a value there."""
+        """Whether the parent exists at a point and has one of the values there."""
         return self.path in point and Choice(self.values).index_of(point[self.path]) is not None
 
     def __str__(self) -> str:
@@ -33,8 +33,8 @@ class Condition:
 
 @dataclass(frozen=True)
 class Leaf:
-    """One searched value. All of `conditions` must hold for it to exist. `written` is its path
-    as it stands in the YAML, where `each` stands for the number of a block."""
+    """One searched value, which exists only if all `conditions` hold. `written` is its path in the
+    YAML, with `each` for a block's number."""
 
     path: str
     domain: Domain
@@ -43,40 +43,41 @@ class Leaf:
 
     @property
     def where(self) -> str:
-        """Its conditions in words, nothing where it always exists."""
+        """Its conditions in words; empty if it always exists."""
         return " and ".join(map(str, self.conditions))
 
     def exists_at(self, point: Mapping[str, Any]) -> bool:
-        """Whether it exists where its parents have the values of that point."""
+        """Whether the leaf exists, given its parents' values at a point."""
         return all(condition.holds(point) for condition in self.conditions)
 
 
 @dataclass(frozen=True)
 class Space:
-    """What a sweep searches, parents before the leaves that hang on them.
+    """The search space, with parents before the leaves that depend on them.
 
-    `point`, everywhere, maps the paths of the leaves that exist there to their values;
-    `overrides` map config paths to values, a variant's own among them.
+    A `point` maps the paths of the leaves that exist there to their values; `overrides` map config
+    paths to values, including those of a variant.
     """
 
     leaves: tuple[Leaf, ...]
     variants: Mapping[str, Mapping[str, Any]]
 
     def overrides(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a point changes in the base config, the variant by name and in full."""
+        """Return what a point changes in the base config, with the variant's name and values."""
         changed = dict(point)
         if VARIANT in point:
             changed |= self.variants[point[VARIANT]]
         return changed
 
     def pinned(self, base: RunConfig, keys: tuple[str, ...]) -> tuple[Space, list[str]]:
-        """Fix the leaves at or below these config keys to the base config's values.
+        """Fix the leaves at or below some config keys to the base config's values.
 
-        Leaves that hang on a value which their parent no longer takes are gone, and variants
-        leave the pinned paths alone.
+        Leaves whose conditions can no longer hold are removed, and variants do not change the
+        pinned
+        paths.
 
         Returns:
-            The narrower space, and the paths that are no longer searched.
+            The reduced space, and the paths that are no longer searched.
         """
         leaves: dict[str, Leaf] = {}
         fixed: dict[str, Any] = {}
@@ -103,5 +104,5 @@ class Space:
 
 
 def is_at_or_below(path: str, keys: tuple[str, ...]) -> bool:
-    """Whether a path is one of the keys, or lies in a section that one of them names."""
+    """Whether a path is one of the keys, or inside a section that one of them names."""
     return any(path == key or path.startswith(f"{key}.") for key in keys)

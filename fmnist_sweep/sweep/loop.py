@@ -237,7 +237,8 @@ class SweepLoop:
 
     def _stop_if_scheduled(self, trial: Trial) -> None:
         if not trial.is_over and self._scheduler.ends_now(trial.number):
-            self.record(Stopped(trial.number, len(trial.history), at=time.time()))
+            by = f"scheduler {self._config.scheduler.name}"
+            self.record(Stopped(trial.number, len(trial.history), at=time.time(), by=by))
 
     def _end_what_a_kill_left(self) -> None:
         """Stop a trial whose scheduler would have, had the sweep not been killed between the two

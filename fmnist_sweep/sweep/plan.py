@@ -113,7 +113,11 @@ def plan_sweep(
     _check_any_feasible(space, why_infeasible)
     identity = {
         **sweep_identity(config, space, dataset.sha256, prepared.split.sha256, build_model),
-        **{seam: code_of(given) for seam, given in vars(own).items() if given is not None},
+        **{
+            seam: {**code_of(given), "seed": config.tuner.seed}
+            for seam, given in vars(own).items()
+            if given is not None
+        },
     }
     forms = [identity, before_reached(identity, build_model)]
     name, begun = _sweep_of(config, run_name(label, dataset), forms, workspace)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from fmnist_sweep.config.messages import one_line
 from fmnist_sweep.config.schema import Config, RunConfig
+from fmnist_sweep.config.upgrade import upgraded
 from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, names_of_sweeps
 from fmnist_sweep.journal.leaderboard import leaderboard
@@ -113,7 +114,7 @@ def load_sweep(name: str) -> Sweep:
         raise ConfigError(f"sweep {name}: not found; there are: {', '.join(there) or 'none'}")
     folder = sweeps / name
     try:
-        given = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        given = upgraded(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
         config = Config.model_validate(given)
     except ValidationError as error:
         raise ConfigError(

@@ -1,1 +1,1 @@
-"""Tracking: what a run did, kept in MLflow."""
+"""Tracking: logs runs to MLflow."""

@@ -1,4 +1,4 @@
-"""The tracked runs of a baseline, one a seed, and what they gave."""
+"""The tracked runs of a baseline, one per seed, and their results."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ ACCURACIES = {
     "val_accuracy": "best_val_accuracy",
     "test_accuracy": "test_accuracy",
 }
-"""What authors report, and the metric that it is compared with: the last epoch's accuracy on the
-training images, and the best epoch's on the others."""
+"""What authors report, and the metric it is compared with: the last epoch's training accuracy, and
+the best epoch's validation and test accuracy."""
 
 
 @dataclass(frozen=True)
 class BaselineRuns:
-    """What a baseline's runs gave, in the order of their seeds.
+    """The results of a baseline's runs, in the order of their seeds.
 
     `epoch_seconds` is that of the fastest whole epoch, training and validation together;
-    `step_loss` has (step, mean over the seeds). `left_out` counts seeds whose runs were made in
-    another environment than the newest. `expected` is the record of the config's own seed.
+    `step_loss`
+    has (step, mean over the seeds). `left_out` counts seeds whose runs are of another environment
+    than
+    the newest run. `expected` is the record of the config's own seed.
     """
 
     seeds: tuple[int, ...]
@@ -47,14 +49,15 @@ class BaselineRuns:
 def gather(
     config: Config, reader: MlflowReader, source: str, experiments: Sequence[str]
 ) -> BaselineRuns | None:
-    """Return what the runs of a baseline gave: for each seed the newest that finished with this
-    very config, all of them in the environment of the newest; None where there is no such run.
+    """Return the results of a baseline's runs: for each seed, the newest finished run of exactly
+    this
+    config in the environment of the newest run; None if there is none.
 
     Args:
-        config: the baseline's.
-        reader: of the store.
-        source: the config's file, such as `baseline/mlp`, which the runs are tagged with.
-        experiments: where to look.
+        config: the baseline's config.
+        reader: reads the store.
+        source: the config's file, such as `baseline/mlp`; runs are tagged with it.
+        experiments: the experiments to search.
     """
     runs = [
         run
@@ -93,12 +96,12 @@ def gather(
 def _seed_and_environment(
     config: RunConfig, run: SeenRun, reader: MlflowReader
 ) -> tuple[int, Environment] | None:
-    """Return a run's seed and environment, None where it is of another config or did not end."""
+    """Return a run's seed and environment, None if its config differs or it did not finish."""
     if run.status is not RunStatus.FINISHED or outcome_of(run) is None:
         return None
     try:
         trained, environments = config_of(reader, run), environments_of(reader, run)
-    except ConfigError:  # of another version: no run of this config
+    except ConfigError:  # another version, so not a run of this config
         return None
     if _what_counts(trained) != _what_counts(config) or len(environments) != 1:
         return None
@@ -106,7 +109,7 @@ def _seed_and_environment(
 
 
 def _what_counts(config: RunConfig) -> dict[str, Any]:
-    """Return a config's values without the seed, the threads, and where the data lie."""
+    """Return a config's values without the seed, the threads and the location of the data."""
     plain = config.model_dump()
     for part, keys in (
         ("train", ("seed", "threads")),
@@ -127,7 +130,7 @@ def _expected(
 def _epoch_seconds(config: Config, run: SeenRun, reader: MlflowReader) -> float:
     seconds = [value for _, value in reader.history(run, "epoch_seconds")]
     if config.train.steps is not None and len(seconds) > 1:
-        seconds = seconds[:-1]  # the last epoch may be cut short by the budget
+        seconds = seconds[:-1]  # the budget may end within the last epoch
     return min(seconds)
 
 

@@ -1,4 +1,4 @@
-"""The best models of a sweep's trials that the tracker keeps: all, or those of the best."""
+"""Keeps the best models of a sweep's trials in the tracker: of all, or of the best trials."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class KeptModels:
     """Logs best models, and deletes those of trials that have fallen behind.
 
     Args:
-        tracker: where to.
-        path_of: where a trial's best model is.
-        key_of: the key of a trial's run.
-        config: of the sweep; `tracking.keep_checkpoints` says how many are kept at its end, None:
-            all. While it runs, those that confirmations may decide among are kept too.
+        tracker: receives the models.
+        path_of: returns the path of a trial's best model.
+        key_of: returns the key of a trial's run.
+        config: the sweep's config; `tracking.keep_checkpoints` is the number kept at the end, None
+            for all. During the sweep, models needed for confirmations are kept too.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class KeptModels:
         self._logged: set[int] = set()
 
     def log(self, trial: int, state: SweepState) -> None:
-        """Log a trial's best model at the end of a rung, if it is to be kept; what it displaces,
-        which may be its own of an earlier rung, is deleted."""
+        """Log a trial's best model at the end of a rung, if it is among those kept, and delete the
+        model it replaces, which may be its own of an earlier rung."""
         score = state.trials[trial].score
-        assert score is not None  # its rung was completed
+        assert score is not None  # the rung was completed
         beaten = None if self._most is None else self._leaders.take_in(trial, score)
         if beaten is not None and state.trials[beaten].confirmations:
-            beaten = None  # it may win all the same
+            beaten = None  # it may still win
         if beaten is not None:
             self._delete(beaten)
         if beaten != trial:
@@ -52,17 +52,18 @@ class KeptModels:
             self._logged.add(trial)
 
     def give_up(self, trial: int) -> None:
-        """Delete the model of a trial that has failed since, so that another may have its place."""
+        """Delete the model of a trial that has failed since, so that another can be kept."""
         self._leaders.leave_out(trial)
         if self._most is not None:
             self._delete(trial)
 
     def settle(self, state: SweepState) -> None:
-        """Keep, at the sweep's end, those of its best trials and no others."""
+        """At the end of the sweep, keep only the models of the best trials."""
         if self._most is None:
             return
         best = {trial.number for trial in state.ranking()[: self._most]}
-        # Again, if need be: a kill may have come between what was said here and the tracker.
+        # Logged again if necessary: the process may have been killed before the tracker received
+        # it.
         for trial in sorted(best):
             log_best_model(
                 self._tracker, self._key_of(trial), self._path_of(trial), even_if_finished=True
@@ -78,7 +79,7 @@ class KeptModels:
 
 
 def candidates(config: Config) -> int:
-    """Return how many of the best trials, by the search's score, have models that are wanted: what
-    confirmations decide among, and what MLflow keeps."""
+    """Return the number of best trials, by the search's score, whose models are needed: for
+    confirmations, and to be kept in MLflow."""
     confirmed = 1 if config.sweep.confirm is None else config.sweep.confirm.top
     return max(confirmed, config.tracking.keep_checkpoints or 1)

@@ -1,11 +1,11 @@
-"""The keys under which a sweep's runs are started, and found again."""
+"""The keys that identify a sweep's runs."""
 
 from __future__ import annotations
 
 
 def sweep_key(name: str, begun_at: float) -> str:
-    """Return the key of a sweep's run. The time tells it from that of a sweep of the same name
-    whose folder was deleted."""
+    """Return the key of a sweep's run. The time distinguishes it from an earlier sweep of the same
+    name whose folder was deleted."""
     return f"{name}@{begun_at}"
 
 
@@ -15,5 +15,5 @@ def trial_key(of_the_sweep: str, number: int) -> str:
 
 
 def confirmation_key(of_the_trial: str, seed: int) -> str:
-    """Return the key of the run of a trial's training with another seed."""
+    """Return the key of the run that trains a trial with another seed."""
     return f"{of_the_trial}/seed{seed}"

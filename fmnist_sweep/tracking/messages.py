@@ -1,17 +1,16 @@
-"""Which message to a tracker is sent next: in order, but none waits for one that it does not need.
+"""Determines the next message to send to a tracker: in order, but waiting only for dependencies.
 
-Two lanes, since they fail apart: records (runs, metrics, tags, statuses) go to the store, files to
-wherever artifacts are kept. A message that could not be sent is put aside and tried again later,
-and only what depends on it waits:
+There are two lanes, which fail independently: records (runs, metrics, tags, statuses) go to the
+store, files to the artifact storage. A message that could not be sent is set aside and retried
+later, and only messages that depend on it wait:
 
-- whatever concerns a run waits for the start of that run and of those above it;
-- records of a run wait for the records of that run before them, files for earlier ones of their
-  path;
-- the end of a run waits for the records of that run and of those below it, which would reopen it;
+- messages of a run wait for the start of that run and its ancestors;
+- records of a run wait for its earlier records, files for earlier ones with the same path;
+- the end of a run waits for its records and those of its descendants, which would reopen it;
 - a callback waits for everything before it.
 
-After a failure the whole lane pauses, longer each time, and then something else is tried: where
-nothing gets through, that costs one call a pause; where the rest does, it is sent at once.
+After a failure the whole lane pauses, longer each time, and then another message is tried: if none
+succeeds, this costs one call per pause; if the others succeed, they are sent at once.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
-"""Seconds between two tries."""
+"""Seconds between two attempts."""
 
 
 class Kind(Enum):
-    """What a message does, as far as the order needs it."""
+    """The kind of a message, as far as the order depends on it."""
 
     START = "start"
     RECORD = "record"
@@ -40,9 +39,9 @@ class Kind(Enum):
 
 @dataclass(eq=False)
 class Message:
-    """A call, and the run that it concerns; `path` is that of a file among the run's artifacts.
+    """A call, and the run it belongs to; `path` is that of a file among the run's artifacts.
 
-    `reason`: why it could not be sent when it was last tried, None where it was not tried yet.
+    `reason`: why the last attempt failed, None before the first one.
     """
 
     kind: Kind
@@ -57,7 +56,7 @@ class Message:
 
 @dataclass
 class _Lane:
-    """How a lane does: whether its latest call failed, and until when it pauses."""
+    """The state of a lane: whether its last call failed, and until when it pauses."""
 
     failed: bool = False
     wait: float = 0.0
@@ -66,7 +65,7 @@ class _Lane:
 
 @dataclass
 class Messages:
-    """The messages that were not sent yet. For one thread at a time, as under a lock."""
+    """The messages that have not been sent. Not thread-safe: callers need a lock."""
 
     _fresh: deque[Message] = field(default_factory=deque)
     _aside: list[Message] = field(default_factory=list)
@@ -76,7 +75,7 @@ class Messages:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _records: _Lane = field(default_factory=_Lane)
     _files: _Lane = field(default_factory=_Lane)
-    # What is aside, counted: the starts and records of a run, and its files by their paths.
+    # Counts of messages set aside: starts and records by run, files by run and path.
     _starts_of: Counter[str] = field(default_factory=Counter)
     _records_of: Counter[str] = field(default_factory=Counter)
     _files_of: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -85,22 +84,22 @@ class Messages:
         return len(self._fresh) + len(self._aside) + (self._tried is not None)
 
     def put(self, message: Message) -> None:
-        """Add a message behind all others."""
+        """Add a message at the end."""
         message.number = next(self._numbers)
         self._fresh.append(message)
 
     def put_first(self, message: Message) -> None:
-        """Add a message before all others."""
+        """Add a message at the front."""
         self._fresh.appendleft(message)
 
     def below(self, key: str, parent: str | None) -> None:
-        """Note which run a run is below."""
+        """Record the parent of a run."""
         self._parents[key] = parent
 
     def next(self) -> Message | None:
-        """Return what to try now, None where nothing may be; see `seconds_to_wait`.
+        """Return the message to try now, None if there is none; see `seconds_to_wait`.
 
-        `sent` or `failed` is called next, which says how that went.
+        The caller must report the outcome with `sent` or `failed`.
         """
         self._tried = self._next(time.monotonic())
         return self._tried
@@ -122,7 +121,7 @@ class Messages:
         return again
 
     def seconds_to_wait(self) -> float | None:
-        """Return how long nothing has to be tried, None: until there is a new message."""
+        """Return the time until the next attempt, None if only a new message can lead to one."""
         times = [
             max(message.next_try, self._lane(message).until)
             for message in self._aside
@@ -132,8 +131,8 @@ class Messages:
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def sent(self) -> None:
-        """Take out the message that was tried: it was sent, or never will be."""
-        assert self._tried is not None  # `next` gave it
+        """Remove the message that was tried: it was sent, or never will be."""
+        assert self._tried is not None  # set by `next`
         lane, was_aside = self._lane(self._tried), self._tried.reason is not None
         if was_aside or lane.failed:
             lane.failed, lane.wait, lane.until = False, 0.0, 0.0
@@ -141,11 +140,11 @@ class Messages:
         self._tried = None
 
     def failed(self, reason: str, seconds: float) -> None:
-        """Have the message that was tried be tried again later. `seconds`: what the vain try took;
-        its lane pauses as long at least, so that slow failures leave the other one half the time.
+        """Schedule another attempt for the message that was tried. `seconds`: how long the attempt
+        took; its lane pauses at least as long, so that the other lane gets half the time.
         """
         message, now = self._tried, time.monotonic()
-        assert message is not None  # `next` gave it
+        assert message is not None  # set by `next`
         lane = self._lane(message)
         message.reason, message.wait = reason, _longer(message.wait)
         lane.failed, lane.wait = True, _longer(lane.wait)
@@ -156,7 +155,7 @@ class Messages:
         self._tried = None
 
     def hurry(self) -> None:
-        """End the pauses, and leave out the next one: a try may be about to fail."""
+        """End all pauses and omit the next one, which an attempt in progress may cause."""
         self._hurried = True
         for lane in (self._records, self._files):
             lane.until = 0.0
@@ -165,10 +164,11 @@ class Messages:
         self._look_again()
 
     def give_up(self) -> list[Message]:
-        """Take out the records that could not be sent, and those of the same runs behind them; of
-        a run that was not started all there is, and the runs below it. Return them.
+        """Remove and return the records that could not be sent, with later ones of the same runs;
+        for
+        a run that was not started, all messages of the run and its descendants.
 
-        A run's end stays: with less than all of its records it can still be given a status.
+        The end of a run is kept: its status can be set even if records are missing.
         """
         self._look_again()
         failed = [one for one in self._aside if one.kind is not Kind.FILE]
@@ -190,16 +190,16 @@ class Messages:
 
     @property
     def trouble(self) -> str | None:
-        """Why the oldest of the messages that could not be sent was not; None: there is none."""
+        """Why the oldest message that could not be sent failed; None if there is none."""
         return next((one.reason for one in self._aside if one.reason is not None), None)
 
     @property
     def records_fail(self) -> bool:
-        """Whether the store did not take what it was given last."""
+        """Whether the last call to the store failed."""
         return self._records.failed
 
     def why_files_wait(self, key: str) -> str | None:
-        """Return why files of a run, that were to be sent by now, were not; None where all were."""
+        """Return why files of a run that are due have not been sent; None if all have."""
         if not any(of == key for of, _ in self._files_of):
             return None
         failed = [one for one in self._aside if one.kind is Kind.FILE and one.reason is not None]
@@ -207,7 +207,7 @@ class Messages:
         return own or (failed[0].reason if failed else None)
 
     def _due(self, now: float) -> Message | None:
-        """Return the message that was tried least recently, of those whose time has come."""
+        """Return the message that was tried least recently, among those that are due."""
         due = [
             one
             for one in self._aside
@@ -242,7 +242,7 @@ class Messages:
             self._starts_of[message.key] += 1
 
     def _look_again(self) -> None:
-        """Put back what only waits."""
+        """Put back messages that were only waiting for others."""
         waiting = [one for one in self._aside if one.reason is None]
         self._aside = [one for one in self._aside if one.reason is not None]
         for counter in (self._starts_of, self._records_of, self._files_of):
@@ -255,7 +255,7 @@ class Messages:
         return self._files if message.kind is Kind.FILE else self._records
 
     def _line(self, key: str) -> Iterator[str]:
-        """Yield a run's key, and those of the runs above it."""
+        """Yield the key of a run and of each of its ancestors."""
         one: str | None = key
         while one is not None:
             yield one

@@ -1,4 +1,4 @@
-"""Opens what a config names: tracker, reader, cleaner, registry. MLflow is imported only then."""
+"""Opens the tracker, reader, cleaner or registry of a config. Imports MLflow only if needed."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from fmnist_sweep.tracking.mlflow.registry import MlflowRegistry
 
 SWEEPS, TRAININGS = "fmnist-sweep", "fmnist-train"
-"""The experiments that runs are filed under, where the config names none."""
+"""The default experiments."""
 
 
 def open_tracker(config: TrackingConfig, workspace: Workspace, experiment: str) -> Tracker:
-    """Return the tracker that the config asks for, its store and its experiment ready.
+    """Return the config's tracker, with its store and experiment ready.
 
     `experiment`: the name if the config has none.
-    Raises ConfigError for a URI that cannot be used, or a store of another version of MLflow,
-    RunError for a store out of reach.
+    Raises ConfigError for an invalid URI or a store of another version of MLflow, RunError for an
+    unreachable store.
     """
     if not config.enabled:
         return NoTracker()
@@ -51,7 +51,7 @@ def open_tracker(config: TrackingConfig, workspace: Workspace, experiment: str) 
 
 
 def open_reader(config: TrackingConfig, workspace: Workspace) -> MlflowReader:
-    """Return what reads the store that the config names; nothing is created.
+    """Return a reader for the config's store; nothing is created.
 
     Raises as `_existing` does.
     """
@@ -62,19 +62,19 @@ def open_reader(config: TrackingConfig, workspace: Workspace) -> MlflowReader:
 
 
 def open_cleaner(config: TrackingConfig, workspace: Workspace) -> MlflowCleaner:
-    """Return what deletes runs from the store that the config names.
+    """Return a cleaner, which deletes runs from the config's store.
 
     Raises as `_existing` does.
     """
     uri = _existing(config, workspace)
     from fmnist_sweep.tracking.mlflow.cleaner import MlflowCleaner
 
-    # A database elsewhere may be another workspace's: what lies beside it is not ours to delete.
+    # A database elsewhere may be another workspace's, whose files must not be deleted.
     return MlflowCleaner(uri, (workspace.root, workspace.mlruns))
 
 
 def open_registry(config: TrackingConfig, workspace: Workspace) -> MlflowRegistry:
-    """Return the model registry of the store that the config names.
+    """Return the model registry of the config's store.
 
     Raises as `_existing` does.
     """
@@ -85,10 +85,11 @@ def open_registry(config: TrackingConfig, workspace: Workspace) -> MlflowRegistr
 
 
 def _existing(config: TrackingConfig, workspace: Workspace) -> str:
-    """Return the URI of the store that the config names, ready to be opened by MLflow.
+    """Return the URI of the config's store, checked and ready to be opened by MLflow.
 
-    Raises NoStore where there is no such store, ConfigError for one of another version of MLflow,
-    RunError for one out of reach.
+    Raises NoStore if it does not exist, ConfigError for one of another version of MLflow, RunError
+    for
+    an unreachable one.
     """
     uri = tracking_uri(config, workspace)
     require_store(uri)
@@ -100,7 +101,8 @@ def _existing(config: TrackingConfig, workspace: Workspace) -> str:
 
 
 def _checked(uri: str, root: Path, *, may_be_new: bool) -> StoreInUse | None:
-    """Check that MLflow can open a store as it is, and that it names this workspace's folders."""
+    """Check that MLflow can open a store without migration, and that its paths are this
+    workspace's."""
     if not is_database(uri):
         return None
     database = database_of(uri)
@@ -116,17 +118,17 @@ def _checked(uri: str, root: Path, *, may_be_new: bool) -> StoreInUse | None:
 
 
 def tracking_uri(config: TrackingConfig, workspace: Workspace) -> str:
-    """Return the address of the store: the config's, the environment's, or the workspace's own.
+    """Return the store's URI: from the config, the environment, or the workspace's default.
 
-    Raises ConfigError for a URI that cannot be used.
+    Raises ConfigError for an invalid URI.
     """
     return resolve_tracking_uri(config.uri, workspace.tracking_uri, workspace.root)
 
 
 def ui_command(config: TrackingConfig, workspace: Workspace) -> str | None:
-    """Return how to browse what was tracked: a command, a server's address, None where nothing is.
+    """Return how to view tracked runs: a command or a server's address; None without tracking.
 
-    Raises ConfigError for a URI that cannot be used.
+    Raises ConfigError for an invalid URI.
     """
     if not config.enabled:
         return None

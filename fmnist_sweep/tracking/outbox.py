@@ -1,4 +1,4 @@
-"""What goes to a tracker leaves the training at once and is sent from a thread of its own."""
+"""Sends messages to a tracker from a separate thread, so that training never waits for it."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _PATIENCE_AFTER_AN_ERROR = 3.0
 
 
 class Outbox:
-    """A tracker that takes every call at once and passes them on, in order.
+    """A tracker that queues every call and passes it on to another tracker, in order.
 
-    A call that the tracker behind it cannot take is tried again, with growing pauses, until it
-    can; what depends on it waits, the rest does not (`messages.py`). A run that ends while one of
-    its files waits is FAILED, with the reason, until that file is sent. A call that the tracker
-    never will take is left out: its run does not end as FINISHED, so that the next start sends it
-    again, and `finish` says so. What concerns a run that somebody has deleted is left out too,
-    which is an error only of the run above all others.
+    A call that fails is retried with growing pauses until it succeeds; calls that depend on it
+    wait,
+    others do not (`messages.py`). A run that ends while its files are waiting is FAILED, with the
+    reason, until they are sent. A call that the tracker refuses is dropped: its run does not end as
+    FINISHED, so that the next start sends it again, and `finish` reports it. Messages of a deleted
+    run are dropped too, which is an error only for the topmost run.
 
-    Nothing that is said here ever raises: training goes on while a server is away, and `drain`
-    tells what is left.
+    No method raises an error while queueing: training continues while a server is down, and `drain`
+    returns what is left.
 
     Args:
-        tracker: where to; used by the outbox's thread only.
-        on_trouble: called, in that thread, with why a call has to wait, once until nothing waits
-            any more; then with None.
-        what: is sent, in messages.
+        tracker: receives the calls, only from the outbox's thread.
+        on_trouble: called in that thread with the reason when calls start to wait, and with None
+            when nothing waits any longer.
+        what: what is being sent, for messages.
     """
 
     def __init__(self, tracker: Tracker, on_trouble: OnTrouble, what: str) -> None:
@@ -56,16 +56,16 @@ class Outbox:
         self._roots: set[str] = set()
         self._open: set[str] = set()
         self._to_stop: set[str] = set()
-        # Runs that are to end as FINISHED, at that time, once their files are sent.
+        # Runs to be ended as FINISHED, with the time, once their files are sent.
         self._ends: dict[str, float] = {}
         self._said_trouble = False
         self._closed = False
-        # A daemon: a tracker that does not answer must not keep the process from ending.
+        # A daemon thread, so that a tracker that does not respond cannot keep the process alive.
         self._thread = threading.Thread(target=self._send, name="outbox", daemon=True)
         self._thread.start()
 
     def start(self, run: RunStart) -> None:
-        """Create the run of that key, or attach to it where it exists."""
+        """Create the run with that key, or attach to it if it exists."""
         with self._changed:
             self._messages.below(run.key, run.parent_key)
         self._put(Kind.START, run.key, partial(self._start, run))
@@ -88,12 +88,12 @@ class Outbox:
     def file(
         self, key: str, path: Path, folder: str = "", *, even_if_finished: bool = False
     ) -> None:
-        """Upload a file, which has to stay where it is until it was sent: see `then`."""
+        """Upload a file, which must not be moved until it was sent: see `then`."""
         send = partial(self._tracker.file, key, path, folder, even_if_finished=even_if_finished)
         self._put(Kind.FILE, key, send, f"{folder}/{path.name}".lstrip("/"))
 
     def content(self, key: str, make: Callable[[], str | bytes], name: str) -> None:
-        """Write an artifact of that name; `make` is called when it is sent."""
+        """Write an artifact with that name; `make` is called when it is sent."""
         self._put(Kind.FILE, key, partial(self._tracker.content, key, make, name), name)
 
     def remove(self, key: str, path: str) -> None:
@@ -101,32 +101,32 @@ class Outbox:
         self._put(Kind.FILE, key, partial(self._tracker.remove, key, path), path)
 
     def end(self, key: str, status: RunStatus, *, at: float) -> None:
-        """Give the run its final status."""
+        """Set the run's final status."""
         self._put(Kind.END, key, partial(self._end, key, status, at=at))
         self._open.discard(key)
 
     def cut_off(self, key: str, status: RunStatus, reason: str | None, *, at: float) -> None:
-        """Give a run that is still open its final status."""
+        """Set the final status of a run that is still open."""
         self._put(Kind.END, key, partial(self._tracker.cut_off, key, status, reason, at=at))
 
     def is_stop_asked(self, key: str) -> bool:
-        """Whether somebody had tagged the run when it was last looked at, seconds ago."""
+        """Whether the run had the stop tag when it was last checked, seconds ago."""
         return key in self._to_stop
 
     def then(self, call: Callable[[], None]) -> None:
-        """Call that, in the outbox's thread, once all that was said before was sent; not at all
-        where some of it cannot be: the next start may need what the call would delete."""
+        """Call `call` in the outbox's thread once everything before was sent; never if some of it
+        cannot be sent, because the next start may need what the call would delete."""
         self._put(Kind.THEN, None, partial(self._then, call))
 
     def where(self, key: str) -> str | None:
-        """Return the tracker's own id of the run, None where there is none (yet, or any more)."""
+        """Return the tracker's ID of the run, None if it does not exist (yet or any longer)."""
         return None if self._unsent.concerns_deleted(key) else self._tracker.where(key)
 
     def finish(self) -> None:
-        """Wait until everything was sent, however long that takes.
+        """Wait until everything was sent, without a time limit.
 
         Raises:
-            NotTracked: for minutes nothing could be sent, or something was refused; says why.
+            NotTracked: nothing could be sent for minutes, or a message was refused; says why.
         """
         left = len(self._messages)
         trouble = self.drain(_PATIENCE_AT_THE_END)
@@ -144,10 +144,10 @@ class Outbox:
             raise NotTracked(f"{self._what}: {complaint}")
 
     def drain(self, seconds: float) -> str | None:
-        """Wait until everything was sent, but no longer than that.
+        """Wait until everything was sent, at most for `seconds`.
 
         Returns:
-            Why something is left, or None where nothing is.
+            Why something is left, None if nothing is.
         """
         deadline = time.monotonic() + seconds
         with self._changed:
@@ -160,8 +160,8 @@ class Outbox:
             return self._messages.trouble or f"{len(self._messages)} calls are still being sent"
 
     def _give_up(self, trouble: str) -> int:
-        """Leave out what could not be sent, so that the runs that lack it can end at least; return
-        how many messages that is."""
+        """Drop what could not be sent, so that the affected runs can at least be ended; return the
+        number of messages."""
         with self._changed:
             dropped = self._messages.give_up()
             for message in dropped:
@@ -172,7 +172,7 @@ class Outbox:
         return len(dropped)
 
     def close(self) -> None:
-        """Send nothing more; what is left is left."""
+        """Stop sending; unsent messages are discarded."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -212,14 +212,14 @@ class Outbox:
             self._say(trouble)
 
     def _pass_on(self, message: Message) -> str | None:
-        """Send it, or leave it out for good; return why neither is to be done as yet."""
+        """Send a message, or drop it for good; return why it has to be retried, if so."""
         if message.key is not None and self._unsent.concerns_deleted(message.key):
             return None
         try:
             message.send()
         except RunDeleted as error:
             self._let_go(error)
-        except Exception as error:  # noqa: BLE001 - none may end this thread unsaid
+        except Exception as error:  # noqa: BLE001 - no error may end this thread silently
             if may_pass(error):
                 return in_words(error)
             self._unsent.refuse(message.key, in_words(error))
@@ -247,10 +247,10 @@ class Outbox:
         if why is None:
             self._tracker.end(key, status, at=at)
         else:
-            self._tracker.cut_off(key, RunStatus.FAILED, f"not tracked whole: {why}", at=at)
+            self._tracker.cut_off(key, RunStatus.FAILED, f"incomplete tracking data: {why}", at=at)
 
     def _end_at_last(self, sent: Message) -> None:
-        """End a run that has waited for its files, where that was the last of them."""
+        """End a run that waited for its files, if the last of them was sent."""
         key = sent.key
         if key in self._ends and key is not None and self._messages.why_files_wait(key) is None:
             send = partial(self._end, key, RunStatus.FINISHED, at=self._ends.pop(key))
@@ -260,19 +260,19 @@ class Outbox:
         if self._unsent.is_complete:
             try:
                 self._tracker.then(call)
-            except Exception as error:  # whatever it is, it is not a tracker that is away
+            except Exception as error:  # not caused by an unavailable tracker
                 raise Refused(in_words(error)) from error
 
     def _look_at_open_runs(self) -> None:
-        """Learn which trials are to be stopped, and which runs were deleted."""
+        """Check which trials are to be stopped, and which runs were deleted."""
         for key in () if self._messages.records_fail else tuple(self._open):
             if self.where(key) is None:
-                continue  # its start is yet to be sent
+                continue  # not started yet
             try:
                 is_asked = self._tracker.is_stop_asked(key)
             except RunDeleted as error:
                 self._let_go(error)
-            except Exception:  # noqa: BLE001 - as above; the next message says so
+            except Exception:  # noqa: BLE001 - as above; the next message reports it
                 return
             else:
                 (self._to_stop.add if is_asked else self._to_stop.discard)(key)
@@ -280,20 +280,20 @@ class Outbox:
     def _let_go(self, error: RunDeleted) -> None:
         if not self._unsent.concerns_deleted(error.key):
             with suppress(Exception):  # as in `_say`
-                _log.warning("%s: nothing more is written of it", error)
-            complaint = f"{error}; what came after is not there"
+                _log.warning("%s: logging to it ends", error)
+            complaint = f"{error}; later data was not logged"
             self._unsent.delete(error.key, complaint if error.key in self._roots else "")
 
     def _say(self, trouble: str | None) -> None:
         if (trouble is not None) != self._said_trouble:
             self._said_trouble = trouble is not None
-            with suppress(Exception):  # whoever listened may be gone; the sending goes on
+            with suppress(Exception):  # the callback may fail; sending continues
                 self._on_trouble(trouble)
 
 
 @contextmanager
 def sending(tracker: Tracker, on_trouble: OnTrouble, what: str) -> Iterator[Outbox]:
-    """Give an outbox to the block; after an error, send for seconds what is in it still."""
+    """Yield an outbox; if the block raises, send what is left, for at most some seconds."""
     outbox = Outbox(tracker, on_trouble, what)
     try:
         yield outbox
@@ -307,4 +307,4 @@ def sending(tracker: Tracker, on_trouble: OnTrouble, what: str) -> Iterator[Outb
 
 
 def keep_quiet(trouble: str | None) -> None:
-    """Say nothing of trouble that may pass; what does not pass is an error at the end."""
+    """Ignore temporary trouble; permanent trouble is raised at the end."""

@@ -1,4 +1,4 @@
-"""What is said of registered models, without MLflow: winners, versions, loaded models."""
+"""Registered models, without MLflow: winners, versions, loaded models."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from numpy.typing import NDArray
 CHAMPION = "champion"
 WEIGHTS_TAG, CLASSES_TAG = "best_weights.sha256", "classes.sha256"
 AUTO = "auto"
-"""`tracking.registered_model` where the data give the name."""
+"""Value of `tracking.registered_model` that derives the name from the data's."""
 
 
 def model_name(wanted: str, data: str) -> str:
-    """Return the name of a registered model: that which is wanted, or by the data's."""
+    """Return the name of a registered model: the configured one, or one derived from the data's."""
     return wanted if wanted != AUTO else re.sub(r"[^A-Za-z0-9_-]+", "-", f"{data}-cnn").strip("-")
 
 
 @dataclass(frozen=True, eq=False)
 class Winner:
-    """A network to be registered.
+    """A model to be registered.
 
     Attributes:
-        network: its `.keras` file; takes float images in 0..1.
+        network: its `.keras` file; the input is float images in 0..1.
         image_shape: (height, width, channels).
-        class_names: in the order of its answers.
+        class_names: in the order of its outputs.
         example: one raw image, uint8 (height, width, channels).
-        requirements: what pip has to install to load it.
-        tags: of the version; `WEIGHTS_TAG` and `CLASSES_TAG` among them tell one winner from
-            another, and from the same one under other names of its classes.
+        requirements: pip requirements for loading it.
+        tags: tags of the version; `WEIGHTS_TAG` and `CLASSES_TAG` identify a winner and the names
+            of its classes.
         description: Markdown.
     """
 
@@ -57,8 +57,8 @@ class Version:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A loaded model. `image_shape`: (height, width, channels); `predict` takes what
-    `served_model.py` says, and gives what it says."""
+    """A loaded model. `image_shape`: (height, width, channels); input and output of `predict` are
+    described in `served_model.py`."""
 
     image_shape: tuple[int, int, int]
     predict: Callable[[Any], Any]

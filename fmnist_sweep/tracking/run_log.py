@@ -1,4 +1,4 @@
-"""How one training is told to a tracker: the names of its params, metrics, tags and artifacts."""
+"""Logs one training to a tracker: the names of its params, metrics, tags and artifacts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHECKPOINTS = "checkpoints"
 BEST_MODEL_ARTIFACT = f"{CHECKPOINTS}/{BEST_MODEL_FILE}"
 CONFIG_FILE, ENVIRONMENT_FILE = "config.yaml", "environment.json"
 CUSTOM_BUILDER_TAG, CUSTOM_DATA_TAG = "python.build_model", "python.data"
-"""On runs whose networks or images were given from Python: no config could name those."""
+"""Tag of runs whose networks or images came from Python, so that no config describes them."""
 
 
 def start_run(
@@ -40,8 +40,8 @@ def start_run(
     inputs: tuple[DatasetInput, ...] = (),
     note: str | None = None,
 ) -> None:
-    """Start the run of one training; its whole resolved config becomes `config.yaml`, where it
-    is made `environment.json`. `config` and `params` are called where they are written."""
+    """Start the run of one training and log its resolved config as `config.yaml` and its
+    environment as `environment.json`. `config` and `params` are called only if written."""
     tracker.start(
         RunStart(
             key=key,
@@ -59,7 +59,7 @@ def start_run(
 
 
 def log_environments(tracker: Tracker, key: str, environments: Sequence[Environment]) -> None:
-    """Write where a run was made, in the order in which it was in several places."""
+    """Log a run's environments, in the order in which it used them."""
 
     def text() -> str:
         return json.dumps([place.model_dump() for place in environments], indent=1) + "\n"
@@ -68,14 +68,14 @@ def log_environments(tracker: Tracker, key: str, environments: Sequence[Environm
 
 
 def log_git_diff(tracker: Tracker, key: str, name: str = "git.diff") -> None:
-    """Write how the tracked files differ from their commit, where they do."""
+    """Log the differences between the tracked files and their commit, if there are any."""
     diff = git_diff(Path.cwd())
     if diff is not None:
         tracker.content(key, lambda: diff, name)
 
 
 def environment_tags(environment: Environment) -> dict[str, str]:
-    """Return what is looked at most of where a run is made."""
+    """Return the most important facts of a run's environment as tags."""
     commit, numerics = environment.git_commit, environment.numerics
     return {
         "cpu": numerics.cpu,
@@ -87,7 +87,7 @@ def environment_tags(environment: Environment) -> dict[str, str]:
 
 
 def final_metrics(result: RunResult) -> dict[str, float]:
-    """Return where a training stands at the end of its last epoch, by the names in MLflow."""
+    """Return the metrics at the end of a training's last epoch, by their names in MLflow."""
     metrics = {
         "best_epoch": float(result.best_epoch),
         "test_accuracy": result.test_accuracy,
@@ -101,14 +101,14 @@ def final_metrics(result: RunResult) -> dict[str, float]:
 
 
 def log_metrics(tracker: Tracker, key: str, result: RunResult, *, at: float) -> None:
-    """Log where a training stands at the end of its last epoch."""
+    """Log the metrics at the end of a training's last epoch."""
     tracker.metrics(key, final_metrics(result), step=result.last_epoch, at=at)
 
 
 def log_best_model(
     tracker: Tracker, key: str, best_model: Path, *, even_if_finished: bool = False
 ) -> None:
-    """Log a training's best model; a file that is gone was logged before."""
+    """Log a training's best model; a missing file was logged before."""
     if best_model.exists():
         tracker.file(key, best_model, CHECKPOINTS, even_if_finished=even_if_finished)
 
@@ -123,18 +123,18 @@ def log_digests(tracker: Tracker, key: str, result: RunResult) -> None:
 
 
 def end_failed(tracker: Tracker, key: str, reason: str, *, at: float) -> None:
-    """End a run whose training went wrong, for that reason."""
+    """End a run as FAILED, with the reason."""
     tracker.tags(key, {REASON_TAG: reason})
     tracker.end(key, RunStatus.FAILED, at=at)
 
 
 def cut_off_failed(tracker: Tracker, key: str, reason: str, *, at: float) -> None:
-    """End a run that an error cut off, where it is open still."""
+    """End a run that was cut off by an error as FAILED, if it is still open."""
     tracker.cut_off(key, RunStatus.FAILED, without_secrets(reason), at=at)
 
 
 def provenance_tags(dataset: Dataset, split: Split, config: RunConfig) -> dict[str, str]:
-    """Return the tags that say what a run was made from."""
+    """Return tags that describe a run's data, split and config."""
     return {
         "data.name": dataset.name,
         "data.sha256": dataset.sha256,
@@ -147,7 +147,7 @@ def provenance_tags(dataset: Dataset, split: Split, config: RunConfig) -> dict[s
 
 
 def dataset_inputs(dataset: Dataset, split: Split) -> tuple[DatasetInput, ...]:
-    """Return the split's sets, each with a digest over all of its images and labels."""
+    """Return the sets of the split, each with a digest of all its images and labels."""
     sets = {
         "train": split.train_set(dataset),
         "validation": split.validation_set(dataset),
@@ -170,7 +170,7 @@ def dataset_inputs(dataset: Dataset, split: Split) -> tuple[DatasetInput, ...]:
 
 
 def input_tags(inputs: tuple[DatasetInput, ...]) -> dict[str, str]:
-    """Return the sets' digests in full; as dataset inputs MLflow cuts them to 36 characters."""
+    """Return the sets' full digests; MLflow truncates those of dataset inputs to 36 characters."""
     return {f"data.{given.context}.sha256": given.sha256 for given in inputs}
 
 

@@ -1,4 +1,4 @@
-"""What `run_log.py` wrote of a training, read back: its config, what it gave, where it was made."""
+"""Reads what `run_log.py` wrote about a training: its config, results and environments."""
 
 from __future__ import annotations
 
@@ -26,16 +26,18 @@ def config_of(reader: MlflowReader, run: SeenRun) -> RunConfig:
     """Return the config that a run was trained with.
 
     Raises:
-        ConfigError: it has none, or one of another version, or no config tells all of it.
+        ConfigError: the run has none, or one of another version, or no config describes it fully.
     """
     given = [argument for tag, argument in _IN_PYTHON.items() if tag in run.tags]
     if given:
         raise ConfigError(
-            f"run {run.name}: its {' and '.join(given)} came from Python; no config can name that"
+            f"run {run.name}: its {' and '.join(given)} came from Python; no config describes that"
         )
     text = reader.text(run, CONFIG_FILE)
     if text is None:
-        raise ConfigError(f"run {run.name} ({run.id}): has no {CONFIG_FILE}; was it made here?")
+        raise ConfigError(
+            f"run {run.name} ({run.id}): has no {CONFIG_FILE}; was it created by this program?"
+        )
     try:
         return read_config_yaml(text)
     except ConfigError as error:
@@ -43,7 +45,7 @@ def config_of(reader: MlflowReader, run: SeenRun) -> RunConfig:
 
 
 def outcome_of(run: SeenRun) -> Outcome | None:
-    """Return what a training gave, None where it came to no measured end."""
+    """Return a training's results, None if it did not finish."""
     tags = run.tags
     digests = ("data.sha256", "split.sha256", "weights.sha256", "best_weights.sha256")
     sets = ("train", "validation", "test")
@@ -58,10 +60,10 @@ def outcome_of(run: SeenRun) -> Outcome | None:
 
 
 def environments_of(reader: MlflowReader, run: SeenRun) -> list[Environment]:
-    """Return where a run was made, in the order in which it was in several places.
+    """Return a run's environments, in the order in which it used them.
 
     Raises:
-        ConfigError: its record of that is of another version.
+        ConfigError: its record of them is of another version.
     """
     text = reader.text(run, ENVIRONMENT_FILE)
     if text is None:

@@ -1,7 +1,7 @@
-"""From a journal's records to a tracker: what MLflow shows is what the journal says.
+"""Logs a journal's records to a tracker, so that MLflow shows the journal's content.
 
-The same calls serve a live sweep and a resume, which tells the whole journal again; whatever
-stands in the tracker already is left alone.
+The same calls are used for a running sweep and for a resume, which logs the whole journal again;
+what is already in the tracker is not changed.
 """
 
 from __future__ import annotations
@@ -54,19 +54,19 @@ from fmnist_sweep.tracking.tracker import RunStatus, Tracker
 
 
 class SweepLog:
-    """Tells a sweep's records to a tracker.
+    """Logs a sweep's records to a tracker.
 
     Args:
-        tracker: where to.
-        config: the whole config as it may be kept, threads resolved.
-        name: the sweep's.
-        folder: the sweep's, with `journal.jsonl`.
-        best_model: where a trial's best model is.
-        dataset: what it was trained on.
-        split: how that was divided.
-        space: what is searched.
-        custom_builder: whether the networks come from the user's own function, whose size is
-            known only once they are built.
+        tracker: receives the records.
+        config: the whole config without secrets, with threads resolved.
+        name: the sweep's name.
+        folder: the sweep's folder, with `journal.jsonl`.
+        best_model: returns the path of a trial's best model.
+        dataset: the data.
+        split: its split.
+        space: the search space.
+        custom_builder: whether networks come from a user's function, so that their size is known
+            only once they are built.
         custom_data: whether the images were given from Python.
     """
 
@@ -109,7 +109,7 @@ class SweepLog:
         self._replayed_to: Record | None = None
 
     def __call__(self, record: Record, state: SweepState) -> None:
-        """Tell one record; `state` is the sweep's after it."""
+        """Log one record; `state` is the sweep's state after it."""
         self._is_open = True
         match record:
             case Begun():
@@ -141,10 +141,11 @@ class SweepLog:
                 self._is_open = False
 
     def replay(self, journal: Journal, state: SweepState) -> None:
-        """Tell what a journal says already; `state` takes it in on the way.
+        """Log an existing journal; `state` is updated on the way.
 
         Only a trial's latest rung, and only an end that is the last record, have files: those of
-        the earlier ones were overwritten since.
+        earlier
+        ones were overwritten.
         """
         records = journal.records
         latest = {record.trial: record.ask for record in records if isinstance(record, Told)}
@@ -156,14 +157,14 @@ class SweepLog:
         self._note_is_due = bool(records)
 
     def files(self, files: Iterable[tuple[Path, str]]) -> None:
-        """Log files of a sweep that may have ended, each with the artifact folder it goes to."""
+        """Log files of a sweep that may have ended, each with its artifact folder."""
         for path, folder in files:
             self._tracker.file(self._sweep_key, path, folder, even_if_finished=True)
 
     @contextmanager
     def ends_what_is_open(self) -> Iterator[None]:
-        """Leave no run open behind the block: after an error the sweep's run has FAILED, and what
-        was cut off, or all of it after an interrupt, was KILLED."""
+        """End all open runs when the block ends: after an error the sweep's run is FAILED and its
+        unfinished trials KILLED, after an interrupt all are KILLED."""
         try:
             yield
         except BaseException as error:
@@ -172,9 +173,9 @@ class SweepLog:
             raise
 
     def cut_off(self, failure: str | None) -> None:
-        """Leave no run open: what was cut off was KILLED; the sweep itself has FAILED where there
-        is a `failure`, else it was KILLED too."""
-        # An error here must not hide the first one.
+        """End all open runs: unfinished trials are KILLED; the sweep is FAILED if there is a
+        `failure`, else KILLED too."""
+        # An error here must not hide the original one.
         with suppress(RunError):
             for key in sorted(self._open_runs):
                 self._tracker.cut_off(key, RunStatus.KILLED, None, at=time.time())
@@ -187,16 +188,16 @@ class SweepLog:
                 cut_off_failed(self._tracker, self._sweep_key, failure, at=time.time())
 
     def is_stop_asked(self, trial: int) -> bool:
-        """Whether somebody has tagged a trial's run to have it stopped."""
+        """Whether a user has tagged a trial's run to stop it."""
         return self._tracker.is_stop_asked(self._key(trial))
 
     def has_run(self, trial: int) -> bool:
-        """Whether the tracker has a run of a trial, as far as it was told."""
+        """Whether a trial's run was logged."""
         return self._tracker.where(self._key(trial)) is not None
 
     @property
     def run_id(self) -> str | None:
-        """The tracker's own id of the sweep's run, once it has begun."""
+        """The tracker's ID of the sweep's run, once it has begun."""
         return self._tracker.where(self._sweep_key)
 
     def _key(self, trial: int) -> str:
@@ -220,7 +221,7 @@ class SweepLog:
         places = list(state.environments)
         self._tracker.tags(self._sweep_key, environment_tags(places[-1]))
         log_environments(self._tracker, self._sweep_key, places)
-        if self._replayed_to is None:  # else the files are no longer as they were
+        if self._replayed_to is None:  # else the files have been overwritten
             name = "git.diff" if len(places) == 1 else f"git-{len(places)}.diff"
             log_git_diff(self._tracker, self._sweep_key, name)
 
@@ -258,7 +259,7 @@ class SweepLog:
             end_failed(self._tracker, key, record.reason or "", at=record.at)
             self._open_runs.discard(key)
             return
-        assert record.result is not None  # a completed rung has one
+        assert record.result is not None  # completed rungs have a result
         log_metrics(self._tracker, key, record.result, at=record.at)
         if self._final_asks is not None and record.ask not in self._final_asks:
             return
@@ -296,7 +297,7 @@ class SweepLog:
         self._open_runs -= {key, of_trial}
 
     def _ended(self, record: Ended, state: SweepState) -> None:
-        self._note_is_due = True  # should it go on
+        self._note_is_due = True  # in case the sweep is resumed
         metrics = {
             "trials": float(len(state.trials)),
             "epochs": float(state.epochs_total),

@@ -1,4 +1,4 @@
-"""What MLflow shows as the description of a sweep and of its trials, in Markdown."""
+"""The descriptions of a sweep and its trials in MLflow, in Markdown."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from fmnist_sweep.space.space import Leaf
 
 NOTE_TAG = "mlflow.note.content"
 MAX_NOTE = 8000
-"""Characters that MLflow takes as a tag, and so as a description."""
+"""MLflow's limit for a tag, and thus for a description."""
 _MAX_OWN, _MAX_COMMAND, _MAX_CELL, _MAX_VALUES = 2500, 800, 200, 300
 _LEADERS = 5
 
 
 @dataclass(frozen=True)
 class Described:
-    """What does not change about a sweep while it runs. `exports`: whether its winner becomes a
-    config file, which takes a network and images that a config can name."""
+    """Constant facts about a sweep. `exports`: whether its winner is written as a config file,
+    which
+    requires a network and images that a config can describe."""
 
     own_note: str | None
     leaves: Sequence[Leaf]
@@ -35,11 +36,12 @@ class Described:
 
 
 def sweep_note(about: Described, state: SweepState) -> str:
-    """Return the description of a sweep as it stands, in no more than MAX_NOTE characters.
+    """Return the description of a sweep's current state, with at most MAX_NOTE characters.
 
-    `state` is that of a sweep that has begun. The user's own note comes first, then where the sweep
-    stands, how to go on and to train its winner again, and what is searched. What there is no room
-    for is left out, and said to be.
+    `state` is that of a sweep that has begun. The user's note comes first, then the sweep's state,
+    the
+    commands to continue it and to retrain its winner, and the search space. What does not fit is
+    omitted, with a remark.
     """
     parts = [] if about.own_note is None else [_own(about.own_note)]
     assert state.begun is not None
@@ -50,16 +52,16 @@ def sweep_note(about: Described, state: SweepState) -> str:
 
 
 def trial_note(sweep: str, number: int, overrides: Mapping[str, Any]) -> str:
-    """Return the description of a trial: which one it is, and its searched values."""
-    values = _values(overrides) or "the base config as it is"
+    """Return the description of a trial: its number and its searched values."""
+    values = _values(overrides) or "the base config"
     return f"Trial {number} of {_cell(sweep)}: {values}"
 
 
 def _own(note: str) -> str:
-    """Return the user's note, which is Markdown, so that it cannot change what follows it."""
+    """Return the user's Markdown note, closed so that it cannot affect what follows."""
     if len(note) > _MAX_OWN:
         note = f"{note[:_MAX_OWN]}… [{len(note):,} characters; the whole note is in config.yaml]"
-    # MLflow drops scripts itself; a tag or a comment left open would take the rest with it.
+    # MLflow removes scripts itself; an unclosed tag or comment would hide the rest.
     lines, fence = [], ""
     for line in note.splitlines():
         mark = re.match(r" {0,3}(```+|~~~+)", line)
@@ -73,7 +75,7 @@ def _standing(state: SweepState, name: str) -> str:
     metric, best = state.objective.metric, state.best
     spent = f"{counted(len(state.trials), 'trial')}, {counted(state.epochs_total, 'epoch')}, "
     spent += f"{state.rung_seconds / 60:.1f} minutes of training"
-    how = "running, or cut off" if state.ended is None else f"ended: {_cell(state.ended.reason)}"
+    how = "running or interrupted" if state.ended is None else f"ended: {_cell(state.ended.reason)}"
     lines = [f"**{_escaped(name)}** ({how}): {spent}"]
     if best is not None and best.result is not None:
         score = f"{metric} **{best.score:.4f}**"
@@ -86,7 +88,7 @@ def _standing(state: SweepState, name: str) -> str:
         look, looks = state.official[-1], len(state.official)
         lines.append(
             f"official test of trial {look.trial}: accuracy **{look.accuracy:.4f}** on "
-            f"{look.images:,} images (look {looks})"
+            f"{look.images:,} images (evaluation {looks})"
         )
     if state.failed_trials:
         lines.append(f"failed trials: {_numbers(sorted(state.failed_trials))}")
@@ -104,13 +106,13 @@ def _leaders(state: SweepState) -> list[str]:
             _row([str(rank), str(trial.number), *_figures(trial), _values(trial.overrides)])
         )
     left = len(ranking) - _LEADERS
-    more = f"\n\n{left} more are in `leaderboard.csv`." if left > 0 else ""
+    more = f"\n\n{left} more in `leaderboard.csv`." if left > 0 else ""
     return ["### Leaderboard\n\n" + "\n".join(rows) + more]
 
 
 def _figures(trial: Trial) -> list[str]:
     result, confirmed = trial.result, trial.confirmed_score
-    assert result is not None  # a ranked trial has one
+    assert result is not None  # ranked trials have a result
     score = f"{trial.score:.4f}"
     if confirmed is not None:
         score = f"{confirmed[0]:.4f} ± {confirmed[1]:.4f}"
@@ -120,24 +122,24 @@ def _figures(trial: Trial) -> list[str]:
 
 def _commands(about: Described, state: SweepState, begun: Begun) -> list[str]:
     if not was_typed(begun.command):
-        how = "Begun from Python: `run_sweep(config)`, called again, resumes it."
+        how = "Started from Python: calling `run_sweep(config)` again resumes it."
     else:
-        how = f"### Begun with\n\n{_code(begun.command)}\n\nThe same command resumes it."
+        how = f"### Command\n\n{_code(begun.command)}\n\nThe same command resumes it."
     parts = [how]
     if state.ended is None:
         return parts
     on = continued(begun.command, about.sweep, state.ended.reason)
     if on is not None:
-        parts.append(f"To go on from its end:\n\n{_code(on)}")
+        parts.append(f"To continue it:\n\n{_code(on)}")
     if about.exports and state.best is not None:
         again = command((f"+best={begun.name}",))
-        parts.append(f"To train its winner again, and compare:\n\n{_code(again)}")
+        parts.append(f"To retrain its winner and compare:\n\n{_code(again)}")
     return parts
 
 
 def _code(line: str) -> str:
     if len(line) > _MAX_COMMAND:
-        return "(too long to stand here: see the tag `sweep.command`)"
+        return "(too long, see the tag `sweep.command`)"
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}sh\n{line}\n{fence}"
@@ -149,12 +151,12 @@ def _space(leaves: Iterable[Leaf], room: int) -> str:
     whole = "\n".join([head, *rows])
     if len(whole) <= room:
         return whole
-    # Longer than it can get, whatever the numbers.
-    room -= len(f"\n\n{len(rows)} more of {len(rows)} are in `config.yaml`, under `space`.")
+    # An upper bound of its length, for any numbers.
+    room -= len(f"\n\n{len(rows)} more of {len(rows)} in `config.yaml`, under `space`.")
     shown = head
     for count, row in enumerate(rows):
         if len(shown) + 1 + len(row) > room:
-            left = f"{len(rows) - count} more of {len(rows)} are in `config.yaml`, under `space`."
+            left = f"{len(rows) - count} more of {len(rows)} in `config.yaml`, under `space`."
             return f"{shown}\n\n{left}"
         shown = f"{shown}\n{row}"
     return shown
@@ -178,7 +180,7 @@ def _values(overrides: Mapping[str, Any]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return a text so that it can break neither a table nor a line: as code where it can be."""
+    """Return a text that cannot break a table or a line, as code if possible."""
     flat = " ".join(text.split())
     if len(flat) > _MAX_CELL:
         flat = f"{flat[:_MAX_CELL]}…"
@@ -188,7 +190,7 @@ def _cell(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text in which no character means anything to Markdown or HTML."""
+    """Return a text with all Markdown and HTML characters escaped."""
     return re.sub(r"[^\w\s.,:;=+/()…-]|_", lambda found: f"&#{ord(found[0])};", text)
 
 

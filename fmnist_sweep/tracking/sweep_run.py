@@ -1,9 +1,10 @@
-"""A sweep's own run: how it starts, and the files that stand at its end; what its trials' have."""
+"""A sweep's own run: its start and its final files; and the params of its trials."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.config.yaml_text import to_yaml
@@ -35,8 +36,8 @@ def start_sweep(
     *,
     searched: Sequence[str],
 ) -> None:
-    """Start a sweep's own run; its whole config, what is searched included, and its split, index
-    arrays and how often each class is in each set, become artifacts. `searched`: the paths."""
+    """Start a sweep's own run; its whole config with the search space, and its split (index arrays
+    and images per class and set), are logged as artifacts. `searched`: the searched paths."""
     inputs = dataset_inputs(dataset, split)
     objective = config.sweep.objective.model_dump()
     tracker.start(
@@ -46,6 +47,7 @@ def start_sweep(
             started_at=begun.at,
             params=lambda: {
                 **{f"tuner.{name}": value for name, value in config.tuner.model_dump().items()},
+                **_scheduler_params(config),
                 **{f"sweep.objective.{name}": value for name, value in objective.items()},
             },
             tags={
@@ -70,24 +72,32 @@ def start_sweep(
 def trial_params(
     base: RunConfig, overrides: Mapping[str, object], dataset: Dataset | None
 ) -> dict[str, object]:
-    """Return a trial's params: what is searched, and how large its network gets on those images;
-    None for `dataset` where no config tells that."""
+    """Return a trial's params: its searched values and the size of its network for these images;
+    `dataset` is None if no config describes the network."""
     params = dict(overrides)
     if dataset is not None:
         model = apply_overrides(base, overrides).model
         try:
             plan = plan_cnn(model, dataset.image_shape, dataset.classes)
-        except InfeasibleModel:  # a trial of `sweep.start_with` that will fail
+        except InfeasibleModel:  # an infeasible trial of `sweep.start_with`
             return params
         params["model.parameters"] = plan.parameters
     return params
 
 
 def log_summary(tracker: Tracker, key: str, folder: Path, state: SweepState) -> None:
-    """Write what stands at a sweep's end: journal, leaderboard, and the winner's config."""
+    """Log a sweep's final files: journal, leaderboard, and the winner's config."""
     tracker.file(key, folder / JOURNAL_FILE)
     table = leaderboard(state).to_csv(index=False)
     tracker.content(key, lambda: table, "leaderboard.csv")
     best = folder / "best.yaml"
     if best.exists():
         tracker.file(key, best)
+
+
+def _scheduler_params(config: Config) -> dict[str, Any]:
+    """Return nothing for the scheduler that there was before there were others."""
+    settings = config.scheduler.model_dump()
+    if settings["name"] == "full":
+        return {}
+    return {f"scheduler.{name}": value for name, value in settings.items()}

@@ -1,4 +1,4 @@
-"""How MLflow's UI shows sweeps: its own default table has no metric and no param in it."""
+"""Views of sweeps in MLflow's UI, whose default table shows no metrics and no params."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.tracking.tracker import View
 
 TABLE_VIEW, CURVES_VIEW = "sweeps", "curves"
-"""The views' keys, as they stand in links."""
-_MOST_PATHS = 16  # of a wide space; a table with many columns is slow, and nobody reads it
+"""The views' keys in links."""
+_MOST_PATHS = 16  # tables with many columns are slow and unreadable
 
 
 def sweep_views(name: str, objective: Objective, searched: Sequence[str]) -> tuple[View, View]:
     """Return a table of sweeps and their trials, and the learning curves of one sweep.
 
     Args:
-        name: the sweep's, whose curves are shown.
-        objective: its own.
-        searched: the paths whose values the trials have.
+        name: the sweep whose curves are shown.
+        objective: its objective.
+        searched: the paths of its searched values.
     """
     best = f"best_{objective.metric}"
     metrics = (

@@ -1,4 +1,4 @@
-"""What the rest of the program may say to a tracker; MLflow stands behind it, or nothing."""
+"""The interface of trackers: MLflow's, or one that does nothing."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Protocol
 from fmnist_sweep.training.results import EpochRecord
 
 STOP_TAG = "stop"
-"""Set by a user, in MLflow's UI, on the run of a trial that is to be stopped."""
+"""A user sets this tag in MLflow's UI on the run of a trial that is to be stopped."""
 REASON_TAG = "status_reason"
-"""Why a run FAILED; gone when it is FINISHED after all."""
+"""Why a run FAILED; removed if it is FINISHED later."""
 
 
 class RunStatus(StrEnum):
-    """How a run stands, in MLflow's words."""
+    """The status of a run, as in MLflow."""
 
     RUNNING = "RUNNING"
     SCHEDULED = "SCHEDULED"
@@ -46,10 +46,11 @@ class DatasetInput:
 
 @dataclass(frozen=True)
 class View:
-    """A way to look at an experiment's runs: `columns` are metrics and params, as `metrics.loss`
-    or `params.train.batch_size`, in their order; `filter` is in MLflow's search syntax; where
-    `best_first` names a metric the runs stand by it, not below their parents, the best first or,
-    where `lowest`, the lowest; `charts` is a regular expression of the metrics that are drawn."""
+    """A view of an experiment's runs: `columns` are metrics and params, as `metrics.loss` or
+    `params.train.batch_size`, in order; `filter` is in MLflow's search syntax; if `best_first`
+    names
+    a metric, runs are sorted by it, not grouped by parent, the highest first or, with `lowest`, the
+    lowest first; `charts` is a regular expression of the plotted metrics."""
 
     key: str
     name: str
@@ -62,9 +63,10 @@ class View:
 
 @dataclass(frozen=True)
 class RunStart:
-    """A run as it begins. `key` identifies it for good: starting a key again attaches to it.
-    `params` is called where they are written: to make them may cost more than to skip them.
-    `views` of the experiment are replaced when the run is created."""
+    """The start of a run. `key` identifies it permanently: starting a key again attaches to its
+    run.
+    `params` is called only if they are written, because computing them may be slow. `views` of the
+    experiment are replaced when the run is created."""
 
     key: str
     name: str
@@ -78,17 +80,18 @@ class RunStart:
 
 
 class Tracker(Protocol):
-    """Each call may be repeated: what stands already is not written again. Whoever tells a run
-    once more leaves out files and end of a rung that another has followed."""
+    """All calls are idempotent: what exists already is not written again. When a run is logged
+    again,
+    files and ends of rungs that others have followed are omitted."""
 
     def start(self, run: RunStart) -> None:
-        """Create the run of that key, or attach to it where it exists."""
+        """Create the run with that key, or attach to it if it exists."""
 
     def epoch(self, key: str, record: EpochRecord) -> None:
         """Log an epoch's metrics at step `record.epoch`, time-stamped `record.ended_at`."""
 
     def metrics(self, key: str, metrics: Mapping[str, float], *, step: int, at: float) -> None:
-        """Log metrics at a step; one that stands there already is left as it is."""
+        """Log metrics at a step; existing ones are not changed."""
 
     def tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Set tags."""
@@ -96,72 +99,72 @@ class Tracker(Protocol):
     def file(
         self, key: str, path: Path, folder: str = "", *, even_if_finished: bool = False
     ) -> None:
-        """Upload a file as an artifact, into that artifact folder, replacing an older one.
+        """Upload a file to an artifact folder, replacing an older one.
 
-        The files of a run that has FINISHED stay as they are, if nothing else is said; so with
-        `content`.
+        By default, files of a run that has FINISHED are not changed; the same holds for `content`.
         """
 
     def content(self, key: str, make: Callable[[], str | bytes], name: str) -> None:
-        """Write an artifact of that name, such as `config.yaml`; `make` gives what is in it."""
+        """Write an artifact with that name, such as `config.yaml`; `make` returns its content."""
 
     def remove(self, key: str, path: str) -> None:
-        """Delete an artifact; one that is not there is no error."""
+        """Delete an artifact; a missing one is not an error."""
 
     def end(self, key: str, status: RunStatus, *, at: float) -> None:
-        """Give the run its final status."""
+        """Set the run's final status."""
 
     def cut_off(self, key: str, status: RunStatus, reason: str | None, *, at: float) -> None:
-        """Give a run that is still open its final status and, where there is one, the reason; one
-        that has ended, or was never started, stays as it is."""
+        """Set the final status and, if given, the reason of a run that is still open; a run that
+        has
+        ended or was never started is not changed."""
 
     def is_stop_asked(self, key: str) -> bool:
-        """Whether somebody has tagged the run to have it stopped."""
+        """Whether a user has tagged the run to stop it."""
 
     def then(self, call: Callable[[], None]) -> None:
-        """Call that once all that was said before is done."""
+        """Call `call` once all earlier calls are done."""
 
     def where(self, key: str) -> str | None:
-        """Return the tracker's own id of the run, or None where there is none."""
+        """Return the tracker's ID of the run, or None if there is none."""
 
     def close(self) -> None:
-        """Let go of what was opened; nothing more is written."""
+        """Release all resources; nothing is written after this."""
 
 
 class NoTracker:
-    """Tracking switched off: takes everything, keeps nothing."""
+    """Tracking is disabled: accepts and discards everything."""
 
     def start(self, run: RunStart) -> None:
-        """Keep nothing."""
+        """Discard."""
 
     def epoch(self, key: str, record: EpochRecord) -> None:
-        """Keep nothing."""
+        """Discard."""
 
     def metrics(self, key: str, metrics: Mapping[str, float], *, step: int, at: float) -> None:
-        """Keep nothing."""
+        """Discard."""
 
     def tags(self, key: str, tags: Mapping[str, str]) -> None:
-        """Keep nothing."""
+        """Discard."""
 
     def file(
         self, key: str, path: Path, folder: str = "", *, even_if_finished: bool = False
     ) -> None:
-        """Keep nothing."""
+        """Discard."""
 
     def content(self, key: str, make: Callable[[], str | bytes], name: str) -> None:
-        """Keep nothing."""
+        """Discard."""
 
     def remove(self, key: str, path: str) -> None:
-        """Keep nothing."""
+        """Discard."""
 
     def end(self, key: str, status: RunStatus, *, at: float) -> None:
-        """Keep nothing."""
+        """Discard."""
 
     def cut_off(self, key: str, status: RunStatus, reason: str | None, *, at: float) -> None:
-        """Keep nothing."""
+        """Discard."""
 
     def is_stop_asked(self, key: str) -> bool:
-        """Return False: nobody can."""
+        """Return False."""
         return False
 
     def then(self, call: Callable[[], None]) -> None:
@@ -169,8 +172,8 @@ class NoTracker:
         call()
 
     def where(self, key: str) -> str | None:
-        """Return None: there is no run."""
+        """Return None."""
         return None
 
     def close(self) -> None:
-        """Do nothing: nothing was opened."""
+        """Do nothing."""

@@ -1,1 +1,1 @@
-"""One training: its steps, its epochs, its checkpoints."""
+"""Training: its steps, epochs and checkpoints."""

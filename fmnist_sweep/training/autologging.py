@@ -1,4 +1,4 @@
-"""MLflow's autologging, kept off what is trained here. MLflow itself is not imported."""
+"""Disables MLflow's autologging for this package's training, without importing MLflow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 class _OffInThisThread(threading.local):
-    """True in a thread that is inside `autologging_off`, as often as it has entered it."""
+    """Truthy in a thread that is inside `autologging_off`; blocks can be nested."""
 
     depth = 0
 
@@ -22,14 +22,17 @@ _off_in_this_thread = _OffInThisThread()
 
 @contextmanager
 def autologging_off() -> Iterator[None]:
-    """Keep MLflow's autologging off what this thread does inside the block; also a decorator.
+    """Disable MLflow's autologging in this thread inside the block; also a decorator.
 
-    A notebook may have called `mlflow.autolog()`, which replaces the `fit` of Keras and
-    scikit-learn in the whole process: it adds callbacks, and makes runs in the user's own store or
-    writes into the run that is open there. MLflow's flag that switches all of that off counts for
-    every thread, and nested blocks end each other; here, other threads' fits are logged as before.
+    A notebook may have called `mlflow.autolog()`, which patches `fit` of Keras and scikit-learn in
+    the
+    whole process: it adds callbacks, and creates runs in the user's store or logs to the active
+    run.
+    MLflow's own flag that disables it affects all threads, and nested blocks end each other; here,
+    fits
+    in other threads are still logged.
     """
-    autologging = sys.modules.get("mlflow.utils.autologging_utils")  # else nothing is changed
+    autologging = sys.modules.get("mlflow.utils.autologging_utils")  # else nothing is patched
     if getattr(autologging, _FLAG, True) is False:
         setattr(autologging, _FLAG, _off_in_this_thread)
     _off_in_this_thread.depth += 1

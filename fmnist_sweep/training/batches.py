@@ -1,4 +1,4 @@
-"""Images as the model gets them: kept as uint8 once, scaled to 0..1 batch by batch."""
+"""Batches for the model: images are stored as uint8 once, and scaled to 0..1 per batch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fmnist_sweep.data import Dataset, Split
 
-_ALIGNMENT = 64  # bytes; TensorFlow ends the process for a tensor that is not
+_ALIGNMENT = 64  # bytes; TensorFlow aborts on unaligned tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +29,11 @@ class ImageSet:
     def shuffled(
         self, order: NDArray[np.int64], batch_size: int, steps: int, *, one_hot: bool
     ) -> tf.data.Dataset:
-        """Return the first `steps` batches in that order, as (images, labels).
+        """Return the first `steps` batches in the given order, as (images, labels).
 
-        Images are float32 in 0..1; labels int64, or float32 rows where `one_hot`. The last
-        batch may be smaller.
+        Images are float32 in 0..1; labels are int64, or float32 rows with `one_hot`. The last batch
+        may be
+        smaller.
         """
 
         def batch(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -43,9 +44,9 @@ class ImageSet:
         return numbers.batch(batch_size).map(batch).prefetch(2).with_options(_options())
 
     def in_order(self, batch_size: int) -> tf.data.Dataset:
-        """Return all images, float32 in 0..1, in their order."""
+        """Return all images, float32 in 0..1, in order."""
         made = self._in_order.get(batch_size)
-        if made is None:  # to make one traces a function: 15 ms an epoch
+        if made is None:  # creating one traces a function, 15 ms per epoch
             numbers = tf.data.Dataset.range(len(self)).batch(batch_size)
             made = numbers.map(self._scaled).prefetch(2).with_options(_options())
             self._in_order[batch_size] = made
@@ -69,7 +70,7 @@ class ImageSet:
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """The sets of a split, as a training needs them; each trial is measured on `test`."""
+    """The sets of a split for a training; each trial is evaluated on `test`."""
 
     train: ImageSet
     validation: ImageSet | None
@@ -77,7 +78,7 @@ class TrainingData:
 
     @classmethod
     def of(cls, dataset: Dataset, split: Split) -> TrainingData:
-        """Return the sets of that split."""
+        """Return the sets of a split."""
         validation = split.validation_set(dataset)
         return cls(
             train=ImageSet(*split.train_set(dataset), dataset.classes),
@@ -92,7 +93,7 @@ class TrainingData:
         return (height, width, channels)
 
     def save(self, folder: Path) -> None:
-        """Write the sets into a folder, for other processes to map."""
+        """Write the sets to a folder, for other processes to map into memory."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("train", "validation", "test"):
             images: ImageSet | None = getattr(self, name)
@@ -102,10 +103,10 @@ class TrainingData:
 
     @classmethod
     def mapped(cls, folder: Path, classes: int) -> TrainingData:
-        """Return the sets of a folder: in memory once, however many processes read them."""
+        """Return the sets of a folder, in shared memory for all processes that read them."""
 
         def images(name: str) -> ImageSet:
-            # "c", copied where written to, which is nowhere: TensorFlow wants them writable.
+            # Mode "c", because TensorFlow requires writable arrays; nothing is written.
             pixels, labels = (
                 np.load(folder / f"{name}_{part}.npy", mmap_mode="c")
                 for part in ("images", "labels")
@@ -117,19 +118,19 @@ class TrainingData:
 
 
 def _tensor(array: NDArray[np.generic]) -> tf.Tensor:
-    """Return an array as a tensor of this process, whichever graph asks for it first."""
+    """Return an array as a tensor of this process, for use in any graph."""
     with tf.init_scope():
         usable = array.flags.writeable and array.flags.c_contiguous
-        if usable and array.ctypes.data % _ALIGNMENT == 0:  # its memory as it is
+        if usable and array.ctypes.data % _ALIGNMENT == 0:  # without copying
             return tf.experimental.dlpack.from_dlpack(np.asarray(array).__dlpack__())
         return tf.constant(array)
 
 
 def _options() -> tf.data.Options:
     options = tf.data.Options()
-    # There is nothing to tune, and the thread that would do it sleeps twice as long each time, up
-    # to seconds, while the end of an epoch may have to wait for it to wake up.
+    # Disabled: there is nothing to tune, and the tuning thread sleeps twice as long each time, up
+    # to seconds, while the end of an epoch may wait for it.
     options.autotune.enabled = False
-    # Nor to rewrite, which would copy all the images.
+    # Disabled, because rewriting would copy all images.
     options.experimental_optimization.apply_default_optimizations = False
     return options

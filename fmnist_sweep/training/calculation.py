@@ -1,4 +1,4 @@
-"""The settings of Keras, TensorFlow and NumPy that belong to the process and change results."""
+"""Global settings of Keras, TensorFlow and NumPy that affect results."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from keras import config
-from tensorflow.python.eager import context  # what is public cannot take an option back
+from tensorflow.python.eager import context  # the public API cannot unset an option
 from tensorflow.python.framework import config as tf_config  # nor determinism
 
 
 @contextmanager
 def usual_calculation() -> Iterator[None]:
-    """Have Keras, TensorFlow and NumPy calculate inside the block as they do where nobody has set
-    anything, and leave the user's settings as they were; also a decorator.
+    """Use the default calculation settings of Keras, TensorFlow and NumPy inside the block, and
+    restore the user's settings at its end; also a decorator.
 
-    Those that change results are meant: of `keras.json`, of KERAS_MAX_EPOCHS and
-    KERAS_MAX_STEPS_PER_EPOCH, and what a notebook may have called. They belong to the process.
+    Only settings that affect results: those of `keras.json`, KERAS_MAX_EPOCHS,
+    KERAS_MAX_STEPS_PER_EPOCH, and calls made in a notebook. They are global to the process.
     """
     settings = _process_settings()
-    before = [setting.get() for setting in settings]  # all of them first: one may depend on another
+    before = [
+        setting.get() for setting in settings
+    ]  # read all first, because one may depend on another
     with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
         try:
             for setting, value in zip(settings, before, strict=True):
@@ -36,7 +38,7 @@ def usual_calculation() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Setting:
-    """A setting of the process, and the value that it has where nobody has set it."""
+    """A global setting, and its default value."""
 
     get: Callable[[], Any]
     set: Callable[[Any], object]
@@ -50,7 +52,9 @@ class _Setting:
 def _process_settings() -> list[_Setting]:
     def set_options(options: dict[str, Any]) -> None:
         context.context()._optimizer_experimental_options = dict(options)
-        context.context().set_optimizer_experimental_options({})  # calls are to look again
+        context.context().set_optimizer_experimental_options(
+            {}
+        )  # makes later calls read the options again
 
     def set_jit(jit: bool | None) -> None:
         context.context().optimizer_jit = jit
@@ -62,7 +66,7 @@ def _process_settings() -> list[_Setting]:
         device.device_type != "CPU" for device in tf.config.list_physical_devices()
     )
     return [
-        # Keras takes it from `floatx` when it is first asked for; so it is asked before.
+        # Keras initialises it from `floatx` on first access, so it is read before.
         _Setting(config.dtype_policy, config.set_dtype_policy, "float32"),
         _Setting(config.floatx, config.set_floatx, "float32"),
         _Setting(config.epsilon, config.set_epsilon, 1e-7),
@@ -77,6 +81,6 @@ def _process_settings() -> list[_Setting]:
             tf.config.experimental.enable_tensor_float_32_execution,
             True,
         ),
-        # `environment.use_threads` asks for it where a GPU calculates.
+        # `environment.use_threads` enables it if a GPU is used.
         _Setting(tf_config.is_op_determinism_enabled, set_determinism, has_accelerators),
     ]

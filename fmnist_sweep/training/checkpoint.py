@@ -1,4 +1,4 @@
-"""Everything that a training needs to go on as if it had never stopped."""
+"""The complete state of a training, from which it continues as if never interrupted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes  # noqa: F401 - gives NumPy bfloat16 and the like by name
+import ml_dtypes  # noqa: F401 - registers bfloat16 and others with NumPy
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 Arrays = tuple[NDArray[Any], ...]
 _PARTS = ("weights", "optimizer", "best_weights")
-# What NumPy's and zipfile's readers raise on files that were cut or altered.
+# Raised by the readers of NumPy and zipfile for truncated or altered files.
 _UNREADABLE = (
     EOFError, KeyError, LZMAError, MemoryError, NotImplementedError, OSError, RuntimeError,
     TypeError, ValueError, zipfile.BadZipFile, zlib.error,
@@ -36,9 +36,11 @@ _UNREADABLE = (
 class Checkpoint:
     """The state of a training after its last epoch.
 
-    `weights` and `best_weights` are in the order of `model.weights`; `optimizer` in that of the
-    optimizer's variables, the step (and with it the schedule's position) among them. Early
-    stopping and the best epoch are functions of `history`, so they need no state of their own.
+    `weights` and `best_weights` are in the order of `model.weights`; `optimizer` is in the order of
+    the
+    optimizer's variables, including the step (and so the schedule's position). Early stopping and
+    the
+    best epoch are functions of `history`, so they have no state.
     """
 
     weights: Arrays
@@ -52,7 +54,7 @@ class Checkpoint:
         return self.history[-1].epoch
 
     def save(self, path: Path) -> None:
-        """Write a `.npz` file, whole or not at all."""
+        """Write a `.npz` file, atomically."""
         arrays: dict[str, NDArray[Any]] = {}
         dtypes = {}
         for part in _PARTS:
@@ -76,11 +78,11 @@ class Checkpoint:
             RunError: the file cannot be read; the message names it.
         """
         try:
-            # NumPy leaves open what it cannot read.
+            # NumPy does not close a file that it cannot read.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 about = json.loads(arrays["about"].tobytes())
                 parts = {
-                    # The view brings back kinds of number that NumPy has not, such as bfloat16.
+                    # The view restores dtypes that NumPy lacks, such as bfloat16.
                     part: tuple(
                         arrays[f"{part}/{number}"].view(dtype)
                         for number, dtype in enumerate(about["dtypes"][part])
@@ -90,7 +92,7 @@ class Checkpoint:
             history = tuple(map(EpochRecord.of, about["history"]))
             checkpoint = cls(history=history, **parts)
             if checkpoint._digests() != about["sha256"]:
-                raise ValueError("its content does not have the digest that it was written with")
+                raise ValueError("its content does not match its digest")
         except _UNREADABLE as error:
             raise RunError(f"checkpoint {path} cannot be read: {error}") from error
         return checkpoint
@@ -100,7 +102,7 @@ class Checkpoint:
 
 
 class CheckpointFolder:
-    """The last two checkpoints of a training: should one be damaged, there is the one before."""
+    """The last two checkpoints of a training; if one is damaged, the previous one is used."""
 
     FILES = ("checkpoint.npz", "checkpoint-before.npz")
 
@@ -109,7 +111,7 @@ class CheckpointFolder:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no checkpoint to go on from."""
+        """Whether there is no checkpoint to continue from."""
         return not (self._latest.exists() or self._before.exists())
 
     def clear(self) -> None:
@@ -118,15 +120,15 @@ class CheckpointFolder:
             path.unlink(missing_ok=True)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, whole or not at all, and keep the one before it."""
+        """Write a checkpoint, atomically, and keep the previous one."""
         if self._latest.exists():
             self._latest.replace(self._before)
         checkpoint.save(self._latest)
 
     def latest(self, last_epoch: int) -> Checkpoint | None:
-        """Return the last checkpoint that can be read and is not past `last_epoch`, or None.
+        """Return the last readable checkpoint that is not past `last_epoch`, or None.
 
-        A damaged one is told to the log.
+        Damaged ones are logged.
         """
         for path in (self._latest, self._before):
             if not path.exists():
@@ -134,9 +136,7 @@ class CheckpointFolder:
             try:
                 checkpoint = Checkpoint.load(path)
             except RunError as error:
-                _log.warning(
-                    "%s; the training goes on from the one before, or from the start", error
-                )
+                _log.warning("%s; continuing from the previous one, or from the start", error)
                 continue
             if checkpoint.epoch <= last_epoch:
                 return checkpoint
@@ -144,7 +144,7 @@ class CheckpointFolder:
 
 
 def weights_digest(weights: Sequence[NDArray[Any]]) -> str:
-    """Return the SHA-256 of the values in their order, in hex; layer names do not count."""
+    """Return the SHA-256 of the values in their order, in hex, without layer names."""
     digest = hashlib.sha256()
     for array in weights:
         digest.update(f"{array.dtype.name}{array.shape}".encode())

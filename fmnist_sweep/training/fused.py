@@ -1,7 +1,7 @@
-"""Batch normalisation and Adam as TensorFlow's single operations.
+"""Batch normalisation and Adam as single TensorFlow operations.
 
-Keras composes both of many elementwise ones, each of which goes through memory once more: a third
-of a step of a small CNN on a CPU. What is calculated is the same, but for rounding.
+Keras composes both of many elementwise operations, each of which reads the memory again: a third of
+a step of a small CNN on a CPU. The results are the same up to rounding.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# oneDNN has no quick code for other numbers of channels in bfloat16; casting costs less.
+# oneDNN is slow for other numbers of channels in bfloat16; casting is faster.
 _CHANNELS_AT_ONCE = 16
 _DTYPES = (tf.float32, tf.bfloat16, tf.float16)
 
 
 def fuse_batch_norm(model: keras.Model) -> None:
-    """Have the model's batch normalisations of feature maps train by one operation each.
+    """Make the model's batch normalisations of feature maps use one operation in training.
 
-    The layers stay Keras's own: what is saved, and what is calculated outside of training, are as
-    they were. Those that normalise vectors, or another axis than the last, or with renormalisation,
-    are left alone: nothing is to be gained, or there is no such operation.
+    The layers remain Keras's: saved models and calls outside training are unchanged. Layers that
+    normalise vectors or another axis than the last, or use renormalisation, are not changed: there
+    is
+    no gain, or no such operation.
     """
-    for layer in model._flatten_layers():  # nested models' too; `layers` has the outermost only
-        is_fused = "call" in vars(layer)  # by an earlier training, of a builder that keeps it
+    for layer in model._flatten_layers():  # includes nested models, unlike `layers`
+        is_fused = "call" in vars(layer)  # by an earlier training, if the builder reuses the model
         if type(layer) is keras.layers.BatchNormalization and _is_plain(layer) and not is_fused:
             layer.call = partial(_batch_norm, layer, layer.call)
 
@@ -59,7 +60,7 @@ def _batch_norm(
         epsilon=layer.epsilon,
         is_training=True,
     )
-    # The operation's variance is the unbiased one; Keras keeps the biased.
+    # The operation returns the unbiased variance; Keras uses the biased one.
     values = tf.cast(tf.size(inputs) // channels, variance.dtype)
     _move(layer.moving_mean, mean, layer.momentum)
     _move(layer.moving_variance, variance * ((values - 1.0) / values), layer.momentum)
@@ -71,9 +72,9 @@ def _move(average: keras.Variable, value: tf.Tensor, momentum: float) -> None:
 
 
 class _FusedStep:
-    """Mixed into Keras's Adam and AdamW: a variable's step is one operation.
+    """Mixin for Keras's Adam and AdamW: a variable's update is one operation.
 
-    Kingma & Ba 2015 (arXiv 1412.6980), in the form before its section 2.1, as Keras has it.
+    Kingma & Ba 2015 (arXiv 1412.6980), in the form that Keras uses, before its section 2.1.
     """
 
     def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:

@@ -1,4 +1,4 @@
-"""Where a training may be interrupted: before each of its steps, nowhere inside one."""
+"""Makes a training interruptible before each of its steps, but not inside one."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SLOW = 0.5
 
 
 def look_between_steps(model: keras.Model) -> None:
-    """Have a compiled model look, before each step of `fit` and `predict`, whether the process was
-    asked to stop. A callback could do it too, but Keras would fetch the metrics for it each step.
+    """Make a compiled model check, before each step of `fit` and `predict`, whether the process was
+    asked to stop. With a callback, Keras would fetch the metrics at each step.
     """
     model.make_train_function()
     model.train_function = TrainSteps(model)

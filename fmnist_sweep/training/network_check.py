@@ -1,4 +1,4 @@
-"""Whether a user's network is one that can be trained here, found out before its first epoch."""
+"""Checks before the first epoch that a user's network can be trained here."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from fmnist_sweep.training.randomness import seeded, seeded_epoch
 from fmnist_sweep.training.train import ModelBuilder, arrays_of, build_network
 
 _IMAGES = 8
-_ALLOWED = "allowed: a probability for each class, 0 or more, the sum 1"
+_ALLOWED = "allowed: a probability for each class, at least 0, with the sum 1"
 _FILE = ".check.tmp.keras"
-# How far a sum of probabilities may be from 1, and an answer of the loaded network from the first.
+# Tolerances for a sum of probabilities, and for the outputs of the saved and loaded network.
 _TOLERANCE = 1e-3
-_TOLERANCE_IN_16_BITS = 5e-2  # bfloat16 keeps three digits of each of them
+_TOLERANCE_IN_16_BITS = 5e-2  # bfloat16 has three significant digits
 
 
 @interrupts_deferred()
@@ -36,20 +36,21 @@ _TOLERANCE_IN_16_BITS = 5e-2  # bfloat16 keeps three digits of each of them
 def check_network(
     config: RunConfig, data: TrainingData, build_model: ModelBuilder, folder: Path
 ) -> bool:
-    """Build a config's network, once more than it is trained, and look at what it answers to a few
-    training images, and answers again when it was saved and loaded.
+    """Build a config's network, in addition to the one that is trained, and check its outputs for a
+    few
+    training images, before and after it is saved and loaded.
 
-    Nothing of it reaches a training: the network is thrown away, and a training's own is seeded
-    when it is built. `folder` holds the saved network meanwhile.
+    This does not affect the training: the network is discarded, and the training seeds its own.
+    `folder` contains the saved network meanwhile.
 
     Returns:
         Whether the builder has compiled the network.
 
     Raises:
-        ConfigError: says what is wrong with it and what is allowed.
+        ConfigError: says what is wrong with the network and what is allowed.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they come again with the training
+        warnings.simplefilter("ignore")  # the training shows them
         network = _built(config, data, build_model)
         was_compiled = bool(network.compiled)
         images = _first_images(data.train)
@@ -71,7 +72,7 @@ def _built(config: RunConfig, data: TrainingData, build_model: ModelBuilder) -> 
         raise _refusal(f"it raised {reason_of(error)}") from error
     if not isinstance(network, keras.Model):
         raise _refusal(f"it returned {type(network).__name__}; allowed: a keras.Model")
-    for given in getattr(network, "inputs", None) or ():  # some have none until they are called
+    for given in getattr(network, "inputs", None) or ():  # some have none until their first call
         if not keras.backend.is_float_dtype(given.dtype):
             raise _refusal(
                 f"its network takes {given.dtype}; allowed: float32: pixels come as 0.0 to 1.0"
@@ -84,7 +85,7 @@ def _first_images(images: ImageSet) -> NDArray[np.float32]:
 
 
 def _answers(network: keras.Model, images: NDArray[np.float32], seed: int) -> Any:
-    """Return what a network answers; layers that draw even then draw the same each time."""
+    """Return a network's outputs; layers that are random even in inference are seeded."""
     try:
         with seeded_epoch(network, seed, 1):
             return network(images, training=False)
@@ -104,28 +105,28 @@ def _check_answers(network: keras.Model, answers: Any, classes: int) -> None:
         )
     dtype = keras.backend.standardize_dtype(answers.dtype)
     if not keras.backend.is_float_dtype(dtype):
-        raise _refusal(f"its network answers in {dtype}; {_ALLOWED}")
+        raise _refusal(f"its network returns {dtype}; {_ALLOWED}")
     shape = tuple(answers.shape)
     if len(shape) != 2 or shape[1] != classes:
         sizes = ", ".join(["n", *map(str, shape[1:])])
         raise _refusal(
-            f"its network answers in shape ({sizes}); allowed: (n, {classes}), a probability for "
+            f"its network returns shape ({sizes}); allowed: (n, {classes}), a probability for "
             "each class"
         )
     chances = _numbers(answers)
     if not np.isfinite(chances).all():
         stray = chances[~np.isfinite(chances)][0]
-        raise _refusal(f"its network answers {stray}; {_ALLOWED}")
+        raise _refusal(f"its network returns {stray}; {_ALLOWED}")
     if chances.min() < 0:
         raise _refusal(
-            f"its network answers {chances.min():.4g}; {_ALLOWED}: logits need a softmax"
+            f"its network returns {chances.min():.4g}; {_ALLOWED}: logits need a softmax"
         )
     sums = chances.sum(axis=1)
     furthest = sums[np.abs(sums - 1.0).argmax()]
     if abs(furthest - 1.0) > _tolerance(network):
         raise _refusal(
-            f"its network's answers to an image add up to {furthest:.4g}; {_ALLOWED}, as a softmax "
-            "gives"
+            f"the outputs of its network for an image sum to {furthest:.4g}; {_ALLOWED}, as from "
+            "a softmax"
         )
 
 
@@ -137,36 +138,36 @@ def _check_saved(
     folder: Path,
 ) -> None:
     path = folder / _FILE
-    network.optimizer, network.compiled = None, False  # nobody's to be saved
+    network.optimizer, network.compiled = None, False  # not to be saved
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             network.save(path)
-        except OSError:  # of the disk
+        except OSError:  # a disk error
             raise
         except Exception as error:
             raise _refusal(f"its network cannot be saved: {reason_of(error)}") from error
         try:
-            with seeded(seed):  # layers that draw random numbers take their seeds from Python's
+            with seeded(seed):  # random layers take their seeds from Python's generator
                 loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
         except Exception as error:
             raise _refusal(
-                f"its network cannot be loaded again when it was saved: {reason_of(error)}"
+                f"its network cannot be loaded after it was saved: {reason_of(error)}"
             ) from error
     finally:
         path.unlink(missing_ok=True)
     digests = [weights_digest(arrays_of(each.weights)) for each in (network, loaded)]
     if digests[0] != digests[1]:
         raise _refusal(
-            "its network, saved and loaded, has other weights; allowed: layers that make their "
-            "weights in build() and list their arguments in get_config()"
+            "its network has other weights after it was saved and loaded; allowed: layers that "
+            "create their weights in build() and list their arguments in get_config()"
         )
     again = _answers(loaded, images, seed)
     difference = float(np.abs(_numbers(again) - _numbers(answers)).max())
     if not difference <= _tolerance(network):
         raise _refusal(
-            f"its network, saved and loaded, answers differently, by up to {difference:.4g}; "
-            "allowed: layers that list all of their arguments in get_config()"
+            f"the outputs of its network differ by up to {difference:.4g} after it was saved "
+            "and loaded; allowed: layers that list all of their arguments in get_config()"
         )
 
 
@@ -175,5 +176,5 @@ def _numbers(answers: Any) -> NDArray[np.float64]:
 
 
 def _tolerance(network: keras.Model) -> float:
-    dtypes = {layer.compute_dtype for layer in network._flatten_layers()}  # nested models' too
+    dtypes = {layer.compute_dtype for layer in network._flatten_layers()}  # includes nested models
     return _TOLERANCE if dtypes <= {"float32", "float64"} else _TOLERANCE_IN_16_BITS

@@ -1,4 +1,4 @@
-"""Optimizers, learning-rate schedules and losses, from config to Keras objects."""
+"""Creates optimizers, learning-rate schedules and losses from a config."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fmnist_sweep.training.fused import FusedAdam, FusedAdamW
 def make_optimizer(
     config: TrainConfig, steps_per_epoch: int, horizon_steps: int
 ) -> keras.optimizers.Optimizer:
-    """Return the optimizer, its schedule laid out over `horizon_steps`."""
+    """Return the optimizer, with its schedule over `horizon_steps`."""
     optimizer = config.optimizer
     common = {
         "learning_rate": make_schedule(
@@ -38,7 +38,7 @@ def make_schedule(
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """Return the learning rate as a number, or as a function of the optimizer's step.
 
-    The step is part of the optimizer's state, so a checkpoint carries the schedule's position.
+    The step is part of the optimizer's state, so a checkpoint includes the schedule's position.
     Cosine with linear warm-up: Loshchilov & Hutter 2017 (arXiv 1608.03983), without restarts.
     """
     schedules = keras.optimizers.schedules
@@ -66,7 +66,7 @@ def make_schedule(
 def learning_rate_at(
     config: TrainConfig, steps_per_epoch: int, horizon_steps: int, step: int
 ) -> float:
-    """Return the learning rate that a step (from 0) is made with."""
+    """Return the learning rate of a step (from 0)."""
     schedule = make_schedule(
         config.schedule, config.optimizer.learning_rate, steps_per_epoch, horizon_steps
     )
@@ -74,20 +74,20 @@ def learning_rate_at(
 
 
 def make_loss(config: TrainConfig) -> keras.losses.Loss:
-    """Return the cross-entropy for one-hot targets or for class numbers."""
+    """Return the cross-entropy for one-hot or integer targets."""
     if wants_one_hot(config):
         return keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing)
     return keras.losses.SparseCategoricalCrossentropy()
 
 
 def wants_one_hot(config: TrainConfig) -> bool:
-    """Whether targets are one-hot rows; label smoothing is defined on those only."""
+    """Whether targets are one-hot rows, which label smoothing requires."""
     return config.loss == "categorical_crossentropy" or config.label_smoothing > 0
 
 
 def _weight_decay(config: OptimizerConfig) -> float | None:
-    # Keras multiplies every weight by (1 - rate * decay) where a decay is given, 0 included;
-    # AdamW insists on a number, the others do without that work.
+    # With a decay, even 0, Keras multiplies every weight by (1 - rate * decay); AdamW requires a
+    # number, the others skip it without one.
     if config.name == "adamw" or config.weight_decay > 0:
         return config.weight_decay
     return None

@@ -1,4 +1,4 @@
-"""What comes before any training: the data, its split, the threads."""
+"""Prepares a training: the data, its split, the threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AnyRunConfig = TypeVar("AnyRunConfig", bound=RunConfig)
 
 @dataclass(frozen=True)
 class Prepared:
-    """A dataset and its split; `data` are the sets that a training gets."""
+    """A dataset and its split; `data` are the sets for training."""
 
     dataset: Dataset
     split: Split
@@ -42,8 +42,9 @@ def with_threads(config: AnyRunConfig, workers: int = 1) -> AnyRunConfig:
 def overrides_with_threads(
     overrides: tuple[str, ...], config: RunConfig, workers: int = 1
 ) -> tuple[str, ...]:
-    """Return how a config was composed, with the number of threads where the config leaves it to
-    the machine: the command then gives the same bits on a machine with other cores."""
+    """Return the overrides with the number of threads, if the config leaves it to the machine, so
+    that
+    the command gives the same result on a machine with other cores."""
     if config.train.threads is not None:
         return overrides
     others = (word for word in overrides if word.partition("=")[0] != "train.threads")
@@ -51,26 +52,27 @@ def overrides_with_threads(
 
 
 def prepare(config: RunConfig, dataset: Dataset | None = None) -> Prepared:
-    """Read the data (unless given), divide it, start TensorFlow with the config's threads.
+    """Read the data (unless given), split it, and configure TensorFlow's threads.
 
     Writes nothing.
 
     Raises:
         DataError: a data file is missing, altered or malformed.
-        ConfigError: the split cannot be made, early stopping has nothing to go by, or the threads
-            cannot be had.
+        ConfigError: the split cannot be made, early stopping has no metric, or the number of
+            threads
+            is not available.
     """
     if dataset is None:
         dataset = load_dataset(config.data)
     split = make_split(config.split, dataset)
     _check_early_stopping(config, split)
-    assert config.train.threads is not None  # `with_threads` comes first
+    assert config.train.threads is not None  # set by `with_threads`
     environment.use_threads(config.train.threads)
     return Prepared(dataset, split)
 
 
 def epochs_of(config: RunConfig, prepared: Prepared) -> int:
-    """Return how many epochs a full training of that config has.
+    """Return the number of epochs of a config's full training.
 
     Raises:
         ConfigError: `train.stop_epoch` is beyond a budget in steps.
@@ -78,7 +80,7 @@ def epochs_of(config: RunConfig, prepared: Prepared) -> int:
     epochs = StepPlan.of(config.train, len(prepared.split.train)).epochs
     stop = config.train.stop_epoch
     if stop is not None and stop > epochs:
-        raise ConfigError(f"train.stop_epoch={stop}: train.steps has {epochs} epochs only")
+        raise ConfigError(f"train.stop_epoch={stop}: train.steps has only {epochs} epochs")
     return epochs if stop is None else stop
 
 
@@ -87,5 +89,5 @@ def _check_early_stopping(config: RunConfig, split: Split) -> None:
     if patience is not None and metric in VALIDATION_METRICS and split.validation is None:
         raise ConfigError(
             f"train.early_stopping.patience={patience}: split {split.scheme} has no validation set "
-            f"to give {metric}; set split.validation, or train.early_stopping.patience=null"
+            f"for {metric}; set split.validation, or train.early_stopping.patience=null"
         )

@@ -1,4 +1,4 @@
-"""How far a training is inside an epoch, for somebody who watches; asked for only then."""
+"""Progress of a training within an epoch, read only if a callback is given."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     import keras
 
 LEAST_SECONDS = 0.25
-"""Between two looks at a training's loss: each waits for the step to be calculated."""
+"""Minimum time between two reads of a training's loss: each waits for the step to finish."""
 
 
 @dataclass(frozen=True)
 class StepProgress:
-    """A training after `step` of an epoch's `steps`. `epoch` and `last_epoch`, the rung's, count
-    from 1; `loss` and `accuracy` are means over the epoch so far."""
+    """Progress of a training after `step` of an epoch's `steps`. `epoch` and `last_epoch`, of the
+    rung,
+    count from 1; `loss` and `accuracy` are means over the epoch so far."""
 
     epoch: int
     last_epoch: int
@@ -29,16 +30,17 @@ class StepProgress:
 
 
 OnStep = Callable[[StepProgress], None]
-"""Hears of a step, of one every `LEAST_SECONDS` at the most."""
+"""Progress callback, called at most every `LEAST_SECONDS`."""
 
 
 class StepWatch:
-    """Looks at the clock after each call of a training's step function, which may train several
-    steps, and tells of some of them.
+    """Checks the clock after each call of a training's step function, which may train several
+    steps,
+    and reports some of them.
 
     Args:
-        on_step: hears of them.
-        last_epoch: of the rung.
+        on_step: the progress callback.
+        last_epoch: the rung's last epoch.
     """
 
     def __init__(self, on_step: OnStep, last_epoch: int) -> None:
@@ -48,9 +50,10 @@ class StepWatch:
 
     @contextmanager
     def epoch(self, model: keras.Model, epoch: int, steps: int) -> Iterator[None]:
-        """Watch what `model.fit` trains in the block, an epoch of so many steps.
+        """Watch an epoch of `steps` steps, trained by `model.fit` inside the block.
 
-        The step's function is wrapped: for a callback Keras would fetch the metrics each step.
+        The step function is wrapped, because with a callback Keras would fetch the metrics at each
+        step.
         """
         train, done = model.train_function, 0
 

@@ -1,8 +1,8 @@
-"""Where a training's randomness comes from: (seed, epoch) alone, never a generator that remembers.
+"""The randomness of a training: derived from (seed, epoch), without state between epochs.
 
-That is what makes epochs 4..9 after a checkpoint equal to epochs 4..9 of a straight training.
-TensorFlow's own stateful operations (`tf.random.*`) cannot be set back and are not covered; what
-draws through Keras is.
+Therefore epochs 4..9 after a checkpoint equal epochs 4..9 of an uninterrupted training.
+TensorFlow's own stateful operations (`tf.random.*`) cannot be reset and are not covered; those that
+draw through Keras are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import keras
 import numpy as np
-from keras.src.random.seed_generator import global_seed_generator  # Keras shows it nowhere else
+from keras.src.random.seed_generator import global_seed_generator  # not in Keras's public API
 from numpy.typing import NDArray
 
 _ORDER_STREAM, _LAYER_STREAM = 0, 1
@@ -26,7 +26,7 @@ def epoch_order(seed: int, epoch: int, images: int) -> NDArray[np.int64]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed Python, NumPy and Keras inside the block, and give the first two their state back."""
+    """Seed Python, NumPy and Keras inside the block, and restore the state of Python and NumPy."""
     with _states_given_back():
         keras.utils.set_random_seed(seed)
         yield
@@ -34,23 +34,25 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def seeded_epoch(model: keras.Model, seed: int, epoch: int) -> Iterator[None]:
-    """Have whatever draws random numbers inside the block begin as the epoch is to begin.
+    """Set all sources of randomness inside the block to the state of an epoch's start.
 
-    Those are the model's random layers (dropout, augmentation), whose states neither a `.keras`
-    file nor a list of weights holds; Keras's global generator, from which a layer without one of
-    its own draws; and Python's and NumPy's, which get their state back.
+    These are the model's random layers (dropout, augmentation), whose states are neither in a
+    `.keras`
+    file nor in a list of weights; Keras's global generator, used by layers without their own; and
+    Python's and NumPy's generators, which are restored at the end.
     """
     with _states_given_back():
         _set_layer_states(model, seed, epoch)
-        # Layers such as AugMix draw from these while they are traced, and the epoch that is
-        # traced is the process's first, whichever that is: so all epochs begin alike here.
+        # Layers such as AugMix draw from these while they are traced, which happens in the
+        # process's
+        # first epoch, whichever that is; so all epochs start with the same state.
         random.seed(seed)
         np.random.seed(seed)
         yield
 
 
 def _set_layer_states(model: keras.Model, seed: int, epoch: int) -> None:
-    # `variables` are `weights` and the states of random layers.
+    # `variables` are `weights` plus the states of random layers.
     weights = {id(variable) for variable in model.weights}
     states = [
         variable
@@ -73,5 +75,5 @@ def _states_given_back() -> Iterator[None]:
 
 
 def _generator(*key: int) -> np.random.RandomState:
-    # The legacy generator on purpose: NumPy froze its streams, `default_rng`'s may change.
+    # The legacy generator: NumPy guarantees its streams, unlike those of `default_rng`.
     return np.random.RandomState(key)

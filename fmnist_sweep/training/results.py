@@ -1,4 +1,4 @@
-"""What a training leaves behind, as plain values that JSON can hold."""
+"""Results of a training, as plain values that can be stored as JSON."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ BEST_MODEL_FILE = "best.keras"
 class EpochRecord:
     """One finished epoch.
 
-    `metrics` has `loss`, `accuracy`, `learning_rate`, `epoch_seconds` and, where there is a
-    validation set, `val_loss` and `val_accuracy`. `epoch` counts from 1; `ended_at` is in
-    seconds since 1970. `step_loss`, where it was asked for, has pairs of a step, counted from the
-    training's first, and the mean loss of the steps since the pair before it, or since the
-    epoch's beginning.
+    `metrics` has `loss`, `accuracy`, `learning_rate`, `epoch_seconds` and, with a validation set,
+    `val_loss` and `val_accuracy`. `epoch` counts from 1; `ended_at` is in seconds since 1970.
+    `step_loss`, if requested, has pairs of a step, counted from the start of the training, and the
+    mean
+    loss since the previous pair or the start of the epoch.
     """
 
     epoch: int
@@ -27,10 +27,10 @@ class EpochRecord:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
-        """Return the record whose plain values were in JSON.
+        """Create a record from its plain values.
 
         Raises:
-            TypeError, ValueError: they are no record's.
+            TypeError, ValueError: they are not a record's.
         """
         pairs = tuple((int(step), float(loss)) for step, loss in plain.get("step_loss", ()))
         return cls(**{**plain, "step_loss": pairs})
@@ -38,10 +38,11 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class RunResult:
-    """Where a training stands after a rung, over all of its epochs so far.
+    """The results of a training after a rung, over all of its epochs so far.
 
-    `test_*` belong to the best epoch's weights, `best_weights_sha256` too; `weights_sha256` to
-    the last epoch's. `train_seconds` adds up the epochs.
+    `test_*` and `best_weights_sha256` are those of the best epoch's weights, `weights_sha256` of
+    the last
+    epoch's. `train_seconds` is the sum over all epochs.
     """
 
     last_epoch: int

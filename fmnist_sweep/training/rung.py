@@ -1,4 +1,4 @@
-"""One rung: train a config from an epoch to another, measure it, leave its best model on disk."""
+"""Trains a config from one epoch to another, evaluates it, and saves its best model."""
 
 from __future__ import annotations
 
@@ -57,26 +57,29 @@ def run_rung(
     every_steps: int | None = None,
     on_step: OnStep | None = None,
 ) -> RunResult:
-    """Train to the end of `last_epoch` from the last epoch that `folder` has a checkpoint of.
+    """Train to the end of `last_epoch`, continuing from the checkpoint in `folder`.
 
-    Leaves `best.keras` and the checkpoints of the last two epochs in `folder`, each written before
-    `on_epoch` hears of its epoch. Without a usable one (none there, or damaged, or past
-    `last_epoch`) the training starts over, which gives the same result, later; where there ought
-    to be one, of `first_epoch` or later, the log is told.
-    `on_epoch` hears of the epochs before the checkpoint again, and may ask to stop after the
-    latest. `every_steps`, `on_step`: as in `train`.
+    Writes `best.keras` and the checkpoints of the last two epochs to `folder`, each before
+    `on_epoch`
+    is called with its epoch. Without a usable checkpoint (none, damaged, or past `last_epoch`) the
+    training starts over, with the same result; this is logged if there should be one, of
+    `first_epoch`
+    or later.
+    `on_epoch` is also called for the epochs before the checkpoint, and returns whether to stop
+    after
+    the last one. `every_steps`, `on_step`: as in `train`.
 
     Raises:
-        ConfigError: a builder of the user's gives a network that cannot be trained, see
-            `check_network`; before the first epoch.
+        ConfigError: a user's builder returns a network that cannot be trained, see `check_network`;
+            before the first epoch.
         TrialFailed: the loss is not finite.
-        RunError: the checkpoint is another network's.
+        RunError: the checkpoint is of another network.
         KeyboardInterrupt: between two steps.
     """
     checkpoints = CheckpointFolder(folder)
     checkpoint = checkpoints.latest(last_epoch)
     if checkpoint is None and first_epoch > 0:
-        _log.warning("%s has no checkpoint any more: trained again from the start", folder.name)
+        _log.warning("%s: the checkpoint is missing; training from the start", folder.name)
     for record in checkpoint.history if checkpoint is not None else ():
         if on_epoch(record):
             last_epoch = record.epoch
@@ -104,7 +107,7 @@ def run_rung(
 def default_builder(
     config: RunConfig, input_shape: tuple[int, int, int], classes: int
 ) -> keras.Model:
-    """Build the CNN that `config.model` describes."""
+    """Build the CNN of `config.model`."""
     return build_cnn(config.model, input_shape, classes)
 
 
@@ -113,8 +116,8 @@ def default_builder(
 @graphs_freed()
 @usual_calculation()
 def evaluate_saved(path: Path, images: ImageSet, sha256: str) -> Evaluation:
-    """Measure a saved model on a set; see `load_saved`."""
-    with seeded(0):  # layers that draw random numbers take their seeds from Python's generator
+    """Evaluate a saved model on a set; see `load_saved`."""
+    with seeded(0):  # random layers take their seeds from Python's generator
         return evaluate(load_saved(path, sha256), images)
 
 
@@ -123,7 +126,7 @@ def evaluate_saved(path: Path, images: ImageSet, sha256: str) -> Evaluation:
 @graphs_freed()
 @usual_calculation()
 def answers_of_saved(path: Path, images: ImageSet, sha256: str) -> NDArray[np.float64]:
-    """Return a saved model's class probabilities on a set, (n, classes); see `load_saved`."""
+    """Return a saved model's class probabilities for a set, (n, classes); see `load_saved`."""
     with seeded(0):
         return probabilities(load_saved(path, sha256), images)
 
@@ -131,17 +134,17 @@ def answers_of_saved(path: Path, images: ImageSet, sha256: str) -> NDArray[np.fl
 @in_turn()
 @usual_calculation()
 def load_saved(path: Path, sha256: str) -> keras.Model:
-    """Load a model with those weights; the file may hold no code (Keras's safe mode).
+    """Load a model and check its weights; the file must not contain code (Keras's safe mode).
 
     Raises:
         RunError: the file cannot be loaded, or has other weights; the message names it.
     """
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # whatever a layer of the user's raises, too
+    except Exception as error:  # a user's layer may raise any error
         raise RunError(f"model {path} cannot be loaded: {reason_of(error)}") from error
     if weights_digest(arrays_of(model.weights)) != sha256:
-        raise RunError(f"model {path} has other weights than were recorded")
+        raise RunError(f"model {path} does not have the recorded weights")
     return model
 
 
@@ -168,7 +171,7 @@ def _measure(config: RunConfig, data: TrainingData, trained: Trained, path: Path
 
 
 def _save_model(model: keras.Model, path: Path) -> None:
-    # For use, not for going on: without the optimizer and its state a third of the size.
+    # For inference only: without the optimizer's state the file is a third of the size.
     model.optimizer, model.compiled = None, False
     temporary = path.with_name(f".{path.stem}.tmp.keras")
     try:

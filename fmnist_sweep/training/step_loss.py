@@ -1,4 +1,4 @@
-"""The loss between the ends of epochs, for trainings whose budget is in steps."""
+"""The loss within epochs, for trainings with a budget in steps."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import keras
 
 
 class StepLoss:
-    """Takes down the mean loss over the images since it last did, every so many steps.
+    """Records the mean loss since its last record, every `every` steps.
 
-    Steps are counted from the training's first; an epoch begins with a sum of its own, so that a
-    training that goes on from a checkpoint takes down what a straight one does.
+    Steps are counted from the start of the training; the sum is reset at each epoch, so that a
+    training continued from a checkpoint records the same as an uninterrupted one.
 
     Args:
-        before: the steps before this epoch.
-        every: how often.
-        batch_size: images a step.
-        images: those of an epoch; its last step may have fewer.
+        before: the number of steps before this epoch.
+        every: steps between two records.
+        batch_size: images per step.
+        images: images per epoch; the last step may have fewer.
 
     Attributes:
         pairs: (step, mean loss).
-        callback: what `fit` is to be given.
+        callback: to be passed to `fit`.
     """
 
     def __init__(self, before: int, every: int, *, batch_size: int, images: int) -> None:
@@ -37,7 +37,7 @@ class StepLoss:
         step = self._before + batch + 1
         if step % self._every:
             return
-        # Keras gives the epoch's mean so far; two of them give the mean in between.
+        # Keras gives the epoch's mean so far; two of these give the mean in between.
         seen = min((batch + 1) * self._batch_size, self._images)
         total = logs["loss"] * seen
         self.pairs.append((step, (total - self._sum) / (seen - self._seen)))

@@ -1,4 +1,4 @@
-"""Training: one function for a trial's rung, a baseline and a reproduction."""
+"""Trains a network: for a trial's rung, a baseline or a reproduction."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ network's step; an interrupt waits for the end of a call, so slow steps go one b
 the same with any number."""
 
 ModelBuilder = Callable[[RunConfig, tuple[int, int, int], int], keras.Model]
-"""(config, (height, width, channels), classes) -> a model that gives class probabilities."""
+"""(config, (height, width, channels), classes) -> a model that returns class probabilities."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A training after its last epoch; `model` holds that epoch's weights."""
+    """A training after its last epoch; `model` has that epoch's weights."""
 
     model: keras.Model
     checkpoint: Checkpoint
@@ -63,28 +63,28 @@ def train(
 ) -> Trained:
     """Train from the end of `first_epoch` (0: from the start) to the end of `last_epoch`.
 
-    Epochs 0..9 straight and 0..3 then 3..9 from the checkpoint give the same weights bit for
-    bit, on the same machine with the same number of threads.
+    Training epochs 0..9 at once, or 0..3 and then 3..9 from the checkpoint, gives bitwise equal
+    weights on the same machine with the same number of threads.
 
     Args:
-        config: the model and how to train it; `train.epochs` is the schedule's horizon
-            whatever the rung.
+        config: the model and its training; `train.epochs` is the schedule's horizon, regardless of
+            the rung.
         data: the sets.
-        first_epoch: the epoch that `checkpoint` ends with, 0 without one.
-        last_epoch: the last epoch to train; early stopping may end it sooner.
-        checkpoint: the state to go on from.
-        build_model: makes the network.
-        on_epoch: called with the state after each epoch; whether to stop after it.
-        every_steps: where the budget is in steps, take down the loss this often too.
-        on_step: hears, a few times a second, how far the epoch is; None: nothing looks.
+        first_epoch: the checkpoint's epoch, 0 without one.
+        last_epoch: the last epoch to train; early stopping may end the training earlier.
+        checkpoint: the state to continue from.
+        build_model: builds the network.
+        on_epoch: called with the state after each epoch; returns whether to stop.
+        every_steps: for a budget in steps, record the loss this often too.
+        on_step: progress callback, called a few times a second; None disables it.
 
     Raises:
         TrialFailed: the loss is not finite; the message names the epoch.
-        RunError: the checkpoint is another network's.
+        RunError: the checkpoint is of another network.
     """
     plan = StepPlan.of(config.train, len(data.train))
     if first_epoch != (0 if checkpoint is None else checkpoint.epoch):
-        raise ValueError(f"epoch {first_epoch} is not the one that the checkpoint ends with")
+        raise ValueError(f"epoch {first_epoch} is not the checkpoint's epoch")
     if not first_epoch <= last_epoch <= plan.epochs or last_epoch == 0:
         raise ValueError(f"epochs {first_epoch} to {last_epoch} of {plan.epochs} cannot be trained")
     model = _compiled_model(config, data, plan, build_model)
@@ -102,30 +102,31 @@ def train(
         state = _advance(model, config.train.monitor, state, record)
         if on_epoch is not None and on_epoch(state):
             break
-    assert state is not None  # there was a checkpoint, or an epoch to train
+    assert state is not None  # there was a checkpoint or an epoch to train
     return Trained(model, state, stopped)
 
 
 @dataclass(frozen=True)
 class StepPlan:
-    """A training's length in steps. The last batch of an epoch may be smaller than the others;
-    where the budget is in steps, the last epoch may have fewer of them."""
+    """The length of a training in steps. The last batch of an epoch may be smaller; with a budget
+    in
+    steps, the last epoch may have fewer steps."""
 
     per_epoch: int
     total: int
 
     @classmethod
     def of(cls, config: TrainConfig, images: int) -> StepPlan:
-        """Lay out a training on that many images."""
+        """Return the plan for a number of training images."""
         per_epoch = math.ceil(images / config.batch_size)
         if config.epochs is not None:
             return cls(per_epoch, config.epochs * per_epoch)
-        assert config.steps is not None  # the schema sees to it
+        assert config.steps is not None  # ensured by the schema
         return cls(per_epoch, config.steps)
 
     @property
     def epochs(self) -> int:
-        """The number of epochs, a last short one included."""
+        """The number of epochs, including a short last one."""
         return math.ceil(self.total / self.per_epoch)
 
     def of_epoch(self, epoch: int) -> int:
@@ -133,14 +134,14 @@ class StepPlan:
         return min(self.per_epoch, self.total - self.before(epoch))
 
     def before(self, epoch: int) -> int:
-        """The number of steps that come before an epoch (from 1)."""
+        """The number of steps before an epoch (from 1)."""
         return (epoch - 1) * self.per_epoch
 
 
 def best_epoch(history: tuple[EpochRecord, ...], monitor: Objective) -> int:
     """Return the epoch with the best monitored metric, the earliest of equals.
 
-    Without a validation set there is nothing to choose by, and the last epoch is it.
+    Without a validation set this is the last epoch.
     """
     best, best_score = history[-1].epoch, None
     for record in history:
@@ -151,14 +152,15 @@ def best_epoch(history: tuple[EpochRecord, ...], monitor: Objective) -> int:
 
 
 def build_network(config: RunConfig, data: TrainingData, build_model: ModelBuilder) -> keras.Model:
-    """Build a config's network, seeded and in its precision, for images of those data."""
+    """Build a config's network, with its seed and precision, for images of the data."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.train.precision)
     try:
         with seeded(config.train.seed):
             model = build_model(config, data.image_shape, data.train.classes)
-            # A user's Sequential may wait for its first images, and so may a subclass's layers: the
-            # optimizer needs their weights before that.
+            # A user's Sequential, or the layers of a subclass, may be built only with their first
+            # images, but
+            # the optimizer needs the weights before.
             if isinstance(model, keras.Sequential) and not model.built:
                 model.build((None, *data.image_shape))
             elif isinstance(model, keras.Model) and not model.built:
@@ -182,8 +184,8 @@ def _compiled_model(
 
 
 def _build_metrics(model: keras.Model, config: TrainConfig, classes: int) -> None:
-    # Metrics make their variables when they are first used. In a step that would be while it is
-    # traced, and have TensorFlow trace it once more: half a second a rung.
+    # Metrics create their variables on first use. During tracing of a step this would make
+    # TensorFlow trace it again, half a second per rung.
     targets = np.zeros((1, classes) if wants_one_hot(config) else 1)
     model.compute_metrics(None, targets, np.zeros((1, classes), np.float32))
 
@@ -225,7 +227,7 @@ def _train_epoch(
             validation = evaluate(model, data.validation)
             metrics |= {"val_loss": validation.loss, "val_accuracy": validation.accuracy}
     check_finite(epoch, metrics)
-    # That of the last step: Keras's own is the next step's, at a cosine's end one never used.
+    # The rate of the last step; Keras reports the next step's, which is not used at a cosine's end.
     step = plan.before(epoch) + plan.of_epoch(epoch) - 1
     metrics["learning_rate"] = learning_rate_at(config, plan.per_epoch, plan.total, step)
     metrics["epoch_seconds"] = time.perf_counter() - started
@@ -234,7 +236,7 @@ def _train_epoch(
 
 
 def check_finite(epoch: int, metrics: Mapping[str, float]) -> None:
-    """Raise TrialFailed, naming epoch and metric, where one of them is not finite."""
+    """Raise TrialFailed, naming epoch and metric, if a metric is not finite."""
     for name, value in metrics.items():
         if not math.isfinite(value):
             raise TrialFailed(f"the loss is not finite in epoch {epoch}: {name}={value}")
@@ -260,7 +262,7 @@ def _restore(model: keras.Model, checkpoint: Checkpoint) -> None:
 
 
 def restore_weights(model: keras.Model, weights: Arrays) -> None:
-    """Give the model those weights, in the order of `model.weights`."""
+    """Set the model's weights, in the order of `model.weights`."""
     _assign(model.weights, weights)
 
 
@@ -280,9 +282,9 @@ def arrays_of(variables: list[keras.Variable]) -> Arrays:
 def stops_early(
     history: tuple[EpochRecord, ...], config: EarlyStopping, monitor: Objective
 ) -> bool:
-    """Whether the metric has stood still for `patience` epochs, as Keras's callback counts.
+    """Whether the metric has not improved for `patience` epochs, counted as by Keras's callback.
 
-    A metric that there is not, for want of a validation set, does not stand still.
+    Without a validation set the metric is missing, and training does not stop early.
     """
     if config.patience is None:
         return False

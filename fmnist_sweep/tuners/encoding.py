@@ -91,10 +91,11 @@ def _in_order(hyperparameter: types.HyperParameter) -> list[Any]:
 
 
 def decode(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the space's values for Keras Tuner's, of the leaves that exist at that point."""
+    """Return the space's values for Keras Tuner's, of the leaves that exist at that point; values
+    of others may be among those given."""
     point: dict[str, Any] = {}
     for leaf in space.leaves:
-        if leaf.path not in values:
+        if leaf.path not in values or not leaf.exists_at(point):
             continue
         value = values[leaf.path]
         match leaf.domain:
@@ -117,6 +118,15 @@ def draw(
     for hyperparameter in hyperparameters.space:
         if _is_active(hyperparameter, values):
             values[hyperparameter.name] = hyperparameter.prob_to_value(random.random_sample())
+    return values
+
+
+def at(hyperparameters: keras_tuner.HyperParameters, place: Sequence[float]) -> dict[str, Any]:
+    """Return the point at a place in the unit cube, a dimension a leaf, as Keras Tuner's values."""
+    values: dict[str, Any] = {}
+    for hyperparameter, probability in zip(hyperparameters.space, place, strict=False):
+        if _is_active(hyperparameter, values):
+            values[hyperparameter.name] = hyperparameter.prob_to_value(float(probability))
     return values
 
 

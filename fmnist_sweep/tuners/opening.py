@@ -10,10 +10,32 @@ from fmnist_sweep.tuners.keras_tuner import KerasHyperband, KerasTuner
 from fmnist_sweep.tuners.protocol import SearchProblem, Tuner
 from fmnist_sweep.tuners.search import Scheduler
 
+
+def _tpe(problem: SearchProblem, settings: Any) -> Tuner:
+    from fmnist_sweep.tuners.tpe import Tpe  # Optuna takes a second to import
+
+    return Tpe(problem, settings)
+
+
+def _cmaes(problem: SearchProblem, settings: Any) -> Tuner:
+    from fmnist_sweep.tuners.cmaes import CmaEs
+
+    return CmaEs(problem, settings)
+
+
+def _qmc(problem: SearchProblem, settings: Any) -> Tuner:
+    from fmnist_sweep.tuners.sobol import Sobol
+
+    return Sobol(problem)
+
+
 _TUNERS: dict[str, Callable[[SearchProblem, Any], Tuner]] = {
     "random": KerasTuner,
     "grid": KerasTuner,
     "bayesian": KerasTuner,
+    "tpe": _tpe,
+    "cmaes": _cmaes,
+    "qmc": _qmc,
 }
 _SCHEDULERS: dict[str, Callable[[SearchProblem, Any], Scheduler]] = {"hyperband": KerasHyperband}
 

@@ -7,9 +7,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fmnist_sweep.files import canonical_json
-from fmnist_sweep.tuners.encoding import all_points, decode, draw, to_hyperparameters
+from fmnist_sweep.tuners.encoding import all_points, at, decode, draw, to_hyperparameters
 from fmnist_sweep.tuners.protocol import SearchProblem
 
 _MOST_DRAWS = 10_000
@@ -60,6 +61,14 @@ class Points:
         self._problem.on_infeasible(dict(values), reason)
         return False
 
+    def draw(self) -> dict[str, Any]:
+        """Draw a point at random, feasible or not, tried or not."""
+        return draw(self.hyperparameters, self.random)
+
+    def at(self, place: NDArray[np.float64]) -> dict[str, Any]:
+        """Return the point at a place in the unit cube, float64 (n,), a dimension a leaf."""
+        return at(self.hyperparameters, np.clip(place, 0.0, 1.0 - 1e-9).tolist())
+
     def draw_fitting(self) -> dict[str, Any] | None:
         """Draw a point that fits at random; None if the space has none left."""
         return next((values for values in self._candidates() if self.fits(values)), None)
@@ -72,7 +81,7 @@ class Points:
     def _candidates(self) -> Iterator[dict[str, Any]]:
         listed = self._listed
         for _ in range(_MOST_DRAWS if listed is None else _DRAWS_BEFORE_LISTING):
-            yield draw(self.hyperparameters, self.random)
+            yield self.draw()
         if listed is not None:
             # Shuffled as a whole, whatever was tried, so that a resume finds the same point.
             for index in self.random.permutation(len(listed)):

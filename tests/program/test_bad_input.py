@@ -23,7 +23,7 @@ BAD = {
     "is not searched": [
         "+space.train.batch_size={choice: [32], when: {train.optimizer.name: [sgd]}}"
     ],
-    "in a circle": [
+    "is circular": [
         "+space.train.batch_size={choice: [32], when: {train.label_smoothing: [0.1]}}",
         "+space.train.label_smoothing={choice: [0.1], when: {train.batch_size: [32]}}",
     ],
@@ -42,7 +42,7 @@ BAD = {
     "data.file": ["data=npz", "data.file={folder}/page.npz"],
     "train-images": ["data=fashion_mnist", "data.limit=null", "data.dir={folder}"],
     "cannot be written": ["model=small_cnn"],
-    "a tracking server keeps them": ["model=small_cnn", "tracking.experiment=served"],
+    "they are stored by a tracking server": ["model=small_cnn", "tracking.experiment=served"],
     "its artifacts cannot be written to mlflow-artifacts:/7": [
         "+space.train.batch_size={choice: [32]}",
         "sweep.max_trials=1",

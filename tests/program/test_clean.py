@@ -70,11 +70,11 @@ def test_a_sweep_that_runs_and_names_that_are_none_are_refused(place: Path) -> N
         fcntl.flock(lock, fcntl.LOCK_EX)
         (running,) = calls(place, ["clean", "one", "yes"])
     assert running.exit_code == 1
-    assert "sweep one is running already" in running.err
+    assert "sweep one is already running" in running.err
     assert len(names(place)) == 6
     mistakes = {
         ("../one",): "clean: SWEEP=../one: must be a name",
-        ("one", "no"): "clean: no: must be yes, or left out",
+        ("one", "no"): "clean: no: must be yes, or omitted",
         (): "clean: takes SWEEP [yes], given: none",
     }
     each = calls(place, *(["clean", *words] for words in mistakes))

@@ -164,7 +164,7 @@ def test_synthetic_runs_cannot_be_taken_for_the_real_thing(ran: Ran) -> None:
 def test_confirmation_has_mean_and_spread(ran: Ran) -> None:
     folder, done = ran["confirmed"]
     assert done.exit_code == 0, done.err
-    assert "confirmation will take up to 2 further epochs" in done.out
+    assert "confirmation will take up to 2 more epochs" in done.out
     assert re.search(r"[01]\.\d{4} ± 0\.\d{4}", done.out)
     store = Store(folder)
     confirmations = [r for r in store.runs if r.data.tags["fmnist.role"] == "confirmation"]

@@ -91,7 +91,7 @@ def records(folder: Path, kind: str) -> list[dict[str, Any]]:
 
 def test_a_disk_that_is_full_from_the_start_is_said_to_be(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole / "mlruns", tmp_path / "mlruns")
-    (full,) = calls(tmp_path, SWEEP, before=_FULL.format(bytes=1_000) + "fill()")
+    (full,) = calls(tmp_path, SWEEP, before=_FULL.format(bytes=1_000) + "fill()", forked=False)
     assert full.exit_code == 1, full
     assert "is the disk full?" in full.err
 
@@ -105,7 +105,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Path, Ca
     """What a full disk did to the sweep, and the same command afterwards, all in one process."""
     folders = {room: tmp_path_factory.mktemp(f"room-{room}") for room in ROOMS}
     full = {
-        room: calls(folder, SWEEP, before=_FULL_FROM_THE_FIRST_TRIAL_ON.format(bytes=room))[0]
+        room: calls(
+            folder, SWEEP, before=_FULL_FROM_THE_FIRST_TRIAL_ON.format(bytes=room), forked=False
+        )[0]
         for room, folder in folders.items()
     }
     again = calls_in(*((folder, SWEEP) for folder in folders.values()))
@@ -121,7 +123,7 @@ def test_a_full_disk_stops_the_sweep_and_loses_nothing(
     folder, full, again = filled[room]
     assert full.exit_code == 1, full
     assert full.err.splitlines()[-1].startswith("error: "), full
-    assert "To go on: " in full.out
+    assert "To resume: " in full.out
     assert again.exit_code == 0, again
     assert_same_outcome(whole, folder)
     assert {run.info.status for run in Store(folder).runs} == {"FINISHED"}
@@ -151,6 +153,7 @@ def test_data_that_changed_make_another_sweep_which_says_so(tmp_path: Path) -> N
     sweep = [
         "data=npz", f"data.file={tmp_path / 'mine.npz'}", "split.validation=100", "split.test=100",
         "train.threads=1", *QUICK_SPACE, "train.epochs=1", "sweep.max_trials=1",
+        "report=false", "tracking.registered_model=null",
     ]  # fmt: skip
     named = [*sweep, "sweep.name=mine"]
     first, called = calls(tmp_path, sweep, named)

@@ -44,7 +44,7 @@ def test_ctrl_c_prints_a_command_that_has_the_threads(
     config, composition = compose([*SWEEP, *more])
     with pytest.raises(KeyboardInterrupt):
         launch.launch_sweep(config, composition)
-    words = words_after("To go on: ", capsys.readouterr().out)
+    words = words_after("To resume: ", capsys.readouterr().out)
     assert [word for word in words if word.startswith("train.threads")] == [said]
 
 

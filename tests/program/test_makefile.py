@@ -86,7 +86,9 @@ def test_make_alone_lists_each_target_on_a_line(checkout: Path) -> None:
     [
         ("smoke", "-m fmnist_sweep +sweep=smoke"),
         ("sweep", "-m fmnist_sweep +sweep=cnn"),
-        ("test", "-m pytest -k split"),
+        ("test-quick", "-m pytest tests/unit tests/search -k split"),
+        ("test", "-m pytest --ignore tests/release -k split"),
+        ("test-release", "-m pytest tests/release -k split"),
         ("test-drawn", "-m pytest -m hypothesis --hypothesis-profile=drawn -k split"),
     ],
 )
@@ -263,7 +265,8 @@ def test_the_locks_agree() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failing", "exit_code"), [("none", 0), ("lint", 1), ("test", 1), ("lint test", 1)]
+    ("failing", "exit_code"),
+    [("none", 0), ("lint", 1), ("test", 1), ("test-release", 1), ("lint test", 1)],
 )
 def test_ci_lints_and_tests_whatever_fails(tmp_path: Path, failing: str, exit_code: int) -> None:
     (tmp_path / ".ci").mkdir()
@@ -282,8 +285,8 @@ def test_ci_lints_and_tests_whatever_fails(tmp_path: Path, failing: str, exit_co
         timeout=60,
     )
     assert done.returncode == exit_code, done.stderr
-    assert sorted(calls(tmp_path)) == ["lint", "test"]
-    named = re.findall(r"failed: make (\w+)", done.stderr)
+    assert sorted(calls(tmp_path)) == ["lint", "test", "test-release"]
+    named = re.findall(r"failed: make ([\w-]+)", done.stderr)
     assert named == [target for target in failing.split() if target != "none"]
 
 

@@ -237,7 +237,7 @@ def test_any_sweep_has_a_sensible_one(tmp_path: Path, trials: int, fails: int) -
     assert ("confusion_matrix" in page.pictures) == (completed > 0)
     assert "samples" in page.pictures
     assert ("importances" in page.pictures) == (completed > 100)
-    assert any("What mattered" in note for note in notes) == (completed < 100)
+    assert any("Importances are not available" in note for note in notes) == (completed < 100)
     assert ("No trial has completed." in page.text) == (completed == 0)
     assert page.text.count("no <memory> & $x$") == fails
     assert "memory" not in page.tags
@@ -255,7 +255,7 @@ def test_answers_of_an_earlier_winner_are_not_shown_as_the_winners(tmp_path: Pat
     page = Page(report_page(source, pictures, notes))
     assert {"learning_curves", "samples"} <= {*page.pictures}
     assert not {"confusion_matrix", "calibration", "confidently_wrong"} & {*page.pictures}
-    assert "of the one before it" in page.text
+    assert "of the previous winner" in page.text
     assert "+best=" not in page.text
 
 
@@ -307,7 +307,7 @@ def test_damaged_material_is_named_with_what_helps(folder: Path, tmp_path: Path)
     damaged, again, mended = calls(tmp_path, ["report", "mine"], SWEEP, ["report", "mine"])
     assert (damaged.exit_code, again.exit_code, mended.exit_code) == (1, 0, 0), again.err
     assert damaged.err.startswith("error: report: sweep mine: material.npz cannot be read: ")
-    assert "given again, writes it anew" in damaged.err
+    assert "running the sweep's command again rewrites it" in damaged.err
     assert damaged.err.count("\n") == 1
 
 

@@ -104,7 +104,7 @@ def test_an_interrupt_leaves_the_terminal_in_order(
     assert run.exit_code == exit_code
     assert run.screen.cursor_shown
     assert run.lines[-1] == f"error: {word}"
-    last = max(n for n, line in enumerate(run.lines) if line.startswith("To go on: python -m "))
+    last = max(n for n, line in enumerate(run.lines) if line.startswith("To resume: python -m "))
     assert not [line for line in run.lines if re.match(r"(sweep|best|trial \d) +[━─]", line)]
     assert last < len(run.lines) - 1
 
@@ -124,7 +124,7 @@ def test_a_terminal_that_is_gone_ends_no_sweep(tmp_path: Path) -> None:
         os.close(owner)
         assert running.wait(400) == 0
     reason = "standard output: Input/output error"
-    assert errors.read_text() == f"{reason}: nothing more is printed, the run goes on\n"
+    assert errors.read_text() == f"{reason}: nothing more is printed, the run continues\n"
     (folder,) = (tmp_path / "mlruns" / "sweeps").iterdir()
     assert '"kind":"ended"' in (folder / "journal.jsonl").read_text().splitlines()[-1]
 
@@ -212,7 +212,7 @@ def test_another_display_is_no_other_sweep(tmp_path: Path) -> None:
     again = InTerminal(tmp_path, *SWEEP, "display=live")
     assert again.exit_code == 0
     assert (folder / "journal.jsonl").read_bytes() == journal
-    assert any(line == "done already: 3 trials, 6 epochs" for line in again.lines)
+    assert any(line == "already done:  3 trials, 6 epochs" for line in again.lines)
 
 
 def test_a_config_that_was_kept_before_there_was_a_choice(tmp_path: Path) -> None:

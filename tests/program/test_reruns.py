@@ -154,13 +154,13 @@ def test_an_altered_pixel_is_caught_before_training(place: Path) -> None:
         (done,) = calls(place, ["+best=rungs"])
     finally:
         write_images(place)
-    assert_refused(done, r"best/rungs is not what was recorded: data has sha256 \w{64}, recorded")
+    assert_refused(done, r"best/rungs differs from its record: data has sha256 \w{64}, recorded")
     assert reruns(place) == before
 
 
 def test_a_changed_index_is_caught_before_training(place: Path) -> None:
     (done,) = calls(place, ["+best=rungs"], before=SWAP)
-    assert_refused(done, r"best/rungs is not what was recorded: split has sha256 \w{64}, recorded")
+    assert_refused(done, r"best/rungs differs from its record: split has sha256 \w{64}, recorded")
 
 
 def test_a_changed_hyperparameter_is_caught_before_training_and_named(
@@ -168,7 +168,7 @@ def test_a_changed_hyperparameter_is_caught_before_training_and_named(
 ) -> None:
     assert_refused(
         edits["hyperparameter"],
-        r"train.label_smoothing is 0.1, recorded is 0.0\. Nothing was trained",
+        r"train.label_smoothing is 0.1, recorded: 0.0\. Nothing was trained",
     )
 
 
@@ -180,15 +180,15 @@ def test_a_metric_that_is_not_reached_is_told_and_exits_with_1(
     assert done.exit_code == 1
     assert re.search(rf"test_accuracy +│ +{value}1 │ +{value} │ the same │ DIFFERS", done.out)
     assert "verdict: not reproduced" in done.out
-    line = r"error: best/rungs-edited-\d+: the rerun did not give what was recorded\n"
+    line = r"error: best/rungs-edited-\d+: the rerun's result differs from the record\n"
     assert re.fullmatch(line, done.err)
 
 
 def test_elsewhere_the_table_says_what_differs(edits: dict[str, Called]) -> None:
     done = edits["versions"]
     assert done.exit_code == 0
-    # Here the weights are the same all the same.
-    assert "verdict: exact (tested: the last bit; this is another environment" in done.out
+    # The weights are equal: it is the same machine.
+    assert "verdict: exact (tested: the last bit; the environment differs" in done.out
     assert "tensorflow 1." in done.out
     assert "not compared" not in done.out
 
@@ -196,7 +196,7 @@ def test_elsewhere_the_table_says_what_differs(edits: dict[str, Called]) -> None
 def test_overrides_derive_a_run_without_a_verdict(place: Path, edits: dict[str, Called]) -> None:
     derived, looked_at = edits["derived"], edits["noted"]
     assert (derived.exit_code, looked_at.exit_code) == (0, 0)
-    assert "derived from best/rungs: train.seed=3; no verdict" in derived.out
+    assert "derived from best/rungs: train.seed=3; not compared" in derived.out
     assert "verdict: exact" in looked_at.out, "a note changes nothing that is trained"
     tags = [run.data.tags for run in Store(place, "fmnist-train").runs]
     (mine,) = [tag for tag in tags if tag.get("derived_from") == "best/rungs"]
@@ -222,12 +222,12 @@ def test_the_record_of_another_run_is_never_taken_for_this_ones(place: Path, pro
         ["export", run_id, "rungs"],
         ["export", run_id, "rungs.yaml"],
     )
-    assert f"stands already in experiments/best/{promoted}.yaml" in first.out
+    assert f"exists already: experiments/best/{promoted}.yaml" in first.out
     written = again.out.partition("+best=")[2].strip()
     assert re.fullmatch(r"rungs-\w{6}", written)
     settings = OmegaConf.load(best(place, written)).expected.numerics.settings
     assert settings == {"ONEDNN_DEFAULT_FPMATH_MODE": "STRICT"}
-    assert f"stands already in experiments/best/{written}.yaml" in other.out
+    assert f"exists already: experiments/best/{written}.yaml" in other.out
 
 
 def test_odd_names_are_text_and_nothing_else(place: Path) -> None:
@@ -281,8 +281,8 @@ def test_what_cannot_be_exported_or_run_gets_a_line(place: Path) -> None:
             r"run nosuch: not found at sqlite:///.*; the latest are: .*\(\w{32}\)",
             r"run f{32}: not found at .*",
             r"export: NAME=\.\./outside: must be a name of at most 150 letters, .*",
-            r"/nowhere/at/all.db: not there yet, so no run is tracked in it",
-            r"run it's \"odd\": cannot be looked up by that name; take its id",
+            r"/nowhere/at/all.db: does not exist, so it has no runs",
+            r"run it's \"odd\": cannot be looked up by that name; use its id",
             r"best=nosuch: .*",
             r"\+best=rungs \+baseline=early: choose one of the two",
             r"schema_version=2: this version of fmnist_sweep reads 1; .*",

@@ -143,7 +143,7 @@ def test_what_a_rung_may_come_to(tmp_path: Path) -> None:
     assert failed.reason is not None
     assert "not finite" in failed.reason
     assert died.reason == (
-        "its worker process died 2 times without a new epoch; was there memory enough?"
+        "its worker process died 2 times without a new epoch; possibly out of memory"
     )
     assert tried == [1, 1]
 
@@ -169,7 +169,7 @@ def test_workers_that_die_before_they_can_train_end_the_sweep(tmp_path: Path) ->
     with (
         workers(tmp_path, retries=9) as executor,
         killed_while_starting(executor, 3),
-        pytest.raises(RunError, match="die before they can train, 3 in a row; executor=inline"),
+        pytest.raises(RunError, match="die before they can train, 3 in a row; use executor=inline"),
     ):
         come(executor, rung_in(tmp_path / "trial"))
 

@@ -57,7 +57,7 @@ def test_an_array_of_objects_is_not_unpickled(
     images = np.zeros((4, 4, 4), np.uint8)
     np.savez("own.npz", x_train=images, y_train=np.array([Payload(marker)] * 4, object))
     assert app.main(["data=npz", "data.file=own.npz", "model=small_cnn", "train.epochs=1"]) == 2
-    assert "own.npz is no readable .npz file of plain arrays" in capsys.readouterr().err
+    assert "own.npz is not a readable .npz file of plain arrays" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["own.npz"]
 
 

@@ -53,7 +53,7 @@ def test_a_command_and_a_tag_stop_one_trial_each_and_the_sweep_ends(
         tmp_path, ["stop", "mine-0"], ["stop", "mine-7"], ["stop", "other-0"]
     )
     assert (asked.exit_code, unknown.exit_code, none.exit_code) == (0, 2, 2)
-    assert asked.out.startswith("trial 0 of mine stops after the epoch that it is in")
+    assert asked.out.startswith("trial 0 of mine will stop after its current epoch")
     assert "stop: mine-7: cannot be stopped; allowed: " in unknown.err
     assert "stop: other-0: there is no sweep 'other'; there are: mine" in none.err
 

@@ -52,7 +52,7 @@ def test_a_port_that_is_taken_is_refused(
     store: Path, taken: int, monkeypatch: pytest.MonkeyPatch, served: list[object]
 ) -> None:
     monkeypatch.chdir(store)
-    with pytest.raises(ConfigError, match=rf"^ui: PORT={taken} is unavailable: .*; give another"):
+    with pytest.raises(ConfigError, match=rf"^ui: PORT={taken} is unavailable: .*; choose another"):
         ui(compose_config([]), str(taken))
     assert served == []
 
@@ -61,7 +61,7 @@ def test_where_nothing_is_tracked_there_is_nothing_to_see(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: list[object]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"mlruns/mlflow\.db: not there yet"):
+    with pytest.raises(ConfigError, match=r"mlruns/mlflow\.db: does not exist"):
         ui(compose_config([]))
     with pytest.raises(ConfigError, match=r"^ui: tracking\.enabled=false"):
         ui(compose_config(["tracking=off"]))

@@ -83,7 +83,7 @@ def test_header_record_and_page_are_made_from_the_runs(tmp_path: Path) -> None:
     assert derived.exit_code == 0
     assert written.exit_code == 0, written
     assert "mine: header and record of seeds 1, 2, 3\n" in written.out
-    assert "plain: says nothing of what was `reported`; left as it is\n" in written.out
+    assert "plain: has no `reported` results; not changed\n" in written.out
 
     text = path.read_text()
     assert text.startswith("# @package _global_\n# Written by `python -m fmnist_sweep baselines`")
@@ -103,8 +103,8 @@ def test_header_record_and_page_are_made_from_the_runs(tmp_path: Path) -> None:
         r"\| `mine`: somebody \| [\d,]+ \| reported \| - \| - \| 0.2000 to 0.3000 \| - \|",
         r"\| \| \| ours, n = 3 \| 0\.\d{4} ± 0\.\d{4} \| 0\.\d{4} ± .* \| 0\.\d{4} ± .* \| \d",
         r"\| step \| 2 \| 4 \| 6 \| 8 \| 10 \|",
-        r"\| ours, over the first \| 1 \| .*",
-        r"\| reported, over the first \| 1 \| 0.5 \| 0.25 \| 0.125 \| 0.0625 \|",
+        r"\| ours, relative to the first \| 1 \| .*",
+        r"\| reported, relative to the first \| 1 \| 0.5 \| 0.25 \| 0.125 \| 0.0625 \|",
         r"- `mine`: nothing to see",
     ):
         assert re.search(f"^{row}", page, re.M), row
@@ -174,7 +174,7 @@ def test_a_file_that_cannot_be_changed_safely_is_left_alone(tmp_path: Path) -> N
     path = tmp_path / "mine.yaml"
     text = "{train: {epochs: 1}, expected: null}\n"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=r"mine\.yaml: header and record cannot be put in"):
+    with pytest.raises(ConfigError, match=r"mine\.yaml: cannot write header and record"):
         write_baseline_file(path, baseline(EXPECTED))
     assert path.read_text() == text
 
@@ -213,6 +213,6 @@ def test_the_newest_run_of_a_seed_counts_and_its_environment(tmp_path: Path) -> 
     calls(tmp_path, ["-m", "+baseline=mine", "train.seed=1,2"])
     calls(tmp_path, ["-m", "+baseline=mine", "train.seed=3,1"], before=elsewhere)
     (written,) = calls(tmp_path, ["baselines"])
-    assert "mine: header and record of seeds 1, 3, 1 run of another machine left out" in written.out
+    assert "mine: header and record of seeds 1, 3, 1 run of other machines excluded" in written.out
     settings = OmegaConf.load(path).expected.numerics.settings
     assert settings == {"ONEDNN_DEFAULT_FPMATH_MODE": "STRICT"}

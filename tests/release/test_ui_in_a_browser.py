@@ -181,7 +181,7 @@ def test_the_learning_curves_of_all_trials_stand_in_one_chart(served: Served, pa
 
 def test_a_sweep_describes_itself(served: Served, page: Page) -> None:
     page.goto(latest(served))
-    for heading in ("Leaderboard", "Begun with", "Searched"):
+    for heading in ("Leaderboard", "Command", "Searched"):
         expect(page.get_by_role("heading", name=heading)).to_be_attached()
     for text in (f"python -m fmnist_sweep +best={served.name}", "model.conv_blocks.count"):
         expect(page.get_by_text(text).first).to_be_attached()
@@ -209,7 +209,7 @@ def test_the_report_opens_where_it_lies(served: Served, page: Page) -> None:
     show_artifact(page, served, "report.html")
     report = page.frame_locator("iframe")
     expect(report.get_by_role("heading", name=f"Sweep {served.name}")).to_be_visible()
-    expect(report.get_by_alt_text("The surest wrong answers")).to_be_attached()
+    expect(report.get_by_alt_text("Most confident wrong predictions")).to_be_attached()
 
 
 def test_the_report_opens_from_disk_and_asks_nothing_of_a_network(

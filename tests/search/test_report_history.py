@@ -160,9 +160,7 @@ def test_a_real_hyperband_has_its_brackets(tmp_path) -> None:
     space = {"train": {"optimizer": {"learning_rate": {"float": [1e-4, 1e-2], "log": True}}}}
     config = config_with(space, tuner="hyperband", train__epochs=9, sweep__max_trials=14)
     found = brackets(run(config, tmp_path).journal.records)
-    assert [bracket.number for bracket in found] == sorted(
-        (bracket.number for bracket in found), reverse=True
-    )
+    assert [bracket.begins_with for bracket in found] == [1, 3]
     reached = [[len(rung.scores) for rung in bracket.rungs] for bracket in found]
     assert reached[0] == sorted(reached[0], reverse=True)
     assert len(reached[0]) > 1

@@ -122,7 +122,7 @@ def test_a_sweep_that_goes_on_says_from_where(tmp_path: Path) -> None:
     file = io.StringIO()
     out = Console(file=file, width=100)
     LiveSweep(config, out, Screen(out)).on_state(end.state)
-    assert file.getvalue() == "done already: 2 trials, 6 epochs\n"
+    assert file.getvalue() == "already done:  2 trials, 6 epochs\n"
 
 
 def test_a_confirmation_is_a_part_of_the_sweep_with_its_own_bar(tmp_path: Path) -> None:

@@ -80,21 +80,21 @@ def test_the_recorded_training_passes(expected: Expected, config: RunConfig) -> 
 def test_another_data_or_split_is_named_with_both_digests(
     expected: Expected, config: RunConfig
 ) -> None:
-    with pytest.raises(NotReproduced, match=f"data has sha256 {'e' * 64}, recorded is {DATA}"):
+    with pytest.raises(NotReproduced, match=f"data has sha256 {'e' * 64}, recorded: {DATA}"):
         check_before(expected, config, "e" * 64, SPLIT, "best/x")
-    with pytest.raises(NotReproduced, match=f"split has sha256 {'e' * 64}, recorded is {SPLIT}"):
+    with pytest.raises(NotReproduced, match=f"split has sha256 {'e' * 64}, recorded: {SPLIT}"):
         check_before(expected, config, DATA, "e" * 64, "best/x")
 
 
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("train.seed=2", "train.seed is 2, recorded is 1"),
-        ("train.optimizer.learning_rate=0.01", "learning_rate is 0.01, recorded is 0.001"),
-        ("model.head.dropout=0.5", "model.head.dropout is 0.5, recorded is 0.0"),
-        ("model.conv_defaults.dropout=0.1", "model.conv_blocks.0.dropout is 0.1, recorded is 0.0"),
-        ("model.fc_layers=[]", "model.fc_layers.0.neurons is absent, recorded is 128"),
-        ("train.stop_epoch=2", "train.stop_epoch is 2, recorded is null"),
+        ("train.seed=2", "train.seed is 2, recorded: 1"),
+        ("train.optimizer.learning_rate=0.01", "learning_rate is 0.01, recorded: 0.001"),
+        ("model.head.dropout=0.5", "model.head.dropout is 0.5, recorded: 0.0"),
+        ("model.conv_defaults.dropout=0.1", "model.conv_blocks.0.dropout is 0.1, recorded: 0.0"),
+        ("model.fc_layers=[]", "model.fc_layers.0.neurons is absent, recorded: 128"),
+        ("train.stop_epoch=2", "train.stop_epoch is 2, recorded: null"),
     ],
 )
 def test_a_changed_value_is_named_with_both(
@@ -104,7 +104,7 @@ def test_a_changed_value_is_named_with_both(
     with pytest.raises(NotReproduced) as refused:
         check_before(expected, other, DATA, SPLIT, "best/x")
     assert told in str(refused.value)
-    assert str(refused.value).startswith("best/x is not what was recorded: ")
+    assert str(refused.value).startswith("best/x differs from its record: ")
 
 
 def test_a_default_that_no_block_takes_is_no_difference(config: RunConfig) -> None:
@@ -191,7 +191,7 @@ def test_a_training_in_several_environments_is_never_held_to_its_last_bit(
     assert verification.verdict == "within tolerance"
     assert expected_of(config, OUTCOME, []).numerics is None
     assert verification.differences == (
-        "the record was made in several environments, or does not say in which",
+        "the record is of several environments, or does not name any",
     )
     # The commit and the like may change: bits do not depend on them.
     moved = ENVIRONMENT.model_copy(update={"git_commit": None})

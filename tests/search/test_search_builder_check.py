@@ -57,7 +57,7 @@ def test_it_is_refused_and_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"^build_model: its network answers -.* logits"):
+    with pytest.raises(ConfigError, match=r"^build_model: its network returns -.* logits"):
         run_sweep(config(), build_model=logits)
     assert not list(tmp_path.iterdir())
 

@@ -263,7 +263,7 @@ def test_other_threads_are_another_sweep_which_says_what_to_add() -> None:
     (remark,) = here.remarks
     assert (
         f"sweep {first.name} has the same config, but train.threads=3, here 2 (add train.threads=3 "
-        "to go on with it)"
+        "to resume it)"
     ) in remark
     assert plan("train.threads=3").remarks == []
     assert plan("train.threads=2", "train.seed=3").remarks == []  # another config
@@ -323,7 +323,7 @@ def test_a_name_of_one_s_own_goes_on_under_another_budget() -> None:
 
 def test_many_differences_are_counted() -> None:
     begin(plan("sweep.name=my_own"))
-    with pytest.raises(ConfigError, match=r"; and \d+ more\. Take another name, or the config"):
+    with pytest.raises(ConfigError, match=r"; and \d+ more\. Use another name, or the config"):
         plan("sweep.name=my_own", "model=fashion_mnist_cnn")
 
 
@@ -378,7 +378,7 @@ def test_a_split_without_a_validation_set_has_nothing_to_search_by() -> None:
 
 def test_an_output_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mlruns").write_text("a file")
-    with pytest.raises(ConfigError, match=r"mlruns.sweeps: cannot be written; allowed: a folder"):
+    with pytest.raises(ConfigError, match=r"mlruns.sweeps: is not writable; allowed: a folder"):
         check_writable(tmp_path / "mlruns" / "sweeps")
     check_writable(tmp_path / "experiments" / "best")
     assert not (tmp_path / "experiments" / "best").exists()

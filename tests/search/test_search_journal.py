@@ -290,10 +290,14 @@ def test_a_line_that_is_lost_or_stands_elsewhere_is_noticed(lost: int, tmp_path:
     lines = to_lines(EACH).splitlines(keepends=True)
     path = tmp_path / JOURNAL_FILE
     path.write_bytes(b"".join(lines[:lost] + lines[lost + 1 :]))
-    with pytest.raises(JournalError, match=rf"^{path}, line {lost + 1} cannot be read: its check"):
+    with pytest.raises(
+        JournalError, match=rf"^{path}, line {lost + 1} cannot be read: its checksum"
+    ):
         Journal(path)
     path.write_bytes(b"".join([*lines[:lost], lines[lost + 1], lines[lost], *lines[lost + 2 :]]))
-    with pytest.raises(JournalError, match=rf"^{path}, line {lost + 1} cannot be read: its check"):
+    with pytest.raises(
+        JournalError, match=rf"^{path}, line {lost + 1} cannot be read: its checksum"
+    ):
         Journal(path)
 
 
@@ -306,8 +310,8 @@ def test_a_journal_from_before_check_sums_is_read_and_gone_on_with(tmp_path: Pat
     assert reopened(path) == EACH
     whole = path.read_bytes()
     path.write_bytes(whole.replace(b'"ask": 0', b'"ask": 1', 1))  # of the part without sums
-    with pytest.raises(JournalError, match=rf"^{path}, line 5 cannot be read: its check sum"):
+    with pytest.raises(JournalError, match=rf"^{path}, line 5 cannot be read: its checksum"):
         Journal(path)
     path.write_bytes(whole + old[0])
-    with pytest.raises(JournalError, match=rf"line {len(EACH) + 1} cannot be read: its check sum"):
+    with pytest.raises(JournalError, match=rf"line {len(EACH) + 1} cannot be read: its checksum"):
         Journal(path)

@@ -259,7 +259,7 @@ def test_a_worker_process_that_would_build_another_network_refuses(
     job = Job(Path(), 10, 1, here, None, reaches=reached_by(here))
     check_builder(job)
     monkeypatch.setitem(globals(), "WIDTH", 5)
-    with pytest.raises(ConfigError, match=rf"as they are on disk: {__name__}\.WIDTH; start anew"):
+    with pytest.raises(ConfigError, match=rf"from disk: {__name__}\.WIDTH; restart"):
         check_builder(job)
 
 

@@ -43,7 +43,7 @@ MISTAKES = [
      "space.model.conv_blocks.0.kernel_size: unknown key; did you mean filter?"),
     (blocks(eech={"channels": SIZES}),
      "space.model.conv_blocks.eech: unknown key; allowed: count, each, or a block's number"),
-    (blocks(**{"3": {"channels": SIZES}}), "space.model.conv_blocks.3: there are at most 3 of"),
+    (blocks(**{"3": {"channels": SIZES}}), "space.model.conv_blocks.3: there are at most 3,"),
     (blocks(**{"00": {"channels": SIZES}}), "space.model.conv_blocks.00: unknown key; allowed:"),
     (train(seed={"deeper": SIZES}), "space.train.seed.deeper: unknown key; train.seed is a whole"),
     # sections and leaves
@@ -55,7 +55,7 @@ MISTAKES = [
     (blocks(count=3), "space.model.conv_blocks.count=3: must be a leaf with int, choice or fixed"),
     (blocks(count={}), "space.model.conv_blocks.count={}: must be a leaf with int, choice or"),
     (train(batch_size={"choice": [8], "int": [1, 2]}),
-     "space.train.batch_size: int and choice at once; allowed: one of choice, fixed, float, int"),
+     "space.train.batch_size: int and choice in one leaf; allowed: one of choice, fixed, float"),
     (train(batch_size={"choice": [8], "log": True}),
      "space.train.batch_size.log: unknown key; allowed: choice, when"),
     (train(batch_size={"int": [1, 8], "stp": 2}),
@@ -68,7 +68,7 @@ MISTAKES = [
     (train(batch_size={"int": [True, 2]}), "space.train.batch_size.int=[true, 2]: must be two"),
     (train(batch_size={"int": [1, 10**400]}), "space.train.batch_size.int=[1, 1000"),
     (train(label_smoothing={"float": [0, 0.5], "step": 1e-300}),
-     "space.train.label_smoothing.step=1e-300: makes more than 9,007,199,254,740,992 values of 0"),
+     "space.train.label_smoothing.step=1e-300: gives more than 9,007,199,254,740,992 values in 0"),
     (train(batch_size={"int": 5}), "space.train.batch_size.int=5: must be two whole numbers, [low"),
     (train(batch_size={"int": ["1", "2"]}), "space.train.batch_size.int=[\"1\", \"2\"]: must be"),
     (optimizer(learning_rate={"float": [float("nan"), 1]}),
@@ -114,13 +114,13 @@ MISTAKES = [
     (optimizer(momentum={"float": [0, 0.9], "when": {"train.optimizer.name": ["sgd"]}}),
      "space.train.optimizer.momentum.when.train.optimizer.name: is not searched; allowed: train."),
     (optimizer(name=NAMES, momentum={"float": [0, 0.9], "when": {"train.optimizer.name": ["sdg"]}}),
-     "space.train.optimizer.momentum.when.train.optimizer.name=sdg: is never the case; allowed: "
+     "space.train.optimizer.momentum.when.train.optimizer.name=sdg: never holds; allowed: "
      "choice adam, sgd"),
     (optimizer(name=NAMES, momentum={"float": [0, 0.9], "when": {"train.optimizer.name": []}}),
-     "space.train.optimizer.momentum.when.train.optimizer.name=[]: is never the case; allowed:"),
+     "space.train.optimizer.momentum.when.train.optimizer.name=[]: never holds; allowed:"),
     (optimizer(nesterov={"choice": [True, False]},
                momentum={"float": [0, 0.9], "when": {"train.optimizer.nesterov": [1]}}),
-     "space.train.optimizer.momentum.when.train.optimizer.nesterov=1: is never the case; allowed: "
+     "space.train.optimizer.momentum.when.train.optimizer.nesterov=1: never holds; allowed: "
      "choice true, false"),
     (optimizer(learning_rate={"float": [0.1, 1]},
                momentum={"float": [0, 0.9], "when": {"train.optimizer.learning_rate": [0.1]}}),
@@ -129,9 +129,9 @@ MISTAKES = [
      "space.train.optimizer.momentum.when=sgd: must map searched paths to lists of values"),
     (train(batch_size={**SIZES, "when": {"train.seed": [1]}},
            seed={"choice": [1, 2], "when": {"train.batch_size": [8]}}),
-     "space: `when` goes in a circle: "),
+     "space: `when` is circular: "),
     (train(seed={"choice": [1, 2], "when": {"train.seed": [1]}}),
-     "space: `when` goes in a circle: train.seed -> train.seed"),
+     "space: `when` is circular: train.seed -> train.seed"),
 ]  # fmt: skip
 
 
@@ -153,13 +153,13 @@ VARIANT_MISTAKES = [
      "variants.a.model.conv_blocks.each.dropout: model.conv_blocks has no each; allowed: count, a"),
     # what the space searches too
     ({"a": {}, "b": {"train.batch_size": 5}},
-     "variants.b.train.batch_size: the space searches train.batch_size too; allowed: one of them"),
+     "variants.b.train.batch_size: the space searches train.batch_size too; allowed: only one of"),
     ({"a": {"model.conv_blocks": [{}]}},
      "variants.a.model.conv_blocks: the space searches model.conv_blocks.count too; allowed:"),
     ({"a": {"model.conv_blocks.1.dropout": 0.5}},
-     "variants.a.model.conv_blocks.1.dropout: the space searches model.conv_blocks.count, and the"),
+     "variants.a.model.conv_blocks.1.dropout: the space searches model.conv_blocks.count, which"),
     ({"a": {"model.fc_layers.count": 0}},
-     "variants.a.model.fc_layers.count: the space searches model.fc_layers.0.neurons, and the"),
+     "variants.a.model.fc_layers.count: the space searches model.fc_layers.0.neurons, which"),
 ]  # fmt: skip
 
 
@@ -184,7 +184,7 @@ def test_a_variant_that_cannot_be_used(variants: dict[str, Any], line: str) -> N
 def test_hyperband_sets_the_epochs_itself(path: str) -> None:
     key = path.removeprefix("train.")
     with pytest.raises(
-        ConfigError, match=rf"^space.{path}: hyperband sets the epochs itself; allo"
+        ConfigError, match=rf"^space.{path}: tuner=hyperband sets the epochs itself; allo"
     ):
         read_space(config_with(train(**{key: {"int": [1, 4]}}), tuner="hyperband"))
 
@@ -219,7 +219,7 @@ def test_a_value_that_is_fine_only_with_another_leaf_s_is_fine() -> None:
         (
             "model.conv_blocks.first.channels",
             1,
-            "model.conv_blocks.first.channels: first is no key",
+            "model.conv_blocks.first.channels: first is not a key",
         ),
         ("model.conv_blocks.0", 1, "model.conv_blocks.0=1: must be count, a whole number"),
         (

@@ -79,9 +79,9 @@ def test_a_second_sweep_training_or_network_is_refused_beside_a_sweep(
 
     run_sweep(config, executor=InstantExecutor(), watch=Watch(on_state=meanwhile))
     assert refused == {
-        what: f"{what} cannot run beside a sweep in another thread of this process: they would "
-        "share random generators and change each other's results; run one after the other, or "
-        "start another process"
+        what: f"{what} cannot run beside a sweep in another thread of this process, because they "
+        "share random generators and would change each other's results; run them one after the "
+        "other, or in separate processes"
         for what in attempts
     }
     run_sweep(other, executor=InstantExecutor())  # one after the other

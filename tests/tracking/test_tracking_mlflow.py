@@ -600,14 +600,14 @@ def test_deleted_experiment_says_how_to_get_it_back(root: Path) -> None:
 @pytest.mark.parametrize(
     ("location", "reason"),
     [
-        ("mlflow-artifacts:/7", r"a tracking server keeps them; set tracking\.uri to that server"),
+        ("mlflow-artifacts:/7", r"stored by a tracking server; set tracking\.uri to its address"),
         (
             "s3://bucket/7",
             "the Python package boto",
         ),  # which is not among this package's requirements
         ("ftp://me:secret@127.0.0.1:1/7", r"refused; choose another tracking\.experiment"),
         ("nonsense://x/7", "Could not find a registered artifact repository for"),
-        ("{root}/file/artifacts", "not a folder that you may write to; choose another"),
+        ("{root}/file/artifacts", "not a writable folder; choose another"),
     ],
 )
 def test_an_experiment_whose_artifacts_cannot_be_written_is_refused(

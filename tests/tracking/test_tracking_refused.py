@@ -110,7 +110,7 @@ def test_a_deleted_trial_is_let_go_and_the_rest_goes_on(
     assert called == ["then", "then"]
     assert box.where("p/1") is None
     warned = [record.getMessage() for record in caplog.records if record.name == module.__name__]
-    assert warned == ["run 'name of p/1' was deleted in MLflow: nothing more is written of it"]
+    assert warned == ["run 'name of p/1' was deleted in MLflow: logging to it ends"]
     box.close()
 
     # The next start makes it anew.
@@ -200,7 +200,7 @@ def test_a_file_that_is_gone_is_told_and_the_next_start_mends_it(
 
     box = outbox_on(root)
     tell(box)
-    with pytest.raises(NotTracked, match=r"^sweep x: 1 message .* best\.keras of run .* is gone$"):
+    with pytest.raises(NotTracked, match=r"^sweep x: 1 message .* of run .* does not exist$"):
         box.finish()
     incomplete = client.get_run(run_id(box, "p/1"))
     assert incomplete.info.status == "FAILED"
@@ -295,7 +295,7 @@ def test_artifacts_that_cannot_be_written_hold_nothing_else_up(
         "p": ("FAILED", []), "p/1": ("FAILED", [1, 2, 3]), "p/2": ("FINISHED", [1, 2, 3]),
     }  # fmt: skip
     waiting = client.get_run(run_id(box, "p/1")).data.tags["status_reason"]
-    assert waiting.startswith("not tracked whole: MLflow could not store ")
+    assert waiting.startswith("incomplete tracking data: MLflow could not store ")
     with pytest.raises(NotTracked, match=r"^sweep x: 2 messages .* store config\.yaml of run 'p'"):
         box.finish()
     assert len(said) == 1
@@ -388,7 +388,7 @@ def test_a_sweep_whose_trials_are_deleted_ends_well(tmp_path: Path) -> None:
     before = _EACH_TRIAL + _DELETES
     (done,) = calls(tmp_path, [*SWEEP, "report=true"], before=before)
     assert done.exit_code == 0, done
-    assert done.err.count("was deleted in MLflow: nothing more is written of it") == 3, done
+    assert done.err.count("was deleted in MLflow: logging to it ends") == 3, done
     assert "registered: " in done.out
     assert "report.html" in done.out
     (parent,) = (store := Store(tmp_path)).parents
@@ -408,9 +408,9 @@ def test_a_sweep_that_is_deleted_itself_says_so_and_can_be_told_again(tmp_path: 
     (told,) = calls(tmp_path, SWEEP, before=_THE_SWEEP + _DELETES)
     assert told.exit_code == 1, told
     assert told.err.splitlines()[-1] == (
-        "error: mine: run 'mine' was deleted in MLflow; what came after is not there"
+        "error: mine: run 'mine' was deleted in MLflow; later data was not logged"
     )
-    assert "To go on: " in told.out
+    assert "To resume: " in told.out
     (again,) = calls(tmp_path, SWEEP)
     assert again.exit_code == 0, again
     assert "registered: " in again.out

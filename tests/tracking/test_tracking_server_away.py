@@ -89,8 +89,8 @@ def test_what_was_trained_meanwhile_is_sent_when_it_is_back(server: Server, tmp_
         server.start()
         _, said = running.communicate(timeout=300)
     assert running.returncode == 0, said
-    assert "tracking: waits, the training goes on: MLflow could not" in said
-    assert said.endswith("tracking: works again\n")
+    assert "tracking: unavailable, training continues: MLflow could not" in said
+    assert said.endswith("tracking: available again\n")
     assert_complete(server)
 
 
@@ -102,7 +102,7 @@ def test_where_it_stays_away_the_next_start_sends_what_is_missing(
     server.kill()
     assert unsent.exit_code == 1
     assert "messages to the tracker could not be sent: MLflow could not" in unsent.err
-    assert "To go on: python -m fmnist_sweep" in unsent.out
+    assert "To resume: python -m fmnist_sweep" in unsent.out
     server.start()
     (sent,) = calls(tmp_path, arguments)
     assert sent.exit_code == 0, sent

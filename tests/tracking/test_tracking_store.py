@@ -254,7 +254,7 @@ def test_server_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         uri = f"http://me:secret@127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(RunError, match="does not answer") as refused:
+        with pytest.raises(RunError, match="does not respond") as refused:
             prepare_store(uri, tmp_path)
     assert "\n" not in str(refused.value)
     assert "secret" not in str(refused.value)

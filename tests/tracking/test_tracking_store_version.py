@@ -99,7 +99,7 @@ def test_a_database_that_sqlalchemy_opens_is_held_to_the_same(
     require_installed_version(ours, None, may_be_new=False)
     empty = f"sqlite+pysqlite:///{tmp_path / 'empty.db'}"
     require_installed_version(empty, None, may_be_new=True)
-    with pytest.raises(NoStore, match="no MLflow store"):
+    with pytest.raises(NoStore, match="does not contain an MLflow store"):
         require_installed_version(empty, None, may_be_new=False)
     with pytest.raises(RunError, match="MLflow could not open its store"):
         require_installed_version(f"sqlite+pysqlite:///{tmp_path}", None, may_be_new=True)

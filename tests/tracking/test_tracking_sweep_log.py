@@ -272,10 +272,10 @@ def test_a_description_follows_the_sweep_and_a_replay_changes_none(place: Place)
         stages.append(place.notes("noted")[""].partition("###")[0].strip())
     stages = list(dict.fromkeys(stages))
     assert [stage.splitlines()[0].rstrip() for stage in stages] == [
-        "**noted** (running, or cut off): 0 trials, 0 epochs, 0.0 minutes of training",
+        "**noted** (running or interrupted): 0 trials, 0 epochs, 0.0 minutes of training",
         "**noted** (ended: `sweep.max_trials=1 is reached`): "
         "1 trial, 1 epoch, 0.0 minutes of training",
-        "**noted** (running, or cut off): 2 trials, 1 epoch, 0.0 minutes of training",
+        "**noted** (running or interrupted): 2 trials, 1 epoch, 0.0 minutes of training",
         "**noted** (ended: `sweep.max_trials=2 is reached`): "
         "2 trials, 2 epochs, 0.1 minutes of training",
     ]

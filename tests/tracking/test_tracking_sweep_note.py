@@ -82,7 +82,7 @@ def commands(text: str) -> list[str]:
 
 def test_a_sweep_that_begins_tells_command_and_space(sweep: SweepConfig) -> None:
     text = sweep_note(described(sweep, "My **own**"), state_of(sweep))
-    assert text.startswith("My **own**\n\n**mine** (running, or cut off): 0 trials")
+    assert text.startswith("My **own**\n\n**mine** (running or interrupted): 0 trials")
     assert commands(text) == [COMMAND]
     assert tables(text) == [
         [
@@ -102,11 +102,11 @@ def test_one_that_ended_tells_leaders_official_test_and_what_to_do(sweep: SweepC
     head = text.partition("###")[0]
     assert "7 trials, 0 epochs, 7.0 minutes" in head
     assert "best: trial 6, val_accuracy **0.8600**, test_accuracy 0.8500" in head
-    assert "accuracy **0.8123** on 10,000 images (look 1)" in head
+    assert "accuracy **0.8123** on 10,000 images (evaluation 1)" in head
     board = tables(text)[0][2:]
     assert [row[1] for row in board] == ["6", "5", "4", "3", "2"]
     assert board[0][2:] == ["0.8600", "0.8500", "100", "1", "`batch=6`"]
-    assert "2 more are in `leaderboard.csv`" in text
+    assert "2 more in `leaderboard.csv`" in text
     going_on = "python -m fmnist_sweep +sweep=mine sweep.max_trials=4"
     assert commands(text) == [COMMAND, going_on, "python -m fmnist_sweep +best=mine"]
     of_own_code = commands(sweep_note(described(sweep, exports=False), state))
@@ -145,7 +145,7 @@ def test_it_fits_into_a_tag_and_says_what_it_leaves_out(
     text = sweep_note(Described("n" * length, many, sweep, exports=True), state)
     assert len(text) <= MAX_NOTE
     shown = len(tables(text)[-1]) - 2
-    left = re.search(r"(\d+) more of (\d+) are in `config.yaml`, under `space`", text)
+    left = re.search(r"(\d+) more of (\d+) in `config.yaml`, under `space`", text)
     assert shown + (int(left[1]) if left else 0) == leaves
     assert len(trial_note("mine", 3, values)) < 1000
 

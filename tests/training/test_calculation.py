@@ -182,7 +182,7 @@ def test_settings_that_keras_refuses_are_told_in_one_line(tmp_path: Path) -> Non
         env={**of_program(), "KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "torch"},
     )  # fmt: skip
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: Keras cannot be imported with the settings that it finds (")
+    assert line.startswith("error: Keras cannot be imported with these settings (")
     assert f"({tmp_path}/keras.json, KERAS_BACKEND=torch, KERAS_HOME=" in line
     assert done.returncode == 2
     assert [path.name for path in tmp_path.iterdir()] == ["keras.json"]
@@ -192,7 +192,7 @@ def test_a_process_whose_keras_runs_on_something_else_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")  # there is none to be had here
-    with pytest.raises(ConfigError, match="Keras runs on jax in this process; allowed: tensorflow"):
+    with pytest.raises(ConfigError, match="Keras uses jax in this process; allowed: tensorflow"):
         load_tensorflow()
 
 

@@ -50,10 +50,10 @@ def test_names_put_right_reach_report_registry_and_champion_without_training(
     )
     codes = [done.exit_code for done in (first, renamed, again, asked, back, others)]
     assert codes == [0] * 6, (first.err, renamed.err, again.err, back.err, others.err)
-    assert "other names" not in first.out + again.out
+    assert "names of the classes" not in first.out + again.out
     told = (
-        "the classes have other names: class 0 was {}, is {}, and 1 more; made again, without "
-        "training: {}split/classes.csv in MLflow, the registered model\n"
+        "the names of the classes have changed: class 0 was {}, is {}, and 1 more; rewritten "
+        "without training: {}split/classes.csv in MLflow, the registered model\n"
     )
     assert told.format("Dress", "zero", "the report, ") in renamed.out
     assert "version 2, the champion (as version 1 was, under other names" in renamed.out

@@ -257,7 +257,7 @@ def test_epochs_that_do_not_follow_each_other_are_refused() -> None:
     def run(first: int, last: int, checkpoint: Any, of: RunConfig = config) -> None:
         train(of, data_of(of), first, last, checkpoint, build_model=default_builder)
 
-    with pytest.raises(ValueError, match="epoch 2 is not the one that the checkpoint ends with"):
+    with pytest.raises(ValueError, match="epoch 2 is not the checkpoint's epoch"):
         run(2, 3, state)
     with pytest.raises(ValueError, match="epoch 1 is not"):
         run(1, 3, None)

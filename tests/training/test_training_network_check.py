@@ -99,21 +99,21 @@ def raising() -> keras.Model:
     raise KeyError("units")
 
 
-PROBABILITY = "allowed: a probability for each class, 0 or more, the sum 1"
+PROBABILITY = "allowed: a probability for each class, at least 0, with the sum 1"
 REFUSED = {
-    "logits": (lambda: of(layers.Dense(10)), ["its network answers -", PROBABILITY, "softmax"]),
+    "logits": (lambda: of(layers.Dense(10)), ["its network returns -", PROBABILITY, "softmax"]),
     "too many columns": (
         lambda: of(layers.Dense(17, "softmax")),
-        ["its network answers in shape (n, 17)", "allowed: (n, 10)"],
+        ["its network returns shape (n, 17)", "allowed: (n, 10)"],
     ),
     "a column an image": (
         lambda: keras.Sequential([keras.Input((8, 8, 1)), layers.Dense(10, "softmax")]),
         ["in shape (n, 8, 8, 10)", "allowed: (n, 10)"],
     ),
-    "sigmoids": (lambda: of(layers.Dense(10, "sigmoid")), ["add up to", PROBABILITY]),
+    "sigmoids": (lambda: of(layers.Dense(10, "sigmoid")), ["sum to", PROBABILITY]),
     "not finite": (
         lambda: of(layers.Dense(10, "softmax", bias_initializer=not_a_number)),
-        ["its network answers nan", PROBABILITY],
+        ["its network returns nan", PROBABILITY],
     ),
     "two outputs": (two_outputs, ["2 outputs in a list", "allowed: one, of shape (n, 10)"]),
     "a dict": (a_dict, ["1 output in a dict", "allowed: one, of shape (n, 10)"]),
@@ -135,19 +135,19 @@ REFUSED = {
     ),
     "a class that Keras does not know": (
         lambda: of(Unregistered(), layers.Dense(10, "softmax")),
-        ["cannot be loaded again", "'Unregistered'", "register_keras_serializable"],
+        ["cannot be loaded after it was saved", "'Unregistered'", "register_keras_serializable"],
     ),
     "a lambda": (
         lambda: of(layers.Lambda(lambda given: given * 2), layers.Dense(10, "softmax")),
-        ["cannot be loaded again", "Lambda"],
+        ["cannot be loaded after it was saved", "Lambda"],
     ),
     "an argument lost": (
         lambda: of(Scale(50.0), layers.Dense(10, "softmax")),
-        ["saved and loaded, answers differently", "get_config()"],
+        ["the outputs of its network differ", "get_config()"],
     ),
     "weights lost": (
         lambda: of(Fresh(), layers.Dense(10, "softmax")),
-        ["saved and loaded, has other weights", "build()"],
+        ["its network has other weights", "build()"],
     ),
 }  # fmt: skip
 
@@ -261,7 +261,7 @@ def test_a_network_that_waits_for_its_first_call_is_trained(tmp_path: Path) -> N
 def test_no_epoch_is_trained_of_one_that_is_refused(tmp_path: Path) -> None:
     config = config_of()
     epochs: list[object] = []
-    with pytest.raises(ConfigError, match="build_model: its network answers -"):
+    with pytest.raises(ConfigError, match="build_model: its network returns -"):
         rung.run_rung(
             config, data_of(config), 1, tmp_path,
             build_model=builder(lambda: of(layers.Dense(10))),

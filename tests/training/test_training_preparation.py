@@ -49,7 +49,7 @@ def test_preparing_gives_data_split_and_sets() -> None:
 def test_other_threads_than_the_process_has_are_refused() -> None:
     threads = started_threads() + 1
 
-    with pytest.raises(ConfigError, match=f"train.threads={threads}: TensorFlow was started"):
+    with pytest.raises(ConfigError, match=f"train.threads={threads}: TensorFlow already uses"):
         prepare(config_of(f"train.threads={threads}"))
 
 
@@ -63,7 +63,7 @@ def test_early_stopping_needs_its_metric() -> None:
         prepare(config_of(PATIENT, NO_VALIDATION, threads))
 
     assert str(refused.value) == (
-        "train.early_stopping.patience=2: split official has no validation set to give "
+        "train.early_stopping.patience=2: split official has no validation set for "
         "val_accuracy; set split.validation, or train.early_stopping.patience=null"
     )
     for fine in (
@@ -94,5 +94,5 @@ def test_epochs_of_a_config(overrides: tuple[str, ...], epochs: int) -> None:
 def test_a_stop_beyond_the_budget_in_steps_is_refused() -> None:
     config = config_of("train.epochs=null", "train.steps=6", "train.stop_epoch=3")
 
-    with pytest.raises(ConfigError, match="steps has 2 epochs only"):
+    with pytest.raises(ConfigError, match="steps has only 2 epochs"):
         epochs_of(config, prepared(config))

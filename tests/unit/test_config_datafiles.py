@@ -128,7 +128,7 @@ def test_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere.yaml").write_text(SPACE)
     write(SPACE)
     Path("experiments/sweep/link.yaml").symlink_to(tmp_path / "elsewhere.yaml")
-    assert "leads out of its folder" in refused("+sweep=link")
+    assert "is a link to a file outside its folder" in refused("+sweep=link")
 
 
 def test_missing_name_is_told_with_those_that_exist() -> None:
@@ -181,7 +181,7 @@ def test_the_winner_of_a_sweep_with_the_longest_name_can_be_chosen() -> None:
     write(SPACE, f"sweep/{longest}.yaml")
     assert compose([f"+sweep={longest}"])[1].selected == {"sweep": longest}
     assert "must be a name of at most 100 letters" in refused(f"+sweep={longest}s")
-    # Its default name, and its winner's where another file has that name.
+    # Its default name, and its winner's where the file exists with other content.
     winner = f"synthetic-{longest}-1a2b3c-4d5e6f"
     write("train: {epochs: 2}\n", f"best/{winner}.yaml")
     assert compose([f"+best={winner}"])[0].train.epochs == 2

@@ -120,7 +120,7 @@ def test_any_value_is_taken_or_refused_in_one_line(path: tuple[str | int, ...], 
         (
             "train.steps",
             100,
-            "train.epochs=5 and steps=100: a budget is one of the two; set the other to null",
+            "train.epochs=5 and steps=100: only one can be set; set the other to null",
         ),
         (
             "model.conv_blocks.1.pad",

@@ -147,7 +147,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     ("content", "found"),
     [
         (b"<html>Sign in</html>", "is damaged (Not a gzipped file (b'<h'); found a web page)"),
-        (b"", "has content of SHA-256 e3b0c442"),
+        (b"", "has content with SHA-256 e3b0c442"),
         (
             gzip.compress(b"0" * 1000)[:-12],
             "is damaged (Compressed file ended before the end-of-stream marker was reached; ",
@@ -288,8 +288,8 @@ def test_a_limit_keeps_the_first_images_of_each_class_in_order(real: Dataset) ->
 @pytest.mark.parametrize(
     ("limit", "message"),
     [
-        (505, "data.limit=505 does not divide by the 10 classes"),
-        (3, "data.limit=3 does not divide"),
+        (505, "data.limit=505 is not divisible by the 10 classes"),
+        (3, "data.limit=3 is not divisible"),
         (60010, r"data.limit=60010 takes 6001 .* class T-shirt/top has 6000"),
     ],
 )

@@ -148,17 +148,21 @@ LABELS = [0] * 10 + [1] * 6 + [2] * 8
 @pytest.mark.parametrize(
     ("config", "labels", "message"),
     [
-        (balanced(3, 4), LABELS, "split.test=4 does not divide by the 3 classes"),
-        (balanced(4, 3), LABELS, "split.validation=4 does not divide by the 3 classes"),
+        (balanced(3, 4), LABELS, "split.test=4 is not divisible by the 3 classes"),
+        (balanced(4, 3), LABELS, "split.validation=4 is not divisible by the 3 classes"),
         (balanced(3, 21), LABELS, "split.test=21 takes 7 images of each class, but class b has 6"),
         (balanced(9, 12), LABELS, "split.validation=9 takes 3 .* class b has 2"),
-        (balanced(6, 6), [0, 1, 2] * 4, "split.test=6 and split.validation=6 take all 12 training"),
+        (balanced(6, 6), [0, 1, 2] * 4, "split.test=6 and split.validation=6 use all 12 training"),
         (balanced(3, 0.1), LABELS, "split.test=0.1 of 24 training images is less than one"),
         (balanced(0.1, 3), LABELS, "split.validation=0.1 of 24 training images"),
-        (wrapper(4), LABELS, "split.test=4 does not divide by the 3 classes"),
+        (wrapper(4), LABELS, "split.test=4 is not divisible by the 3 classes"),
         (wrapper(21), LABELS, "split.test=21 takes 7 images of each class, but class b has 6"),
-        (wrapper(12), [0, 1, 2] * 4, "split.test=12 take all 12 training images"),
-        (official(0.01), LABELS, "split.validation.fraction=0.01 of 24 training images is none"),
+        (wrapper(12), [0, 1, 2] * 4, "split.test=12 use all 12 training images"),
+        (
+            official(0.01),
+            LABELS,
+            "split.validation.fraction=0.01 of 24 training images is less than one image",
+        ),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(config: Any, labels: list[int], message: str) -> None:
@@ -363,13 +367,13 @@ FRAME = pd.DataFrame({"label": ["x", "y", "x", "y", "x"]})
 @pytest.mark.parametrize(
     ("change", "size", "error", "message"),
     [
-        (lambda df: df, 3, ConfigError, "size=3 does not divide by the 2 classes"),
-        (lambda df: df, 0, ConfigError, "size=0 does not divide"),
-        (lambda df: df, -2, ConfigError, "size=-2 does not divide"),
-        (lambda df: df, 6, ConfigError, "size=6 takes 3 .* class y has 2 to give"),
-        (lambda df: df[:0], 2, ConfigError, "size=2 does not divide by the 0 classes"),
+        (lambda df: df, 3, ConfigError, "size=3 is not divisible by the 2 classes"),
+        (lambda df: df, 0, ConfigError, "size=0 is not divisible"),
+        (lambda df: df, -2, ConfigError, "size=-2 is not divisible"),
+        (lambda df: df, 6, ConfigError, "size=6 takes 3 .* class y has only 2"),
+        (lambda df: df[:0], 2, ConfigError, "size=2 is not divisible by the 0 classes"),
         (lambda df: df.rename(columns={"label": "y"}), 2, DataError, "no column label; it has: y"),
-        (lambda df: df.set_axis([0, 1, 2, 1, 3]), 2, DataError, "index holds 1 more than once"),
+        (lambda df: df.set_axis([0, 1, 2, 1, 3]), 2, DataError, "index contains 1 more than once"),
         (lambda df: df.replace("y", None), 2, DataError, "label in row 1 .* is missing"),
     ],
 )

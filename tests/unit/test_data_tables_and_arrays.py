@@ -171,8 +171,8 @@ def test_a_bad_row_past_the_first_chunk_has_its_number(tmp_path: Path) -> None:
         (lambda frame: frame.drop(columns=["pixel3", "pixel5"]), "no column pixel3;"),
         (lambda frame: frame.drop(columns="pixel6"), "no column pixel6; .* 5 pixel columns"),
         (lambda frame: frame.assign(pixel7=1), "7 pixel columns, but data.image_size 2x3x1 .* 6"),
-        (lambda frame: frame[:0], "holds no image"),
-        (lambda frame: frame.replace({"label": {2: 3}}), "holds label 3"),
+        (lambda frame: frame[:0], "has no images"),
+        (lambda frame: frame.replace({"label": {2: 3}}), "contains label 3"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(
@@ -186,9 +186,9 @@ def test_a_table_that_does_not_fit_is_refused(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no readable CSV"),
-        (b"\xff\xfe\x00\x01,\x93\n", "no readable CSV"),
-        (b"label,pixel1\n0,1\n1,2,3\n", "no readable CSV.* line 3"),
+        (b"", "not a readable CSV"),
+        (b"\xff\xfe\x00\x01,\x93\n", "not a readable CSV"),
+        (b"label,pixel1\n0,1\n1,2,3\n", "not a readable CSV.* line 3"),
         (b"label,pixel1\n0,1,7\n1,2,3\n", "more fields than the header"),
         (b"label,pixel1\n0,1,7\n1,2\n", "more fields than the header"),
         (b"label,pixel1\n0,1\n1\n", "row 2, column pixel1 is blank"),
@@ -208,7 +208,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         load_dataset(csv(tmp_path / "absent.csv"))
     with pytest.raises(DataError, match=r"val\.csv does not exist"):
         load_dataset(csv(train, tmp_path / "val.csv"))
-    with pytest.raises(DataError, match="no readable CSV"):
+    with pytest.raises(DataError, match="not a readable CSV"):
         load_dataset(csv(tmp_path))
 
 
@@ -284,8 +284,8 @@ def test_what_a_file_holds_decides_how_it_is_unpacked(
         (b"\x28\xb5\x2f\xfd....", "Zstandard data"),
         (TABLE.decode().encode("utf-16"), "text in UTF-16"),
         ("läbel,pixel1\n0,1\n".encode("latin-1"), "text; 'utf-8' codec"),
-        (b"1," * 5_000_000, "a first line, its header, of 4,194,304 bytes or more"),
-        (b"1," * 100_000, "a header of 100,001 columns, many of one name"),
+        (b"1," * 5_000_000, "a first line (the header) of 4,194,304 bytes or more"),
+        (b"1," * 100_000, "a header of 100,001 columns, many with the same name"),
     ],
 )  # fmt: skip
 def test_what_is_found_in_place_of_a_table_is_named(
@@ -298,7 +298,7 @@ def test_what_is_found_in_place_of_a_table_is_named(
             load_dataset(csv(train, tmp_path / name, size=[1, 1]))
         said = str(refusal.value)
         assert said.startswith(
-            f"data.val_file: {tmp_path / name} is no readable CSV: found {found}"
+            f"data.val_file: {tmp_path / name} is not a readable CSV: found {found}"
         )
         assert said.endswith("; allowed: CSV in UTF-8, plain or packed as gzip, bzip2, xz, zip or "
                              "tar with one file in it")  # fmt: skip
@@ -312,8 +312,8 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
         (str(tmp_path / "pipe"), "neither a file nor a folder"),
         (str(tmp_path), "it is a folder; allowed: a file"),
         (str(tmp_path / "circle"), "circle does not exist"),
-        ("~nobody-has-this-name/own", "~nobody-has-this-name/own cannot be found"),
-        ("x" * 300, "x cannot be found: File name too long"),
+        ("~nobody-has-this-name/own", "~nobody-has-this-name/own cannot be opened"),
+        ("x" * 300, "x cannot be opened: File name too long"),
     ]:
         with pytest.raises(DataError, match=f"data.train_file: .*{message}"):
             load_dataset(csv(name))
@@ -390,21 +390,21 @@ def test_any_integer_dtype_and_grey_images_will_do(tmp_path: Path, dtype: Any) -
         ({"x_test": None}, None, "has y_test but no x_test"),
         ({"x_train": np.zeros((6, 4))}, None, r"x_train has shape \(6, 4\)"),
         ({"x_train": np.zeros((0, 4, 4), int)}, None, r"x_train has shape \(0, 4, 4\)"),
-        ({"x_train": np.zeros((6, 4, 5, 3))}, None, "x_train is of dtype float64"),
+        ({"x_train": np.zeros((6, 4, 5, 3))}, None, "x_train has dtype float64"),
         ({"x_train": np.full((6, 4, 5, 3), 256)}, None, r"x_train\[0, 0, 0, 0\] is 256"),
         ({"x_train": np.full((6, 4, 5, 3), -1)}, None, r"is -1; allowed for pixels: 0\.\.255"),
         ({"x_test": np.zeros((2, 4, 5), int)}, None, r"x_test .*\(4, 5, 1\), but .*\(4, 5, 3\)"),
         ({"y_train": np.zeros(5, int)}, None, r"y_train has shape \(5,\).* 6 images"),
         ({"y_train": np.zeros((6, 1), int)}, None, r"y_train has shape \(6, 1\)"),
-        ({"y_train": np.zeros(6)}, None, "y_train is of dtype float64"),
-        ({"y_train": np.array([0, 1, 2, 0, 1, 4])}, None, "y_train holds label 4"),
-        ({"y_train": np.array([1, 2, 3, 1, 2, 3])}, None, "y_train holds label 1"),
-        ({"y_train": np.array([0, -1, 2, 0, 1, 2])}, None, "y_train holds label -1"),
+        ({"y_train": np.zeros(6)}, None, "y_train has dtype float64"),
+        ({"y_train": np.array([0, 1, 2, 0, 1, 4])}, None, "y_train contains label 4"),
+        ({"y_train": np.array([1, 2, 3, 1, 2, 3])}, None, "y_train contains label 1"),
+        ({"y_train": np.array([0, -1, 2, 0, 1, 2])}, None, "y_train contains label -1"),
         ({"y_test": np.array([3, 0])}, None, r"y_test\[0\] is 3; allowed for labels: 0\.\.2"),
         ({}, ["a", "b"], r"y_train\[2\] is 2; allowed for labels: 0\.\.1"),
         ({}, ["a", "b", "a"], "'a' twice"),
-        ({}, [], "names no class"),
-        ({"y_train": np.array([None] * 6)}, None, "no readable .npz file of plain arrays"),
+        ({}, [], "is empty"),
+        ({"y_train": np.array([None] * 6)}, None, "not a readable .npz file of plain arrays"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(
@@ -421,7 +421,7 @@ def test_files_that_are_no_archive_are_refused(tmp_path: Path) -> None:
         load_dataset(npz(tmp_path / "absent.npz"))
 
     np.save(tmp_path / "bare.npy", np.zeros(3))
-    with pytest.raises(DataError, match="one bare array"):
+    with pytest.raises(DataError, match="a single array"):
         load_dataset(npz(tmp_path / "bare.npy"))
 
     whole = saved(tmp_path).read_bytes()
@@ -436,15 +436,15 @@ def test_files_that_are_no_archive_are_refused(tmp_path: Path) -> None:
         (whole[: len(whole) // 2], "found a zip archive; its end is missing"),
         (with_password(one), "found a zip archive; File 'x_train.npy' is encrypted"),
         (of_unknown_compression(one), "found a zip archive; That compression method"),
-        (zipped("x_train.npy", content=b"x"), "x_train in it is no array"),
-        (zipped("x_train"), "x_train in it is no array"),
+        (zipped("x_train.npy", content=b"x"), "x_train in it is not an array"),
+        (zipped("x_train"), "x_train in it is not an array"),
         (zipped("x_train.npy", content=HUGE), "found a zip archive; Unable to allocate"),
     ]:
         (tmp_path / "cut.npz").write_bytes(content)
         with pytest.raises(DataError) as refusal:
             load_dataset(npz(tmp_path / "cut.npz"))
         assert str(refusal.value).startswith(
-            f"data.file: {tmp_path}/cut.npz is no readable .npz file of plain arrays: {found}"
+            f"data.file: {tmp_path}/cut.npz is not a readable .npz file of plain arrays: {found}"
         )
         assert "\n" not in str(refusal.value)
 

@@ -44,7 +44,7 @@ def test_bins_are_closed_above() -> None:
 
 
 def test_no_answers_have_no_error() -> None:
-    with pytest.raises(ValueError, match="no answers"):
+    with pytest.raises(ValueError, match="0 predictions"):
         expected_calibration_error(np.zeros((0, 3)), np.zeros(0, np.int64))
 
 

@@ -32,15 +32,15 @@ def test_the_official_test_set_is_named_in_words() -> None:
     assert "official test, n = 6" in check_picture(class_distribution(data))
 
 
-def test_drawn_data_is_called_drawn() -> None:
+def test_synthetic_data_is_called_synthetic() -> None:
     texts = check_picture(samples(replace(drawn_data(3), synthetic=True)))
-    assert any("drawn" in text for text in texts)
+    assert any("synthetic" in text for text in texts)
 
 
 def test_nothing_to_show() -> None:
     with pytest.raises(NothingToShow, match="samples"):
         samples(replace(drawn_data(3), samples=np.zeros((3, 0, 8, 8, 1), np.uint8)))
-    with pytest.raises(NothingToShow, match="no set"):
+    with pytest.raises(NothingToShow, match="no sets"):
         class_distribution(replace(drawn_data(3), counts={}))
 
 

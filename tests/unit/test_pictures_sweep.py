@@ -119,7 +119,7 @@ def test_an_axis_for_every_value_that_differs() -> None:
 def test_rungs_tell_how_many_trials_they_had() -> None:
     found = brackets(drawn_sweep(9, hyperband=True, failing=(1,)).records)
     texts = check_picture(rung_survival(found, MAX))
-    assert {"bracket 1", "n = 9", "n = 3"} <= set(texts)
+    assert {"begun with 1 epoch", "n = 9", "n = 3"} <= set(texts)
 
 
 def test_importances_name_every_value_and_what_they_are_of() -> None:
@@ -132,7 +132,7 @@ def test_importances_name_every_value_and_what_they_are_of() -> None:
 
 def test_many_importances_are_cut_and_say_so() -> None:
     found = Importances({f"$value_{i}": 0.04 for i in range(25)}, "val_accuracy", 1, 40)
-    assert any("5 smaller left out" in text for text in check_picture(draw_importances(found)))
+    assert any("5 smaller omitted" in text for text in check_picture(draw_importances(found)))
 
 
 def test_pictures_of_a_sweep_are_the_same_bytes_when_made_twice() -> None:

@@ -116,7 +116,7 @@ def test_what_is_no_picture_is_refused_in_one_line(
         ("missing.png", "no such file"),
         (f"{'x' * 300}.png", "cannot be read as a picture: File name too long"),
         ("large.png", "10001x10000 pixels; allowed: up to 100,000,000"),
-        ("program.eps", "EPS is not read"),
+        ("program.eps", "EPS is not supported"),
     ]:
         with pytest.raises(ConfigError) as refused:
             opened(tmp_path / name)

@@ -48,8 +48,8 @@ def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> No
         with pytest.raises(SweepStopped) as raised, held(path):
             pass
         assert str(raised.value) == (
-            f"sweep mine is running already, held by pid {process.pid} on {socket.gethostname()}; "
-            "wait for it, or stop it and run the same command again"
+            f"sweep mine is already running, locked by pid {process.pid} on {socket.gethostname()}"
+            "; wait for it, or stop it and run the same command again"
         )
         assert raised.value.exit_code == 1
         # The one that was refused has left the holder's name alone.

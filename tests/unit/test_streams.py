@@ -83,7 +83,7 @@ def test_what_a_run_outlives_is_said_once_on_standard_error(
             assert out.is_outlived
         assert sys.stdout is full
     reason = "standard output: No space left on device"
-    assert said.getvalue() == f"{reason}: nothing more is printed, the run goes on\n"
+    assert said.getvalue() == f"{reason}: nothing more is printed, the run continues\n"
 
 
 @pytest.mark.parametrize(

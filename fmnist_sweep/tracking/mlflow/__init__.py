@@ -1,1 +1,1 @@
-"""MLflow, and the only place that imports it."""
+"""The MLflow tracker; only this package imports MLflow."""

@@ -1,4 +1,4 @@
-"""Whether an experiment's artifacts can be written from here; found out before anything is."""
+"""Checks that an experiment's artifacts can be written, before anything is."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from fmnist_sweep.files import can_be_written
 from fmnist_sweep.tracking.mlflow.calls import short_reason
 
 _SECONDS = 30.0
-_NO_ARTIFACT = "fmnist-sweep"  # lists nothing; a whole experiment may have thousands of folders
+_NO_ARTIFACT = "fmnist-sweep"  # an empty listing; a whole experiment may have thousands of folders
 
 
 def require_artifacts(experiment: str, location: str, tracking_uri: str) -> None:
-    """Refuse an experiment whose artifacts could not be written; nothing is written here.
+    """Reject an experiment whose artifacts cannot be written; nothing is written here.
 
-    A local folder, which need not exist yet, is looked at. Any other place is asked for a listing,
-    once, which needs what an upload needs: its library, its credentials, its network.
+    A local folder, which need not exist yet, is checked for permissions. From any other storage a
+    listing is requested, which needs the same library, credentials and network as an upload.
 
     Raises:
-        ConfigError: they cannot; the message says what is needed.
-        RunError: the place does not answer.
+        ConfigError: artifacts cannot be written; the message says what is needed.
+        RunError: the storage does not respond.
     """
     scheme = urlsplit(location).scheme
     about = f"experiment {experiment!r}: its artifacts cannot be written to {location}: "
@@ -34,16 +34,16 @@ def require_artifacts(experiment: str, location: str, tracking_uri: str) -> None
     if scheme in ("", "file"):
         folder = local_file_uri_to_path(location)  # type: ignore[no-untyped-call]
         if not can_be_written(folder):
-            raise ConfigError(f"{about}not a folder that you may write to; {other}")
+            raise ConfigError(f"{about}not a writable folder; {other}")
         return
     if scheme == "mlflow-artifacts" and not tracking_uri.startswith("http"):
         raise ConfigError(
-            f"{without_secrets(about)}a tracking server keeps them; set tracking.uri to that "
-            f"server's address (now {without_secrets(tracking_uri)}), or {other}"
+            f"{without_secrets(about)}they are stored by a tracking server; set tracking.uri to "
+            f"its address (now {without_secrets(tracking_uri)}), or {other}"
         )
     error = _error_of(lambda: _list(location, tracking_uri))
     if error is not None:
-        may_pass = isinstance(error, OSError)  # the network's are
+        may_pass = isinstance(error, OSError)  # network errors are
         kind = RunError if may_pass else ConfigError
         raise kind(without_secrets(f"{about}{short_reason(error)}; {other}")) from error
 
@@ -53,18 +53,19 @@ def _list(location: str, tracking_uri: str) -> None:
 
 
 def _error_of(call: Callable[[], None]) -> Exception | None:
-    """Return what a call raises; libraries of storages have patience for minutes, this has not."""
+    """Return the error that a call raises, or TimeoutError: storage libraries may retry for
+    minutes."""
     raised: list[Exception] = []
 
     def catch() -> None:
         try:
             call()
-        except Exception as error:  # noqa: BLE001 - each storage's library has its own
+        except Exception as error:  # noqa: BLE001 - errors differ between storage libraries
             raised.append(error)
 
     thread = threading.Thread(target=catch, name="artifacts", daemon=True)
     thread.start()
     thread.join(_SECONDS)
     if thread.is_alive():
-        return TimeoutError(f"no answer in {_SECONDS:g} seconds")
+        return TimeoutError(f"no response within {_SECONDS:g} seconds")
     return raised[0] if raised else None

@@ -1,4 +1,4 @@
-"""Calls of MLflow: quiet on the console, and failing in one line."""
+"""Calls to MLflow without console output and with one-line errors."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from fmnist_sweep.errors import FmnistSweepError, Refused, RunError
 from fmnist_sweep.tracking.unsent import MISTAKES
 
 _MAX_REASON = 300
-# What MLflow says of a request that it has understood. Other codes come from servers and proxies
-# that are half away, of logins that have run out, of databases that are locked: these may pass.
+# Error codes of requests that MLflow understood and rejected. Other codes, from failing servers and
+# proxies, expired logins or locked databases, may be temporary.
 _FINAL = ("INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
 
 
 @contextmanager
 def one_line_errors(doing: str, uri: str) -> Iterator[None]:
-    """Turn what MLflow, its database, a storage's library or the network raise into a RunError of
-    one line: Refused, where asking again would not help.
+    """Convert errors of MLflow, its database, a storage library or the network to a RunError of one
+    line, or to Refused if retrying cannot help.
 
-    `doing` completes "MLflow could not ...". What a mistake in code raises stays as it is.
+    `doing` completes "MLflow could not ...". Programming errors are not converted.
     """
     try:
         yield
@@ -55,7 +55,7 @@ def collector_paused() -> Iterator[None]:
 
 
 def short_reason(error: Exception) -> str:
-    """Return the first line of an error's message, at most 300 characters of it."""
+    """Return the first line of an error's message, with at most 300 characters."""
     if isinstance(error, ImportError) and error.name:
         return f"the Python package {error.name} is not installed"
     lines = (line.strip() for line in str(error).splitlines())
@@ -64,22 +64,22 @@ def short_reason(error: Exception) -> str:
 
 
 def forget_artifact_folders() -> None:
-    """Have MLflow look up again where the artifacts of each run are.
+    """Make MLflow look up the artifact location of each run again.
 
-    It keeps that for the whole process by the run's id alone, which a run and its copy in another
-    workspace share.
+    MLflow caches it for the whole process by run ID, which a run and its copy in another workspace
+    share.
     """
-    # There is no public way.
+    # There is no public API for this.
     getattr(tracking_service, "_artifact_repos_cache", {}).clear()
 
 
 def quoted(text: str) -> str:
-    """Return a text as MLflow's search syntax has it."""
+    """Return a text as a string of MLflow's search syntax."""
     return f'"{text}"' if "'" in text else f"'{text}'"
 
 
 def quiet_logging() -> None:
-    """Keep MLflow's progress notes, and tracebacks of errors that it raises anyway, off stderr."""
+    """Keep MLflow's progress messages, and tracebacks of errors that it also raises, off stderr."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     database = logging.getLogger("mlflow.store.db.utils")
     if _raised_anyway not in database.filters:

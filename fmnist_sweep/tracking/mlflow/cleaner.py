@@ -1,4 +1,4 @@
-"""Runs deleted for good, their artifacts with them."""
+"""Deletes runs permanently, with their artifacts."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from fmnist_sweep.tracking.mlflow.store_version import is_database
 
 
 class MlflowCleaner:
-    """Deletes runs of the store at a URI.
+    """Deletes runs from the store at a URI.
 
-    Nothing outside of `folders` is deleted, whatever the store says: a run of a database that has
-    its artifacts elsewhere is left as it is.
+    Nothing outside `folders` is deleted: a database run with its artifacts elsewhere is not
+    deleted.
 
     Args:
-        uri: of the store.
-        folders: in which artifacts may be deleted.
+        uri: the store's URI.
+        folders: folders in which artifacts may be deleted.
     """
 
     def __init__(self, uri: str, folders: tuple[Path, ...]) -> None:
@@ -36,20 +36,20 @@ class MlflowCleaner:
 
     @property
     def frees_space(self) -> bool:
-        """Whether deleted runs are gone for good; a server only marks them until it is told to."""
+        """Whether runs are deleted permanently; a server only marks them as deleted."""
         return is_database(self._uri)
 
     def elsewhere(self, runs: Sequence[SeenRun]) -> dict[str, SeenRun]:
-        """Return those of the runs that are left as they are, by the places of their artifacts."""
+        """Return the runs that are not deleted, by the locations of their artifacts."""
         if not self.frees_space:
-            return {}  # the artifacts are the server's business, and only marked
+            return {}  # the server manages the artifacts, and only marks runs
         return {
             run.artifact_uri: run for run in runs if not is_inside(run.artifact_uri, self._folders)
         }
 
     def artifact_bytes(self, runs: Sequence[SeenRun]) -> int | None:
-        """Return what the artifacts of those runs take that `delete` deletes, None where a server
-        has them."""
+        """Return the total size of the artifacts that `delete` would delete, None if they are on a
+        server."""
         if not self.frees_space:
             return None
         kept = self.elsewhere(runs)
@@ -57,24 +57,26 @@ class MlflowCleaner:
         return sum(size_of(place) for place in places if place is not None)
 
     def delete(self, runs: Sequence[SeenRun]) -> None:
-        """Delete those runs but the ones `elsewhere`; from a database for good, artifacts and all.
+        """Delete all of the runs except those in `elsewhere`; from a database permanently, with
+        artifacts.
 
         Raises:
-            RunError: MLflow could not.
+            RunError: MLflow failed.
         """
         kept = self.elsewhere(runs)
         doomed = [run for run in runs if run.artifact_uri not in kept]
-        # Those that an earlier call, cut off, has marked only, are among `runs` too.
+        # Runs that an interrupted call only marked as deleted are included in `runs`.
         for run in doomed:
             with one_line_errors(f"delete run {run.name!r}", self._uri):
                 self._client.delete_run(run.id)
         if doomed and self.frees_space:
-            with one_line_errors(f"delete {len(doomed)} runs for good", self._uri):
+            with one_line_errors(f"delete {len(doomed)} runs permanently", self._uri):
                 self._free(doomed)
 
     def _free(self, runs: Sequence[SeenRun]) -> None:
-        # What `mlflow gc` does for a run; the command itself would also purge every experiment
-        # and every model that somebody has only marked as deleted.
+        # As `mlflow gc` does for a run; that command would also purge all experiments and models
+        # that
+        # are marked as deleted.
         store = SqlAlchemyStore(  # type: ignore[no-untyped-call]
             self._uri, (self._folders[0] / "mlruns" / "artifacts").absolute().as_uri()
         )
@@ -87,7 +89,8 @@ class MlflowCleaner:
             store.engine.dispose()
 
     def _free_models(self, store: SqlAlchemyStore, runs: set[str]) -> None:
-        """Delete models of those runs that a kill left half-made; registered ones stay."""
+        """Delete models of these runs that are incomplete because of a kill; registered ones are
+        kept."""
         for model_id in store._get_deleted_logged_models():  # type: ignore[no-untyped-call]
             model = store.get_logged_model(model_id, allow_deleted=True)
             if str(model.source_run_id) in runs and is_inside(
@@ -97,11 +100,11 @@ class MlflowCleaner:
                 store._hard_delete_logged_model(model_id)  # type: ignore[no-untyped-call]
 
     def _remove(self, place: str) -> None:
-        """Delete a folder of artifacts; the only place where this package deletes any."""
+        """Delete a folder of artifacts; only this method deletes any."""
         folder = path_of(place)
         if folder is None or not is_inside(place, self._folders):
             raise ValueError(f"{place} is outside of {', '.join(map(str, self._folders))}")
         if folder.exists():
             shutil.rmtree(folder)
-        with suppress(OSError):  # the run's own folder, unless something else is in it
+        with suppress(OSError):  # the run's own folder, unless it is not empty
             folder.parent.rmdir()

@@ -1,4 +1,4 @@
-"""How runs, values and datasets of this package are put in MLflow's terms."""
+"""Converts this package's runs, values and datasets to MLflow's entities."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KEPT_OF_A_LONG_VALUE = 500
 
 
 def run_tags(run: RunStart, parent_id: str | None) -> dict[str, str]:
-    """Return all tags that a run begins with: the caller's and those that MLflow's UI reads."""
+    """Return all initial tags of a run: the caller's and those that MLflow's UI uses."""
     tags = {
         "mlflow.user": _user(),
         "mlflow.source.name": "python -m fmnist_sweep",
@@ -42,20 +42,21 @@ def run_tags(run: RunStart, parent_id: str | None) -> dict[str, str]:
 
 
 def tag_texts(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return tags with values no longer than MLflow takes."""
+    """Return tags with values shortened to MLflow's limit."""
     return {name: _fitted(value, _MAX_TAG) for name, value in tags.items()}
 
 
 def param_texts(params: Mapping[str, object]) -> dict[str, str]:
-    """Return params as text, written as YAML would: null, true, 0.001, [3, 5], a plain string."""
+    """Return params as text, as in YAML: null, true, 0.001, [3, 5], a plain string."""
     return {name: _fitted(_text(value), _MAX_PARAM) for name, value in params.items()}
 
 
 def dataset_input(given: DatasetInput) -> MlflowDatasetInput:
     """Return a set of the split as MLflow's dataset input.
 
-    The digest is cut to the 36 characters that MLflow takes; the profile, which the UI lists line
-    by line, has it in full.
+    The digest is truncated to MLflow's limit of 36 characters; the profile, which the UI shows line
+    by
+    line, has it in full.
     """
     features = TensorSpec(np.dtype(np.uint8), (-1, *given.image_shape))
     targets = TensorSpec(np.dtype(np.int64), (-1,))
@@ -79,8 +80,9 @@ def dataset_input(given: DatasetInput) -> MlflowDatasetInput:
 
 
 def view_tag(view: View, at_ms: int) -> tuple[str, str]:
-    """Return a view as a tag of its experiment: MLflow's UI lists those under `Views`, and opens
-    one that a link names as `viewStateShareKey`. `at_ms` is when it was made, in its own clock."""
+    """Return a view as a tag of its experiment: MLflow's UI lists these under `Views`, and opens
+    one
+    given in a link as `viewStateShareKey`. `at_ms` is the time of creation in milliseconds."""
     columns = [_column(name) for name in view.columns]
     state: dict[str, object] = {
         "selectedColumns": columns,
@@ -97,7 +99,7 @@ def view_tag(view: View, at_ms: int) -> tuple[str, str]:
     return f"mlflow.sharedViewState.{view.key}", json.dumps(saved)
 
 
-# The check box, the name, when it was started: as the UI's table calls them.
+# The check box, the name and the start time, as the UI's table names them.
 _FIRST_COLUMNS = ("1", "attributes.`Run Name`", "runDateAndNestInfo")
 
 
@@ -107,7 +109,7 @@ def _column(name: str) -> str:
 
 
 def _width(column: str) -> int:
-    """Return pixels for a column in which its whole name can be read."""
+    """Return the width in pixels at which a column's whole name is readable."""
     return max(80, 8 * len(column.partition("`")[2]) + 24)
 
 
@@ -118,7 +120,7 @@ def _text(value: object) -> str:
 
 
 def _fitted(text: str, limit: int) -> str:
-    """Return the text, or its beginning with length and digest where MLflow would cut it unsaid."""
+    """Return the text, or, if it exceeds MLflow's limit, its beginning with length and digest."""
     if len(text) <= limit:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -126,7 +128,7 @@ def _fitted(text: str, limit: int) -> str:
 
 
 def _source(source: str) -> tuple[str, dict[str, object]]:
-    """Return MLflow's name for a kind of source, and the source in that kind's form."""
+    """Return MLflow's name for a kind of source, and the source in the form of that kind."""
     if urlsplit(source).scheme in ("http", "https"):
         return "http", {"url": source}
     if Path(source).is_absolute():
@@ -137,5 +139,5 @@ def _source(source: str) -> tuple[str, dict[str, object]]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (ImportError, KeyError, OSError):  # a container's user may have no name
+    except (ImportError, KeyError, OSError):  # users in containers may have no name
         return "unknown"

@@ -1,4 +1,4 @@
-"""The experiment that runs are filed under."""
+"""Opens the experiment of the runs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.tracking.mlflow.artifacts import require_artifacts
 
-# Answers what the UI would ask about a new experiment.
+# The experiment's type, which the UI would ask for otherwise.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def open_experiment(client: MlflowClient, name: str, artifact_root: Path | None) -> str:
-    """Return the id of the experiment of that name, created where there is none.
+    """Return the ID of the experiment with a name; it is created if missing.
 
-    `artifact_root`: the folder in which a new one gets its own; None: the server decides.
-    Raises ConfigError for an experiment that was deleted, or whose artifacts cannot be written
-    from here, RunError where their place does not answer, MLflow's own errors otherwise.
+    `artifact_root`: the folder for a new experiment's artifacts; None: the server decides.
+    Raises ConfigError for a deleted experiment, or if its artifacts cannot be written from here,
+    RunError if their storage does not respond, and MLflow's own errors.
     """
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
@@ -31,12 +31,12 @@ def open_experiment(client: MlflowClient, name: str, artifact_root: Path | None)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
                 raise
-        return open_experiment(client, name, artifact_root)  # a server has decided where
+        return open_experiment(client, name, artifact_root)  # the server chose the location
     if experiment.lifecycle_stage != "active":
         raise ConfigError(
-            f"experiment {name!r} at {without_secrets(client.tracking_uri)} was deleted; bring it "
-            f"back with `mlflow experiments restore -x {experiment.experiment_id}` "
-            "(MLFLOW_TRACKING_URI set to that), or choose another tracking.experiment"
+            f"experiment {name!r} at {without_secrets(client.tracking_uri)} was deleted; restore "
+            f"it with `mlflow experiments restore -x {experiment.experiment_id}` "
+            "(with MLFLOW_TRACKING_URI set), or choose another tracking.experiment"
         )
     require_artifacts(name, experiment.artifact_location, client.tracking_uri)
     for tag, value in _KIND.items():
@@ -46,7 +46,7 @@ def open_experiment(client: MlflowClient, name: str, artifact_root: Path | None)
 
 
 def _artifact_folder(artifact_root: Path, experiment: str) -> Path:
-    """Return the folder for an experiment's artifacts: of its name, below the root in any case."""
+    """Return the folder for an experiment's artifacts, named after it and always below the root."""
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in experiment)
     if safe != experiment or experiment.startswith("."):
         digest = hashlib.sha256(experiment.encode()).hexdigest()[:8]

@@ -1,9 +1,10 @@
-"""A workspace's own store names absolute folders; here they follow the workspace when it moves.
+"""Updates the absolute paths in a workspace's own store after the workspace was moved or copied.
 
-MLflow records for each experiment, run and model the absolute folder of its artifacts. In a copy
-of a workspace those are the original's folders, and after a move they are gone. So before MLflow
-opens a workspace's own store, the recorded folders are compared with where the store is, and where
-they differ they are rewritten, in one transaction: a kill leaves all of them old or all new.
+MLflow records the absolute artifact folder of each experiment, run and model. In a copy of a
+workspace those are the original's folders, and after a move they do not exist. So before MLflow
+opens
+a workspace's own store, the recorded folders are compared with the store's location and, if they
+differ, rewritten in one transaction: after a kill all are old or all are new.
 """
 
 from __future__ import annotations
@@ -32,25 +33,26 @@ _PLACES = (
     ("model_versions", "storage_location", "1"),
     ("trace_tags", "value", "key = 'mlflow.artifactLocation'"),
 )
-"""Where MLflow keeps folders of artifacts: table, column, condition. Other paths (the source of a
-dataset, say) are a record of where something was; no program reads files there."""
+"""Where MLflow keeps artifact folders: table, column, condition. Other paths (such as the source of
+a dataset) only document a location; no program reads files there."""
 _OF_A_WORKSPACE = re.compile(r"(.*)/mlruns/(?:artifacts/)?[^/]+", re.DOTALL)
-_PATIENCE_SECONDS = 20.0  # as long as MLflow waits for a locked database
+_PATIENCE_SECONDS = 20.0  # MLflow's own timeout for a locked database
 
 
 class StoreInUse:
-    """A store's folder, locked against being given another place while this is open.
+    """A lock on a store's folder that prevents its paths from being rewritten while this is open.
 
-    The same folder may have another path elsewhere (a container's mount): what one program writes
-    would go astray if another one rewrote the recorded folders meanwhile.
+    The same folder may have another path elsewhere (such as a container's mount): data would be
+    lost if
+    another program rewrote the recorded folders while this one writes.
     """
 
     def __init__(self, database: Path) -> None:
         self._database = database
         self._descriptor: int | None = None
         self._closing: Callable[[], object] = lambda: None
-        with suppress(OSError):  # one that may not be listed
-            # The folder itself is locked, so that no file has to be written for it.
+        with suppress(OSError):  # a folder that cannot be listed
+            # The folder itself is locked, so that no lock file is needed.
             self._descriptor = os.open(database.parent, os.O_RDONLY)
             self._closing = weakref.finalize(self, os.close, self._descriptor)
         try:
@@ -61,10 +63,10 @@ class StoreInUse:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Be the only one that uses it inside the block.
+        """Hold the lock exclusively inside the block.
 
         Raises:
-            RunError: another program uses it for longer than this waits.
+            RunError: another program holds the lock for longer than the timeout.
         """
         self._lock(fcntl.LOCK_EX)
         try:
@@ -73,9 +75,9 @@ class StoreInUse:
             self._lock(fcntl.LOCK_SH)
 
     def close(self) -> None:
-        """Let others give it another place."""
+        """Release the lock."""
         self._descriptor = None
-        self._closing()  # once: what is closed already stays so
+        self._closing()  # only once; closing again does nothing
 
     def _lock(self, kind: int) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -86,7 +88,7 @@ class StoreInUse:
                 if time.monotonic() > deadline:
                     raise RunError(
                         f"{self._database} is in use by a program that knows it under another "
-                        "path (a container's mount, perhaps); wait until that has ended"
+                        "path (perhaps a container's mount); wait until that program has ended"
                     ) from error
                 time.sleep(0.05)
             except OSError:  # a file system without such locks
@@ -96,18 +98,19 @@ class StoreInUse:
 
 
 def open_at_home(database: Path, root: Path) -> StoreInUse:
-    """Have a workspace's own store name the folders of where it is; return a hold on it.
+    """Make a workspace's own store name the folders at its current location; return a lock on it.
 
-    A store that is not inside `root` is another workspace's, or nobody's, and left as it is; so
-    are folders that were never inside this store's workspace, such as an experiment's on S3.
+    A store outside `root` is another workspace's and is not changed; neither are folders that were
+    never
+    inside this store's workspace, such as an experiment's on S3.
 
     Args:
         database: a SQLite file, an MLflow store of the installed version.
         root: the folder of `mlruns/`.
 
     Raises:
-        ConfigError: the workspace was copied or moved, and its store cannot be written.
-        RunError: the database stays locked, or in use under another path.
+        ConfigError: the workspace was copied or moved, and its store is not writable.
+        RunError: the database stays locked, or is in use under another path.
     """
     held = StoreInUse(database)
     try:
@@ -122,8 +125,8 @@ def open_at_home(database: Path, root: Path) -> StoreInUse:
 
 
 def is_inside(place: str, folders: tuple[Path, ...]) -> bool:
-    """Whether a place of artifacts, a path or a URI, is really in one of those folders: with links
-    followed, and whatever paths a folder has."""
+    """Whether an artifact location, a path or a URI, is inside one of the folders, with links
+    resolved, also if a folder has several paths."""
     path = path_of(place)
     if path is None:
         return False
@@ -133,21 +136,21 @@ def is_inside(place: str, folders: tuple[Path, ...]) -> bool:
 
 
 def _home(database: Path, root: Path) -> Path | None:
-    """Return the workspace whose own store that is, None where it is none of this one's."""
+    """Return the workspace that owns this store, None if it is not one of this workspace."""
     if not database.resolve().is_relative_to(root.resolve()):
         return None
     return database.parent.parent if database.parent.name == "mlruns" else root.absolute()
 
 
 def _former_home(database: Path, home: Path) -> Path | None:
-    """Return the workspace that the recorded folders are in, None where that is this one."""
+    """Return the workspace that contains the recorded folders, None if it is this one."""
     with _connected(database) as connection:
         rows = connection.execute(
             "SELECT artifact_location FROM experiments ORDER BY experiment_id"
         ).fetchall()
     paths = [path for (location,) in rows if (path := path_of(location or "")) is not None]
-    # The first one is MLflow's own `Default`, which is made with the store; later ones may be of
-    # other workspaces that use this store.
+    # The first is MLflow's own `Default`, created with the store; later ones may belong to other
+    # workspaces that use this store.
     found = next((match for path in paths if (match := _OF_A_WORKSPACE.fullmatch(str(path)))), None)
     if found is None:
         return None
@@ -155,12 +158,12 @@ def _former_home(database: Path, home: Path) -> Path | None:
     if former == home or _is_same_folder(former / "mlruns", home / "mlruns"):
         return None
     if _exists(former / "mlruns") and not _exists(former / os.path.relpath(database, home)):
-        return None  # it uses this store, and has none of its own that this could be a copy of
+        return None  # it uses this store and has none of its own to be copied
     return former
 
 
 def _exists(path: Path) -> bool:
-    """Whether a path exists; one that may not be looked at, such as another user's, does not."""
+    """Whether a path exists; False if it cannot be accessed, such as another user's."""
     try:
         return path.exists()
     except OSError:
@@ -168,7 +171,7 @@ def _exists(path: Path) -> bool:
 
 
 def _is_same_folder(one: Path, other: Path) -> bool:
-    with suppress(OSError):  # one of them is not there, or may not be looked at
+    with suppress(OSError):  # missing or inaccessible
         return one.samefile(other)
     return False
 
@@ -199,10 +202,10 @@ def _bring(database: Path, home: Path) -> None:
             if kind in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
                 raise ConfigError(
                     f"{database} was copied or moved here from {former}, which its records still "
-                    f"name, and cannot be written: {error}; allowed: a folder that is yours"
+                    f"name, and is not writable: {error}; allowed: a writable folder"
                 ) from error
             raise
-    _log.info("%s was copied or moved from %s; its records name %s now", database, former, home)
+    _log.info("%s was copied or moved from %s; its records now name %s", database, former, home)
 
 
 @contextmanager
@@ -222,23 +225,23 @@ def _connected(database: Path) -> Iterator[sqlite3.Connection]:
 
 
 def path_of(place: str) -> Path | None:
-    """Return the absolute path that MLflow takes a place of artifacts for, None where it is not on
+    """Return the absolute path that MLflow derives from an artifact location, None if it is not on
     this machine."""
     text = place
     if place.startswith("file:"):
         text = place.removeprefix("file:")
         text = text.removeprefix("//localhost") if text.startswith("//localhost/") else text
         text = f"/{text.lstrip('/')}"
-    path = unquote(text)  # MLflow does that with plain paths too
+    path = unquote(text)  # as MLflow does, even for plain paths
     return Path(path) if path.startswith("/") else None
 
 
 def _brought(place: str, former: Path, home: Path) -> str:
-    """Return a place in a workspace's former folder as the same place in its present one; others
-    are returned as they are."""
+    """Return a location in a workspace's former folder as the same location in its current one;
+    others are returned unchanged."""
     path = path_of(place)
-    # Where the former folder holds everything (`/`), or the present one (`mv mlruns below/`), what
-    # came along is known for sure of `mlruns` alone.
+    # If the former folder contains everything (`/`), or the current one (`mv mlruns below/`), only
+    # `mlruns` is certain to have been moved.
     is_wide = former == Path("/") or home.is_relative_to(former)
     inside = former / "mlruns" if is_wide else former
     if path is None or not path.is_relative_to(inside):

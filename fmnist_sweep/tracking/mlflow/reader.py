@@ -1,4 +1,4 @@
-"""What MLflow holds, read back: runs by id, name or tag, their metrics and text artifacts."""
+"""Reads from MLflow: runs by ID, name or tag, their metrics and text artifacts."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class SeenRun:
-    """A run as it stands. `metrics` and `last_steps` are those that were logged last;
-    `started_at` is in seconds since 1970."""
+    """A run as stored. `metrics` and `last_steps` are the last logged ones; `started_at` is in
+    seconds
+    since 1970."""
 
     id: str
     started_at: float
@@ -46,9 +47,9 @@ class SeenRun:
 
 
 class MlflowReader:
-    """Reads a store that exists; writes nothing.
+    """Reads an existing store; writes nothing.
 
-    What MLflow cannot do raises RunError, in one line.
+    Errors of MLflow raise RunError, in one line.
     """
 
     def __init__(self, uri: str) -> None:
@@ -57,7 +58,7 @@ class MlflowReader:
         self._client = MlflowClient(tracking_uri=uri)
 
     def run(self, id_or_name: str, experiments: Sequence[str]) -> SeenRun:
-        """Return the run of that id, or of that name in one of the experiments.
+        """Return the run with an ID, or with a name in one of the experiments.
 
         Raises:
             ConfigError: there is none, or several have that name.
@@ -70,19 +71,19 @@ class MlflowReader:
                 if _is_missing(error):
                     raise ConfigError(self._unknown(id_or_name, experiments)) from error
                 raise
-        if "'" in id_or_name and '"' in id_or_name:  # which no search of MLflow's can express
-            raise ConfigError(f"run {id_or_name}: cannot be looked up by that name; take its id")
+        if "'" in id_or_name and '"' in id_or_name:  # MLflow's search syntax cannot express both
+            raise ConfigError(f"run {id_or_name}: cannot be looked up by that name; use its id")
         found = self.runs(experiments, f"attributes.run_name = {quoted(id_or_name)}")
-        # A rerun has the name of what it runs again, which is what is meant.
+        # A rerun has the name of the original run, which is the one meant.
         found = [run for run in found if not {"rerun_of", "derived_from"} & {*run.tags}] or found
-        # One that failed is not what is meant, where it was run once more and finished.
+        # A failed run that was run again and finished is not the one meant.
         found = [run for run in found if run.status is RunStatus.FINISHED] or found
         if not found:
             raise ConfigError(self._unknown(id_or_name, experiments))
         if len(found) > 1:
             ids = ", ".join(run.id for run in found[:_SHOWN])
             raise ConfigError(
-                f"run {id_or_name}: {len(found)} runs have that name; take an id, newest first: "
+                f"run {id_or_name}: {len(found)} runs have that name; use an id, newest first: "
                 f"{ids}"
             )
         return found[0]
@@ -90,10 +91,11 @@ class MlflowReader:
     def runs(
         self, experiments: Sequence[str], condition: str = "", *, deleted: bool = False
     ) -> list[SeenRun]:
-        """Return the runs of those experiments that fulfil a condition, newest first.
+        """Return the runs of some experiments that match a condition, newest first.
 
-        `condition` is in MLflow's search syntax; experiments that are not there have no runs.
-        `deleted`: those too that are marked as deleted.
+        `condition` is in MLflow's search syntax; missing experiments have no runs. `deleted`:
+        whether to
+        include runs marked as deleted.
         """
         with self._calling("search for runs"):
             ids = [
@@ -110,13 +112,13 @@ class MlflowReader:
             return [found.name for found in self._client.search_experiments()]
 
     def experiment_id(self, name: str) -> str | None:
-        """Return MLflow's id of the experiment of that name, None where there is none."""
+        """Return the ID of the experiment with a name, None if there is none."""
         with self._calling(f"look up experiment {name!r}"):
             found = self._client.get_experiment_by_name(name)
         return None if found is None else found.experiment_id
 
     def latest(self, experiment: str, condition: str) -> SeenRun | None:
-        """Return the newest run of an experiment that fulfils a condition."""
+        """Return an experiment's newest run that matches a condition."""
         experiment_id = self.experiment_id(experiment)
         if experiment_id is None:
             return None
@@ -125,17 +127,17 @@ class MlflowReader:
         return None if newest is None else _seen(newest)
 
     def runs_of_key(self, experiments: Sequence[str], key: str) -> list[SeenRun]:
-        """Return the runs that were started under that key; as a rule there is one at the most."""
+        """Return the runs started with a key; normally at most one."""
         return self.runs(experiments, f"tags.`{KEY_TAG}` = {quoted(key)}")
 
     def text(self, run: SeenRun, path: str) -> str | None:
-        """Return a text artifact of a run, None where it has none of that name."""
+        """Return a text artifact of a run, None if it does not exist."""
         with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as folder:
             fetched = self.file(run, path, Path(folder))
             return None if fetched is None else fetched.read_text(encoding="utf-8")
 
     def file(self, run: SeenRun, path: str, folder: Path) -> Path | None:
-        """Fetch an artifact of a run into a folder; None where it has none of that path."""
+        """Download an artifact of a run into a folder; None if it does not exist."""
         with self._calling(f"fetch {path} of run {run.name!r}"):
             parent = path.rpartition("/")[0] or None
             if all(found.path != path for found in self._client.list_artifacts(run.id, parent)):
@@ -144,7 +146,7 @@ class MlflowReader:
             return Path(self._client.download_artifacts(run.id, path, str(folder)))
 
     def history(self, run: SeenRun, metric: str) -> list[tuple[int, float]]:
-        """Return a metric's (step, value), in the order of the steps."""
+        """Return a metric's (step, value) pairs, in the order of the steps."""
         with self._calling(f"fetch {metric} of run {run.name!r}"):
             logged = self._client.get_metric_history(run.id, metric)
         return sorted((entry.step, entry.value) for entry in logged)

@@ -1,4 +1,5 @@
-"""MLflow's model registry: winners as versions of a registered model, the best one `champion`."""
+"""MLflow's model registry: winners as versions of a registered model, the best with alias
+`champion`."""
 
 from __future__ import annotations
 
@@ -30,14 +31,14 @@ from fmnist_sweep.tracking.registered import (
 )
 
 _NETWORK = "best.keras"
-# The code of a registered model; to import it would run it.
+# The code of a registered model; importing it would run it.
 _SERVED_MODEL = Path(__file__).with_name("served_model.py")
 
 
 class MlflowRegistry:
     """The registry of the store at a URI.
 
-    What MLflow cannot do raises RunError, in one line.
+    Errors of MLflow raise RunError, in one line.
     """
 
     def __init__(self, uri: str) -> None:
@@ -46,7 +47,8 @@ class MlflowRegistry:
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
 
     def registered(self, name: str, run_id: str, best_weights_sha256: str) -> Version | None:
-        """Return the latest version that a run has made of those weights, None without one."""
+        """Return the latest version that a run registered with these weights, None if there is
+        none."""
         found = [
             version
             for version in self._versions(name, f"run_id = {quoted(run_id)}")
@@ -55,7 +57,7 @@ class MlflowRegistry:
         return max(found, key=lambda version: int(version.number), default=None)
 
     def register(self, name: str, run_id: str, winner: Winner) -> Version:
-        """Log a winner as a model of that run, and register it."""
+        """Log a winner as a model of a run, and register it."""
         with self._calling(f"register a model as {name!r}"):
             model = self._log(name, run_id, winner)
             self._create(name)
@@ -70,7 +72,7 @@ class MlflowRegistry:
             return _version(made)
 
     def champion(self, name: str) -> Version | None:
-        """Return the version with the alias `champion`, None where there is none."""
+        """Return the version with the alias `champion`, None if there is none."""
         try:
             with self._calling(f"look up the champion of {name!r}"):
                 return _version(self._client.get_model_version_by_alias(name, CHAMPION))
@@ -82,12 +84,12 @@ class MlflowRegistry:
             raise
 
     def crown(self, version: Version) -> None:
-        """Give the alias `champion` to a version, taking it from another."""
+        """Move the alias `champion` to a version."""
         with self._calling(f"make version {version.number} of {version.name!r} the champion"):
             self._client.set_registered_model_alias(version.name, CHAMPION, version.number)
 
     def of_sweep(self, sweep: str) -> Version | None:
-        """Return the latest version that a sweep of that name has made, None without one."""
+        """Return the latest version registered by a sweep, None if there is none."""
         found = self._versions(None, f"tags.`sweep.name` = {quoted(sweep)}")
         return max(found, key=lambda version: int(version.number), default=None)
 
@@ -97,12 +99,12 @@ class MlflowRegistry:
             return [found.name for found in self._client.search_registered_models()]
 
     def network(self, version: Version, folder: Path) -> Path:
-        """Fetch a version's `.keras` file into a folder."""
+        """Download a version's `.keras` file into a folder."""
         with self._calling(f"fetch version {version.number} of {version.name!r}"):
             return Path(self._fetch(version, f"/artifacts/{_NETWORK}", str(folder)))
 
     def load(self, version: Version) -> Classifier:
-        """Load a version as whoever serves it does."""
+        """Load a version as a serving process does."""
         with (
             self._calling(f"load version {version.number} of {version.name!r}"),
             tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as folder,
@@ -111,21 +113,21 @@ class MlflowRegistry:
             try:
                 with _no_advice():
                     loaded = mlflow.pyfunc.load_model(fetched)
-            except (KeyError, TypeError, ValueError) as error:  # what Keras raises
+            except (KeyError, TypeError, ValueError) as error:  # raised by Keras
                 reason = str(error).strip().partition("\n")[0]
                 raise RunError(
                     f"version {version.number} of {version.name!r} cannot be loaded: {reason}"
                 ) from error
             schema = loaded.metadata.get_input_schema()
         from fmnist_sweep.training.calculation import (
-            usual_calculation,  # no command else takes TensorFlow
+            usual_calculation,  # other commands do not need TensorFlow
         )
 
         shape = () if schema is None else getattr(schema.inputs[0], "shape", ())
         if len(shape) not in (3, 4) or min(shape[1:]) < 1:
             raise RunError(
-                f"version {version.number} of {version.name!r} says no size of images in its "
-                "signature; allowed: models of (n, height, width[, channels])"
+                f"version {version.number} of {version.name!r} has no image size in its signature; "
+                "allowed: models of (n, height, width[, channels])"
             )
         height, width, channels = (*shape[1:], 1)[:3]
         return Classifier((height, width, channels), usual_calculation()(loaded.predict))
@@ -152,10 +154,11 @@ class MlflowRegistry:
         return model
 
     def _source(self, model: LoggedModel) -> str:
-        """Return what a version is registered as a copy of."""
+        """Return the source that a version is registered from."""
         if self._uri.startswith("http"):
-            return f"models:/{model.model_id}"  # a server takes no place of its own from outside
-        # A store of one's own would look that up in whichever store is MLflow's current one.
+            return f"models:/{model.model_id}"  # servers reject paths
+        # For a local store, that URI would be looked up in MLflow's current store, which may
+        # differ.
         return str(model.artifact_location)
 
     def _fetch(self, version: Version, path: str, folder: str) -> str:
@@ -168,7 +171,8 @@ class MlflowRegistry:
     def _left_by_a_kill(
         self, experiment: str, name: str, run_id: str, winner: Winner
     ) -> LoggedModel | None:
-        """Delete what a kill left half-made, and return what it left whole but not registered."""
+        """Delete models left incomplete by a kill; return one that is complete but not
+        registered."""
         found = None
         condition = f"source_run_id = {quoted(run_id)}"
         for model in self._client.search_logged_models([experiment], condition):
@@ -223,10 +227,10 @@ _ADVICE = ("type hints to the `predict` method", "Any type hint is inferred as A
 
 @contextmanager
 def _no_advice() -> Iterator[None]:
-    """Keep MLflow from asking for type hints, which would not replace the signature."""
-    # MLflow sets filters of its own around that advice; a filter set here would not count.
+    """Suppress MLflow's advice about type hints, which would not replace the signature."""
+    # MLflow sets its own filters around that warning; a filter set here would have no effect.
     with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")  # under `-W error` it would be raised
+        warnings.simplefilter("always")  # otherwise `-W error` would raise it
         yield
     for one in told:
         if not any(advice in str(one.message) for advice in _ADVICE):

@@ -1,4 +1,4 @@
-"""A run as the tracker knows it: what of it stands in the store, and so is not written again."""
+"""The tracker's record of a run: what is in the store already, and is not written again."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ GAP_TAG = "fmnist.gap"
 
 @dataclass
 class Standing:
-    """What a run has in the store.
+    """What the store has of a run.
 
-    `steps` knows the metrics that were written or looked up since; of the others `last_steps` has
-    the last step. `whole`: every step up to the last stands, so that none has to be looked up.
+    `steps`: metrics that were written or looked up since, by step; for others `last_steps` has the
+    last
+    step. `whole`: all steps up to the last are present, so that none has to be looked up.
     """
 
     params: dict[str, str] = field(default_factory=dict)
@@ -36,10 +37,11 @@ class Standing:
 
 @dataclass
 class KnownRun:
-    """A run that this tracker knows; `standing` is fetched when it is needed.
+    """A run that this tracker knows; `standing` is fetched on demand.
 
-    `gap`: metrics were refused here, so that a later one may stand where an earlier one does not.
-    `found_open`: as above, as far as one can know of a run whose process was killed.
+    `gap`: metrics were refused, so that an earlier step may be missing. `found_open`: the run was
+    open
+    when found, so its process may have been killed, with the same consequence.
     """
 
     key: str
@@ -55,7 +57,7 @@ class KnownRun:
 
     @classmethod
     def found(cls, key: str, run: Run, parent: KnownRun | None) -> KnownRun:
-        """Return a run that was fetched."""
+        """Create the record of a fetched run."""
         info = run.info
         status = RunStatus(info.status)
         known = cls(key, info.run_name, info.run_id, status, parent, children_known=False)
@@ -65,17 +67,17 @@ class KnownRun:
         return known
 
     def line(self) -> Iterator[KnownRun]:
-        """Yield the run, and those above it."""
+        """Yield the run and its ancestors."""
         yield self
         if self.parent is not None:
             yield from self.parent.line()
 
     def active(self, client: MlflowClient) -> Run:
-        """Fetch the run; raise RunDeleted where it is deleted, or gone altogether."""
+        """Fetch the run; raises RunDeleted if it is marked as deleted or missing."""
         try:
             run = client.get_run(self.id)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # what `mlflow gc` leaves of one
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # a purged run
                 raise
             run = None
         if run is None or run.info.lifecycle_stage != LifecycleStage.ACTIVE:
@@ -83,14 +85,14 @@ class KnownRun:
         return run
 
     def fetched(self, run: Run) -> Standing:
-        """Take note of what a run has that was fetched."""
+        """Record the content of a fetched run."""
         inputs = [] if run.inputs is None else run.inputs.dataset_inputs
         self.standing = Standing(
             params=_interned(run.data.params),
             tags=_interned(run.data.tags),
             inputs={(given.dataset.name, given.dataset.digest) for given in inputs},
             last_steps={metric.key: metric.step for metric in run.data.to_proto().metrics},
-            # Looking up the steps of a whole sweep's runs would take minutes.
+            # Looking up the steps of all runs of a sweep would take minutes.
             whole=not self.found_open and GAP_TAG not in run.data.tags,
         )
         return self.standing
@@ -98,8 +100,8 @@ class KnownRun:
 
 @contextmanager
 def telling(run: KnownRun | None, client: MlflowClient, doing: str) -> Iterator[None]:
-    """`one_line_errors` for what concerns a run: where MLflow refuses it since that run, or one
-    above it, was deleted, the error says so."""
+    """Like `one_line_errors`, for calls about a run: if MLflow refuses one because the run or an
+    ancestor was deleted, the error says so."""
     try:
         with one_line_errors(doing, client.tracking_uri):
             yield
@@ -112,5 +114,5 @@ def telling(run: KnownRun | None, client: MlflowClient, doing: str) -> Iterator[
 
 
 def _interned(texts: Mapping[str, str]) -> dict[str, str]:
-    """Return a copy that shares its strings with the other runs of a sweep: most are the same."""
+    """Return a copy with interned strings, most of which are shared by the runs of a sweep."""
     return {sys.intern(name): sys.intern(text) for name, text in texts.items()}

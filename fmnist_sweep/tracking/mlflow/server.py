@@ -1,4 +1,4 @@
-"""A tracking server: whether it is there at all."""
+"""Checks that a tracking server responds."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _TIMEOUT_SECONDS = 10
 
 
 def require_answer(uri: str) -> None:
-    """Raise RunError where nothing answers at `uri`; any answer will do."""
+    """Raise RunError if nothing responds at `uri`; any response is accepted."""
     parts = urlsplit(uri)
     address = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
     try:
         with urlopen(f"{address.rstrip('/')}/health", timeout=_TIMEOUT_SECONDS):
             return
     except HTTPError:
-        return  # it answers; MLflow knows what else it wants
+        return  # any response counts; MLflow handles the rest
     except OSError as error:
         reason = error.reason if isinstance(error, URLError) else error
         if isinstance(reason, ssl.SSLError):
-            return  # MLflow has its own settings for certificates
+            return  # left to MLflow's own certificate settings
         raise RunError(
-            f"the tracking server {without_secrets(uri)} does not answer: {reason}; "
-            "start it, or leave out tracking.uri to use the local store"
+            f"the tracking server {without_secrets(uri)} does not respond: {reason}; "
+            "start it, or omit tracking.uri to use the local store"
         ) from error

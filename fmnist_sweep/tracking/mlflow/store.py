@@ -1,8 +1,8 @@
-"""Where MLflow keeps its records: which URI, and a local store that is whole or is not there.
+"""The tracking URI, and a local store that is either complete or absent.
 
-MLflow makes a new SQLite store by some fifty migrations, one transaction each: a process killed
-among them leaves a file that no later start can open. Here the store is made under another name
-and appears under its own only when it is finished.
+MLflow creates a SQLite store by some fifty migrations, one transaction each: a process killed in
+between leaves a file that cannot be opened. Here the store is created under another name and
+renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ _ALLOWED = f"{_SQLITE}/absolute/path.db, http(s)://host:port, postgresql://…, 
 
 
 def resolve_tracking_uri(config_uri: str | None, environment_uri: str | None, root: Path) -> str:
-    """Return the tracking URI: the config's, else the environment's, else `root`'s own store.
+    """Return the tracking URI: the config's, else the environment's, else the store under `root`.
 
-    Raises ConfigError for a plain folder, which MLflow 3 refuses, and for a SQLite path that
-    depends on the working directory or is not a file.
+    Raises ConfigError for a plain folder, which MLflow 3 does not support, and for a SQLite path
+    that
+    is relative or not a file.
     """
     if config_uri is not None:
         origin, uri = "tracking.uri", config_uri
@@ -44,8 +45,8 @@ def resolve_tracking_uri(config_uri: str | None, environment_uri: str | None, ro
             raise ConfigError(f"{given} names no file; allowed: {_ALLOWED}")
         if not Path(path).is_absolute():
             raise ConfigError(
-                f"{given} is relative to wherever the program starts; "
-                f"write the path in full: {_SQLITE}{(root / path).absolute()}"
+                f"{given} is a relative path; "
+                f"write the absolute path: {_SQLITE}{(root / path).absolute()}"
             )
         if _is_escaped(path):
             raise ConfigError(
@@ -53,22 +54,24 @@ def resolve_tracking_uri(config_uri: str | None, environment_uri: str | None, ro
                 f"another character; allowed: {_ALLOWED}"
             )
     elif uri != "databricks" and scheme in ("", "file"):
-        raise ConfigError(f"{given} is a folder, which MLflow 3 refuses; allowed: {_ALLOWED}")
+        raise ConfigError(
+            f"{given} is a folder, which MLflow 3 does not support; allowed: {_ALLOWED}"
+        )
     return uri
 
 
 def local_store_uri(root: Path) -> str:
-    """Return the URI of the store under `root`, whether it exists or not.
+    """Return the URI of the store under `root`, whether or not it exists.
 
-    Raises ConfigError where the folder's name cannot stand in a SQLite URI.
+    Raises ConfigError if the folder's name cannot be part of a SQLite URI.
     """
     path = _local_database(root)
     if "?" in str(path):
-        raise ConfigError(f"{path.parent}: a folder with `?` in its name cannot hold the store")
+        raise ConfigError(f"{path.parent}: a folder with `?` in its name cannot contain the store")
     if _is_escaped(str(path)):
         raise ConfigError(
-            f"{path.parent}: a folder with `%` and two hexadecimal digits in its name cannot hold "
-            "the store: MLflow reads them as another character"
+            f"{path.parent}: a folder with `%` and two hexadecimal digits in its name cannot "
+            "contain the store: MLflow reads them as another character"
         )
     return f"{_SQLITE}{path}"
 
@@ -78,9 +81,9 @@ def _is_escaped(path: str) -> bool:
 
 
 def ensure_local_store(root: Path) -> None:
-    """Create the store under `root` where there is none; one that exists is only looked at.
+    """Create the store under `root` if there is none; an existing one is only checked.
 
-    Raises ConfigError where the folder cannot be written or the file is no MLflow store.
+    Raises ConfigError if the folder is not writable or the file is not an MLflow store.
     """
     prepare_store(local_store_uri(root), root)
 
@@ -88,9 +91,11 @@ def ensure_local_store(root: Path) -> None:
 def prepare_store(uri: str, root: Path) -> Path | None:
     """Make sure that there is a store at `uri`; return the folder for artifacts.
 
-    A new SQLite store is created, a server is asked for a sign of life once: MLflow's own retries
-    would keep the user waiting for minutes. None: the server decides where artifacts go.
-    Raises ConfigError for a file that is no MLflow store, RunError for a server out of reach or a
+    A new SQLite store is created; a server is contacted once, because MLflow's own retries would
+    take
+    minutes. None: the server decides where artifacts are stored.
+    Raises ConfigError for a file that is not an MLflow store, RunError for an unreachable server or
+    a
     full disk.
     """
     artifact_root = _local_database(root).parent / "artifacts"
@@ -103,20 +108,21 @@ def prepare_store(uri: str, root: Path) -> Path | None:
 
 
 def is_server(uri: str) -> bool:
-    """Whether a tracking URI is a server's, which has a UI of its own."""
+    """Whether a tracking URI is a server's, which has its own UI."""
     return urlsplit(uri).scheme in _SERVERS or uri in _SERVERS
 
 
 def require_store(uri: str) -> None:
-    """Make sure that a store can be read at `uri`; nothing is created.
+    """Make sure that the store at `uri` can be read; nothing is created.
 
-    Raises NoStore where there is none, ConfigError for a file that is no MLflow store, RunError for
-    a server out of reach.
+    Raises NoStore if there is none, ConfigError for a file that is not an MLflow store, RunError
+    for an
+    unreachable server.
     """
     database = database_of(uri)
     if database is not None:
         if not database.exists():
-            raise NoStore(f"{database}: not there yet, so no run is tracked in it")
+            raise NoStore(f"{database}: does not exist, so it has no runs")
         _require_whole(database)
     elif urlsplit(uri).scheme in ("http", "https"):
         from fmnist_sweep.tracking.mlflow.server import require_answer
@@ -125,7 +131,7 @@ def require_store(uri: str) -> None:
 
 
 def database_of(uri: str) -> Path | None:
-    """Return the file of a SQLite store, None for another kind of store."""
+    """Return the file of a SQLite store, None for other stores."""
     return Path(uri.removeprefix(_SQLITE).split("?")[0]) if uri.startswith(_SQLITE) else None
 
 
@@ -139,30 +145,31 @@ def _ensure_sqlite_store(database: Path, artifact_root: Path) -> None:
         try:
             database.parent.mkdir(parents=True, exist_ok=True)
             with _creating(database):
-                # Whoever holds the lock is the only one at work: what lies here is a dead one's.
+                # Only the lock's holder works on the file, so an unfinished one is of a killed
+                # process.
                 _remove(unfinished)
                 if not database.exists():
                     _create(unfinished, artifact_root)
                     _put_in_place(unfinished, database)
         except OSError as error:
             raise ConfigError(
-                f"{database.parent} cannot hold the MLflow store: {error.strerror}; "
-                "allowed: a folder that you may write to"
+                f"{database.parent} cannot contain the MLflow store: {error.strerror}; "
+                "allowed: a writable folder"
             ) from error
     _require_whole(database)
 
 
 @contextmanager
 def _creating(database: Path) -> Iterator[None]:
-    """Hold the right to create `database`; a killed holder's right lapses."""
+    """Hold the lock for creating `database`; it is released when its holder is killed."""
     lock = _lock_of(database)
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        # Safe once the database is there: whoever waits on the old file, or makes a new one,
-        # finds nothing left to do.
+        # Safe once the database exists: whoever waits for this lock, or creates a new one, finds
+        # nothing to do.
         if database.exists():
             lock.unlink(missing_ok=True)
         os.close(descriptor)
@@ -185,8 +192,8 @@ def _create(database: Path, artifact_root: Path) -> None:
                 f"{_SQLITE}{database}", artifact_root.as_uri()
             )
             store.engine.dispose()
-            # Half the time of a commit, and the UI may read while a sweep writes
-            # (https://www.sqlite.org/wal.html). SQLite remembers it in the file.
+            # Halves the time of a commit, and the UI can read while a sweep writes
+            # (https://www.sqlite.org/wal.html). The setting is stored in the file.
             with closing(sqlite3.connect(database)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
     except BaseException:
@@ -196,11 +203,11 @@ def _create(database: Path, artifact_root: Path) -> None:
 
 def _put_in_place(unfinished: Path, database: Path) -> None:
     try:
-        # Unlike a rename it never replaces what another program put there meanwhile.
+        # Unlike a rename, a link never replaces a file that another program created meanwhile.
         os.link(unfinished, database)
     except FileExistsError:
         pass
-    except OSError:  # a file system without hard links
+    except OSError:  # no hard links on this file system
         unfinished.rename(database)
     _remove(unfinished)
 
@@ -211,33 +218,32 @@ def _remove(database: Path) -> None:
 
 
 def _require_whole(database: Path) -> None:
-    """Refuse at once what MLflow would try to open for minutes, or would write its tables into."""
+    """Reject files that MLflow would retry for minutes, or would create its tables in."""
     try:
         uri = f"{database.as_uri()}?mode=rw"
         with closing(sqlite3.connect(uri, uri=True, timeout=0)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     except sqlite3.Error as error:
-        kind = error.sqlite_errorcode & 0xFF  # the rest says where it came up
+        kind = error.sqlite_errorcode & 0xFF  # the other bits are details
         if kind == sqlite3.SQLITE_BUSY:
-            return  # a store at work
+            return  # locked: the store is in use
         if kind in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL):
             raise RunError(f"{database} cannot be read: {error}; is the disk full?") from error
         if kind == sqlite3.SQLITE_READONLY:
             raise ConfigError(
                 f"{database} cannot be opened as an MLflow store: {error}; "
-                "allowed: a file in a folder, both of which you may write to"
+                "allowed: a writable file in a writable folder"
             ) from error
         raise ConfigError(
-            f"{database} cannot be opened as an MLflow store: {error}; "
-            "move it away to have a new one made"
+            f"{database} cannot be opened as an MLflow store: {error}; move it to create a new one"
         ) from error
     if "alembic_version" not in tables or "runs" not in tables:
         raise ConfigError(
-            f"{database} is no MLflow store (no table `runs` or `alembic_version`); "
-            "move it away to have a new one made"
+            f"{database} is not an MLflow store (no table `runs` or `alembic_version`); "
+            "move it to create a new one"
         )
     if half_made := sorted(name for name in tables if name.startswith("_alembic_tmp_")):
         raise ConfigError(
             f"{database} was left in the middle of a migration (table {half_made[0]}); "
-            "bring back a copy, or move it away to have a new one made"
+            "restore a copy, or move it to create a new one"
         )

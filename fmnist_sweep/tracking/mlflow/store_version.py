@@ -1,8 +1,9 @@
-"""Whether a database is an MLflow store of the version that is installed here.
+"""Checks that a database is an MLflow store of the installed version.
 
-MLflow migrates an older store in place as soon as it opens it, and programs with the older MLflow
-cannot open it afterwards. So the version is read first, without MLflow, and nothing is migrated
-here: the message names the command that does it.
+MLflow migrates an older store as soon as it opens it; programs with the older MLflow cannot open it
+afterwards. So the version is read first, without MLflow, and nothing is migrated: the error names
+the
+command that does it.
 """
 
 from __future__ import annotations
@@ -23,27 +24,27 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
 _DATABASES = ("postgresql", "postgres", "mysql", "mssql", "sqlite")
-_BUSY_SECONDS = 20.0  # as long as MLflow itself waits
+_BUSY_SECONDS = 20.0  # MLflow's own timeout
 _CREATED = "Create Date: "
 
 
 def is_database(uri: str) -> bool:
-    """Whether a tracking URI is a database's, which MLflow opens in this process."""
+    """Whether a tracking URI is of a database, which MLflow opens in this process."""
     return urlsplit(uri).scheme.partition("+")[0] in _DATABASES
 
 
 def require_installed_version(uri: str, database: Path | None, *, may_be_new: bool) -> None:
-    """Raise an error where opening the store at `uri` would migrate it, or could not work.
+    """Raise an error if opening the store at `uri` would migrate it or fail.
 
     Args:
-        uri: of a database.
-        database: its file, where it is SQLite's.
-        may_be_new: whether a database without tables is accepted: MLflow makes its tables in it.
+        uri: the database's URI.
+        database: its file, for SQLite.
+        may_be_new: whether a database without tables is accepted, in which MLflow creates them.
 
     Raises:
-        StoreVersion: the store is of an older or a newer version than the installed MLflow's; names
-            both, and the command that upgrades.
-        NoStore: the database has no MLflow store in it.
+        StoreVersion: the store's version is older or newer than the installed MLflow's; names both,
+            and the command that upgrades.
+        NoStore: the database does not contain an MLflow store.
         RunError: the database cannot be read.
     """
     quiet_mlflow()
@@ -55,24 +56,24 @@ def require_installed_version(uri: str, database: Path | None, *, may_be_new: bo
         if may_be_new:
             return
         missing = NoStore if database is None else ConfigError
-        raise missing(f"{shown}: no MLflow store is in that database")
+        raise missing(f"{shown}: the database does not contain an MLflow store")
     ours = f"MLflow {metadata.version('mlflow')} here has {_named(_head())}"
     revision = ", ".join(_named(one) for one in sorted(found))
     if found <= _known():
         raise StoreVersion(
             f"{shown} is an MLflow store of an older version: its schema is {revision}, {ours}; "
-            "MLflow would migrate it, and programs with the older MLflow could not open it any "
-            f"more. Copy it first, then run `mlflow db upgrade {shlex.quote(shown)}`, or take "
-            "another store with tracking.uri"
+            "MLflow would migrate it, and programs with the older MLflow could no longer open it. "
+            f"Copy it first, then run `mlflow db upgrade {shlex.quote(shown)}`, or use another "
+            "store with tracking.uri"
         )
     raise StoreVersion(
         f"{shown} is an MLflow store of a newer version: its schema is {revision}, {ours}; upgrade "
-        "MLflow with `pip install --upgrade mlflow`, or take another store with tracking.uri"
+        "MLflow with `pip install --upgrade mlflow`, or use another store with tracking.uri"
     )
 
 
 def _of_file(database: Path) -> set[str]:
-    """Return the revisions that a SQLite file names; read-only."""
+    """Return the revisions in a SQLite file; read-only."""
     try:
         with closing(
             sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS)
@@ -84,7 +85,7 @@ def _of_file(database: Path) -> set[str]:
 
 
 def _of_server(uri: str) -> set[str]:
-    """Return the revisions that a database server names; none where it has no such table."""
+    """Return the revisions in a database server; none if it has no such table."""
     import sqlalchemy
     from alembic.migration import MigrationContext
 
@@ -96,7 +97,7 @@ def _of_server(uri: str) -> set[str]:
         except ImportError as error:
             raise ConfigError(
                 f"{without_secrets(uri)} needs the Python package {error.name}; install it, or "
-                "take another store with tracking.uri"
+                "use another store with tracking.uri"
             ) from error
         try:
             with engine.connect() as connection:
@@ -126,12 +127,12 @@ def _head() -> str:
 
 @cache
 def _known() -> frozenset[str]:
-    """Return all revisions that the installed MLflow can migrate from, and its own."""
+    """Return all revisions that the installed MLflow can migrate from, including its own."""
     return frozenset(script.revision for script in _scripts().walk_revisions())
 
 
 def _named(revision: str) -> str:
-    """Return a revision with the day it was written, where the installed MLflow knows it."""
+    """Return a revision with its date, if the installed MLflow knows it."""
     if revision not in _known():
         return f"{revision} (unknown to it)"
     lines = _scripts().get_revision(revision).longdoc.splitlines()

@@ -1,4 +1,4 @@
-"""The tracker that writes to MLflow, through its client alone: no active run, no global state."""
+"""The tracker that logs to MLflow, using only its client: no active run, no global state."""
 
 from __future__ import annotations
 
@@ -35,38 +35,38 @@ from fmnist_sweep.tracking.tracker import REASON_TAG, STOP_TAG, RunStart, RunSta
 from fmnist_sweep.training.results import EpochRecord
 
 _NO = ("false", "no", "0")
-_RUNS_A_PAGE = 1000  # each page is sorted anew; of so many, memory is some 60 MB
-_METRICS_A_BATCH = 1000  # more are refused
+_RUNS_A_PAGE = 1000  # each page is sorted anew; a page of this size takes about 60 MB
+_METRICS_A_BATCH = 1000  # MLflow's limit
 
 
 class MlflowTracker:
-    """Writes runs so that saying everything twice leaves what saying it once leaves.
+    """Logs runs to MLflow; all calls are idempotent.
 
-    A run is found again by its tag `fmnist.key`. Starting one that has no parent costs a search;
-    the children of a run that was found cost one (paged) search together, those of a run created
-    here none. The children of a run that was deleted become those of the one that is created in
-    its place.
+    A run is found by its tag `fmnist.key`. Starting a run without a parent costs one search; all
+    children of a run that was found cost one (paged) search together, children of a run created
+    here none. The children of a deleted run become children of the run created in its place.
 
-    What stands is left alone, by whichever process it was written: a param, a tag of `start`, a
-    dataset, a metric at a step. Only new work changes a status: the first metric that does not
-    stand yet sets an ended run back to RUNNING, and its parent with it; so does a new child.
-    Hence replaying a journal of ended runs changes nothing, and a run that is reopened is ended by
-    the same `end` that the replay comes to. A tag given to `tags` replaces the old value, a param
-    cannot change: what may differ in a later start (a raised budget) belongs in tags.
+    What exists is not changed, whichever process wrote it: a param, a tag of `start`, a dataset, a
+    metric at a step. Only new data changes a status: the first new metric, or a new child, sets an
+    ended run back to RUNNING, and its parent too. Hence replaying a journal of ended runs changes
+    nothing, and a reopened run is ended by the `end` that the replay reaches. `tags` replaces old
+    values; params cannot change, so what may differ in a later start (a raised budget) must be a
+    tag.
 
-    One thread at a time. Whatever MLflow cannot do raises RunError, in one line; what it never
-    will, Refused: what is said of a key that was never started, too. What concerns a deleted run
-    raises RunDeleted; started by another tracker, that run is made anew. `where` raises nothing.
+    Not thread-safe. Errors of MLflow raise RunError, in one line; permanent ones, and calls with a
+    key
+    that was never started, Refused; calls about a deleted run RunDeleted. A run deleted before this
+    tracker started it is created anew. `where` never raises.
     """
 
     def __init__(
         self, uri: str, experiment: str, artifact_root: Path | None, held: StoreInUse | None = None
     ) -> None:
-        """Connect to the store and open the experiment, creating it where it is missing.
+        """Connect to the store and open the experiment; it is created if missing.
 
-        `artifact_root`: where a new experiment gets its folder; None: the server decides.
-        `held`: the hold on the store's folder, which `close` ends.
-        Raises ConfigError for an experiment that was deleted.
+        `artifact_root`: folder for a new experiment's artifacts; None: the server decides.
+        `held`: the lock on the store's folder, released by `close`.
+        Raises ConfigError for a deleted experiment.
         """
         quiet_logging()
         self._uri = uri
@@ -78,7 +78,7 @@ class MlflowTracker:
             self._experiment_id = open_experiment(self._client, experiment, artifact_root)
 
     def start(self, run: RunStart) -> None:
-        """Create the run of that key, or attach to it and add what its start lacks."""
+        """Create the run with that key, or attach to it and add what is missing."""
         parent = None if run.parent_key is None else self._parent(run.parent_key)
         doing = f"start run {run.name!r}"
         with self._telling(parent, doing):
@@ -96,7 +96,7 @@ class MlflowTracker:
         self._log(key, entries, record.ended_at)
 
     def metrics(self, key: str, metrics: Mapping[str, float], *, step: int, at: float) -> None:
-        """Log metrics at a step; one that stands there already is left as it is."""
+        """Log metrics at a step; existing ones are not changed."""
         self._log(key, [(name, value, step) for name, value in metrics.items()], at)
 
     def _log(self, key: str, entries: Sequence[tuple[str, float, int]], at: float) -> None:
@@ -129,16 +129,18 @@ class MlflowTracker:
     def file(
         self, key: str, path: Path, folder: str = "", *, even_if_finished: bool = False
     ) -> None:
-        """Upload a file as an artifact, into that artifact folder, replacing an older one."""
+        """Upload a file to an artifact folder, replacing an older one."""
         run = self._run(key)
         if even_if_finished or run.status is not RunStatus.FINISHED:
             with self._telling(run, f"store {path.name} of run {key!r}"):
                 if not path.exists():
-                    raise Refused(f"{path.name} of run {key!r} cannot be stored: {path} is gone")
+                    raise Refused(
+                        f"{path.name} of run {key!r} cannot be stored: {path} does not exist"
+                    )
                 self._client.log_artifact(run.id, str(path), folder or None)
 
     def content(self, key: str, make: Callable[[], str | bytes], name: str) -> None:
-        """Write an artifact of that name, such as `config.yaml`."""
+        """Write an artifact with that name, such as `config.yaml`."""
         if self._run(key).status is RunStatus.FINISHED:
             return
         content = make()
@@ -149,17 +151,18 @@ class MlflowTracker:
             self.file(key, path, folder)
 
     def remove(self, key: str, path: str) -> None:
-        """Delete an artifact; one that is not there is no error."""
+        """Delete an artifact; a missing one is not an error."""
         run = self._run(key)
         with self._telling(run, f"delete {path} of run {key!r}"):
             folder = self._client.get_run(run.id).info.artifact_uri
             repository = get_artifact_repository(folder, self._uri)
-            repository.delete_artifacts(path)  # type: ignore[no-untyped-call]  # the client has none
+            repository.delete_artifacts(path)  # type: ignore[no-untyped-call]  # not in the client
 
     def end(self, key: str, status: RunStatus, *, at: float) -> None:
-        """Give the run its final status; an end before the one that stands changes nothing.
+        """Set the run's final status; an end with the same status as the current one and an earlier
+        time changes nothing.
 
-        That is so for the same status only: a run ended as KILLED gets what the journal says.
+        A run ended as KILLED gets the status in the journal.
         """
         if not status.is_final:
             raise ValueError(f"a run cannot end as {status}")
@@ -169,13 +172,13 @@ class MlflowTracker:
                 if run.gap:
                     self._set_tags(run, {GAP_TAG: "true"})
                 if status is RunStatus.FINISHED and REASON_TAG in self._standing(run).tags:
-                    self._client.delete_tag(run.id, REASON_TAG)  # of an end that was not the last
+                    self._client.delete_tag(run.id, REASON_TAG)  # of an earlier end
                 self._client.set_terminated(run.id, status.value, end_time=_ms(at))
             run.status, run.ended_ms = status, _ms(at)
-        run.standing = None  # a sweep has many runs, and most are never looked at again
+        run.standing = None  # saves memory: most runs are not used again
 
     def cut_off(self, key: str, status: RunStatus, reason: str | None, *, at: float) -> None:
-        """Give a run that is still open its final status; others stay as they are."""
+        """Set the final status of a run that is still open; others are not changed."""
         run = self._runs.get(key)
         if run is None or run.status.is_final:
             return
@@ -184,23 +187,23 @@ class MlflowTracker:
         self.end(key, status, at=at)
 
     def is_stop_asked(self, key: str) -> bool:
-        """Whether somebody has tagged the run `stop`, with any value but a no."""
+        """Whether a user has set the tag `stop`, to any value other than a negative one."""
         run = self._run(key)
         with self._telling(run, f"read the tags of run {key!r}"):
             value = run.active(self._client).data.tags.get(STOP_TAG)
         return value is not None and value.strip().lower() not in _NO
 
     def then(self, call: Callable[[], None]) -> None:
-        """Call it: all that was said before is done."""
+        """Call `call`; all earlier calls are done."""
         call()
 
     def where(self, key: str) -> str | None:
-        """Return MLflow's id of a run that was started here, or None."""
+        """Return MLflow's ID of a run that was started here, or None."""
         run = self._runs.get(key)
         return None if run is None else run.id
 
     def close(self) -> None:
-        """End the hold on the store's folder."""
+        """Release the lock on the store's folder."""
         if self._held is not None:
             self._held.close()
 
@@ -246,7 +249,7 @@ class MlflowTracker:
                     continue
                 if found.info.lifecycle_stage != LifecycleStage.ACTIVE:
                     self._deleted.setdefault(key, set()).add(found.info.run_id)
-                # The first counts, should a server have made two of one request sent twice.
+                # The first counts, in case a server created two from one request sent twice.
                 elif key not in self._runs:
                     self._runs[key] = KnownRun.found(key, found, parent)
             token = page.token
@@ -269,7 +272,9 @@ class MlflowTracker:
             )
         except BaseException:
             if parent is not None:
-                parent.children_known = False  # it may have been made, and its answer lost
+                parent.children_known = (
+                    False  # it may have been created although the response was lost
+                )
             raise
         started = (start.key, start.name, created.info.run_id, RunStatus.RUNNING)
         run = KnownRun(*started, parent, children_known=start.key not in self._deleted)

@@ -1,4 +1,4 @@
-"""MLflow's command line as a process that ends with its terminal.
+"""Runs MLflow's command line as a process that ends with its terminal.
 
 python -m fmnist_sweep.tracking.mlflow.ui_process ui ...
 """
@@ -13,9 +13,10 @@ _OF_A_TERMINAL = (signal.SIGHUP, signal.SIGQUIT)
 
 
 def main() -> None:
-    """Be MLflow's command line. SIGHUP and SIGQUIT end it as SIGTERM does, which MLflow passes on
-    to the server that it starts: by themselves they end it, and the server goes on and keeps the
-    port. All that it starts inherits that they are blocked."""
+    """Run MLflow's command line. SIGHUP and SIGQUIT are handled as SIGTERM, which MLflow passes on
+    to
+    its server: otherwise they would end only this process, and the server would continue and keep
+    the port. All child processes inherit the blocked signals."""
     numbers = [one for one in _OF_A_TERMINAL if signal.getsignal(one) is signal.SIG_DFL]
     if numbers:  # not under nohup
         signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
@@ -25,9 +26,9 @@ def main() -> None:
 
 def _wait_for(numbers: list[signal.Signals]) -> None:
     main_thread = threading.main_thread().ident
-    assert main_thread is not None  # it has started this one
+    assert main_thread is not None  # it started this thread
     signal.sigwait(numbers)
-    # To that thread: another one's would not wake it from waiting for the server.
+    # To the main thread: a signal to another one would not interrupt waiting for the server.
     signal.pthread_kill(main_thread, signal.SIGTERM)
 
 

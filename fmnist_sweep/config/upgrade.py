@@ -1,0 +1,54 @@
+"""Configs, records and journals of earlier versions, in today's form.
+
+A key that is added to the config gets a line in `ADDED`. Then everything written before the key
+existed is still read, and a sweep or a record that does not use the key stays what it was.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+ADDED: dict[str, Any] = {
+    "report": False,
+    "display": "auto",
+    "tracking.keep_checkpoints": None,
+    "tracking.registered_model": None,
+    "scheduler": {"name": "full"},
+}
+"""Keys by path that earlier versions did not have, each with the value that means what they did."""
+
+
+def upgraded(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config, or a part of one such as `{"model": ..., "train": ...}`, with the keys that
+    were added since it was written.
+
+    A key at the top is added to a whole config only, one that has a `schema_version`.
+    """
+    config = copy.deepcopy(dict(given))
+    for path, value in ADDED.items():
+        *parents, key = path.split(".")
+        node = _at(config, parents)
+        if isinstance(node, dict) and (parents or "schema_version" in config):
+            node.setdefault(key, copy.deepcopy(value))
+    return config
+
+
+def without_additions(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain values under the config's names without the keys that have the values of
+    `ADDED`, so that a digest over them is the one that earlier versions made."""
+    config = copy.deepcopy(dict(given))
+    for path, value in ADDED.items():
+        *parents, key = path.split(".")
+        node = _at(config, parents)
+        if isinstance(node, dict) and key in node and node[key] == value:
+            del node[key]
+    return config
+
+
+def _at(config: dict[str, Any], parents: list[str]) -> Any:
+    node: Any = config
+    for parent in parents:
+        node = node.get(parent) if isinstance(node, dict) else None
+    return node
