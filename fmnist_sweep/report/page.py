@@ -248,7 +248,7 @@ def _data(data: DataMaterial) -> list[tuple[str, str]]:
         ("read from", data.source),
         ("images", images),
         ("shape", " by ".join(map(str, (height, width, *((channels,) if channels > 1 else ()))))),
-        ("classes", ", ".join(data.class_names)),
+        ("classes", ", ".join(f"{c} {name}" for c, name in enumerate(data.class_names))),
     ]
 
 

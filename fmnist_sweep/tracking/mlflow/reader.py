@@ -15,7 +15,12 @@ from mlflow.exceptions import MlflowException
 
 from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import ConfigError, RunError
-from fmnist_sweep.tracking.mlflow.calls import one_line_errors, quiet_logging, quoted
+from fmnist_sweep.tracking.mlflow.calls import (
+    collector_paused,
+    one_line_errors,
+    quiet_logging,
+    quoted,
+)
 from fmnist_sweep.tracking.mlflow.entities import KEY_TAG
 from fmnist_sweep.tracking.tracker import RunStatus
 
@@ -149,14 +154,15 @@ class MlflowReader:
     def _search(self, experiment_ids: list[str], condition: str, view: int) -> Iterator[Run]:
         token = None
         while True:
-            page = self._client.search_runs(
-                experiment_ids,
-                condition,
-                run_view_type=view,
-                max_results=_RUNS_A_PAGE,
-                order_by=["attributes.start_time DESC"],
-                page_token=token,
-            )
+            with collector_paused():
+                page = self._client.search_runs(
+                    experiment_ids,
+                    condition,
+                    run_view_type=view,
+                    max_results=_RUNS_A_PAGE,
+                    order_by=["attributes.start_time DESC"],
+                    page_token=token,
+                )
             yield from page
             token = page.token
             if not token:
