@@ -58,10 +58,10 @@ def importances(state: SweepState, space: Space, seed: int = 0) -> Importances |
     up
     to the last one that all trials reached. A trial that early stopping ended counts as fully
     trained;
-    failed trials and those stopped on request are omitted. Whether a value exists for a trial is
+    failed, stopped and paused trials are omitted. Whether a value exists for a trial is
     attributed to the value it depends on.
     """
-    compared = [t for t in state.ranking() if t.stopped_at is None and t.history]
+    compared = [t for t in state.ranking() if not (t.is_over or t.is_paused) and t.history]
     compared.sort(key=lambda trial: trial.number)
     if not compared:
         return Unknown("no trial was trained to its end")

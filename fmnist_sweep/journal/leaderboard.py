@@ -49,6 +49,11 @@ def stopped_words(by: str, epoch: int) -> str:
     return f"stopped {'on request' if by == ON_REQUEST else f'by {by}'} after epoch {epoch}"
 
 
+def paused_words(trial: Trial) -> str:
+    """Say that the time budget ended a trial's training, and when."""
+    return f"paused after epoch {len(trial.history)}: the time was used up"
+
+
 def searched_paths(state: SweepState) -> list[str]:
     """Return the paths that any trial overrides, in the order of their first appearance."""
     return list(dict.fromkeys(path for trial in state.trials.values() for path in trial.overrides))
@@ -77,6 +82,8 @@ def _row(trial: Trial, rank: int | None, ranking: list[Trial], state: SweepState
     }
     if trial.stopped_at is not None:
         row["reason"] = stopped_words(trial.stopped_by, trial.stopped_at)
+    elif trial.is_paused:
+        row["reason"] = paused_words(trial)
     if trial.result is not None:
         row |= {
             "test_accuracy": trial.result.test_accuracy,

@@ -37,7 +37,7 @@ def spending(config: Config, state: SweepState, running: Mapping[int, RunningEpo
     when
     they have ended."""
     sweep = config.sweep
-    minutes = state.minutes(_seconds_of_open(state, running))
+    minutes = state.minutes(sum(epoch.seconds for epoch in running.values()))
     epochs = state.epochs_total + sum(epoch.part for epoch in running.values())
     ended = len(state.ended_trials)
     all_of_them = counted(ended, "trial")
@@ -60,15 +60,6 @@ def spending(config: Config, state: SweepState, running: Mapping[int, RunningEpo
     if share > 0.0 and minutes > _TOO_EARLY:
         left = max(0.0, 60 * minutes * (1.0 - share) / share)
     return Spending(words, min(1.0, share), left)
-
-
-def _seconds_of_open(state: SweepState, running: Mapping[int, RunningEpoch]) -> float:
-    trained = sum(
-        record.metrics.get("epoch_seconds", 0.0)
-        for ask in state.open_asks.values()
-        for record in state.trials[ask.trial].history[ask.first_epoch :]
-    )
-    return trained + sum(epoch.seconds for epoch in running.values())
 
 
 def _parts_of_open_trials(state: SweepState, running: Mapping[int, RunningEpoch]) -> float:
