@@ -1,4 +1,4 @@
-"""`sweep.max_minutes` ends a training after the epoch in which it is used up; a larger one goes on."""
+"""`sweep.max_minutes` ends a training after the epoch in which it is used up."""
 
 from __future__ import annotations
 
@@ -24,18 +24,14 @@ from fmnist_sweep import run_sweep
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.journal.leaderboard import leaderboard
 from fmnist_sweep.journal.records import (
-    Asked,
     Continued,
     Ended,
-    EpochEnded,
     Paused,
     Record,
     RunsIn,
-    Stopped,
     Told,
     TrialStatus,
 )
-from fmnist_sweep.journal.state import SweepState
 
 SPACE = {"train": {"batch_size": {"choice": [16, 32, 64, 128]}, "seed": {"int": [1, 50]}}}
 SEARCHES: dict[str, dict[str, Any]] = {
@@ -161,7 +157,9 @@ def test_the_last_epoch_of_a_training_is_no_pause(tmp_path: Path) -> None:
 
 
 def test_a_failed_trial_is_not_paused(tmp_path: Path) -> None:
-    end = run(sweep("full", 1, sweep__max_failure_rate=1.0), tmp_path, InstantExecutor(lambda c: True))
+    end = run(
+        sweep("full", 1, sweep__max_failure_rate=1.0), tmp_path, InstantExecutor(lambda c: True)
+    )
     assert [t.status for t in end.state.trials.values()] == [TrialStatus.FAILED]
     assert not end.state.open_asks
 
@@ -173,7 +171,9 @@ def test_a_real_sweep_goes_on_to_the_same_weights(
         {"train": {"batch_size": {"choice": [32, 64]}}},
         tuner="grid",
         train__epochs=6,
-        model=base_config("model=tiny").model_dump()["model"] if False else base_config().as_given()["model"],
+        model=base_config("model=tiny").model_dump()["model"]
+        if False
+        else base_config().as_given()["model"],
         report=False,
     )
 
