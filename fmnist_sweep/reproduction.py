@@ -117,8 +117,7 @@ def tolerance(accuracy: float, images: int) -> float:
     """Return how much an accuracy, measured on `images` images, may differ in another environment.
 
     Different rounding gives a different network of the same kind, whose accuracy varies randomly:
-    four
-    standard errors (binomial) are allowed, and at least half a percentage point.
+    four standard errors (binomial) are allowed, and at least half a percentage point.
     """
     spread = math.sqrt(max(accuracy * (1.0 - accuracy), 1.0 / images) / images)
     return round(max(_LEAST_TOLERANCE, _STANDARD_ERRORS * spread), 4)

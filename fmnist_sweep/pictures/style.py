@@ -67,8 +67,7 @@ def own_settings() -> Iterator[None]:
     notebook's `rcParams` and styles), which are restored at the end.
 
     Settings are global to the process: figures on other threads are affected meanwhile. Only one
-    block
-    can be active at a time.
+    block can be active at a time.
     """
     environment.load_matplotlib()
     import matplotlib as mpl

@@ -31,8 +31,7 @@ _LEADERS = 20
 @dataclass(frozen=True)
 class Picture:
     """A picture of a report: `section` is search, winner or data; `width` is in CSS pixels; a
-    `wide`
-    picture has a row of its own."""
+    `wide` picture has a row of its own."""
 
     name: str
     section: str
