@@ -67,8 +67,7 @@ def own_settings() -> Iterator[None]:
     notebook's `rcParams` and styles), which are restored at the end.
 
     Settings are global to the process: figures on other threads are affected meanwhile. Only one
-    block
-    can be active at a time.
+    block can be active at a time.
     """
     environment.load_matplotlib()
     import matplotlib as mpl
@@ -118,7 +117,7 @@ def style_axes(axes: Axes, x: str = "", y: str = "", grid: str = "both") -> None
 
 
 def finish(figure: Figure) -> Figure:
-    """Set every text of a figure in fonts that have it and disable its parsing as mathematics."""
+    """Set every text of a figure in our fonts, and disable its parsing as mathematics."""
     from matplotlib.text import Text
 
     for found in figure.findobj(Text):
@@ -151,7 +150,7 @@ def to_png(figure: Figure) -> bytes:
 
 def shown(text: str, limit: int = 28) -> str:
     """Return a text for display in a picture: on one line, shortened in the middle to `limit`
-    characters, with a box for each character that no installed font has."""
+    characters, with a box for each character that no font has."""
     line = _line(text)
     if len(line) > limit:
         tail = limit // 3  # similar names often differ only in a number at the end
@@ -160,7 +159,7 @@ def shown(text: str, limit: int = 28) -> str:
 
 
 def shown_class(class_names: Sequence[str], number: int, limit: int = 28) -> str:
-    """Return a class's name as `shown` does, but `class 3` where a part of it cannot be drawn: the
+    """Return a class's name as `shown` does; `class 3` if a character of it has no font, since the
     page has the name."""
     name = class_names[number]
     return shown(name, limit) if can_be_drawn(_line(name)) else f"class {number}"

@@ -32,8 +32,7 @@ _SHOWN = 5
 @dataclass(frozen=True)
 class SeenRun:
     """A run as stored. `metrics` and `last_steps` are the last logged ones; `started_at` is in
-    seconds
-    since 1970."""
+    seconds since 1970."""
 
     id: str
     started_at: float
@@ -94,8 +93,7 @@ class MlflowReader:
         """Return the runs of some experiments that match a condition, newest first.
 
         `condition` is in MLflow's search syntax; missing experiments have no runs. `deleted`:
-        whether to
-        include runs marked as deleted.
+        whether to include runs marked as deleted.
         """
         with self._calling("search for runs"):
             ids = [

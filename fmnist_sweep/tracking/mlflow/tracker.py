@@ -44,7 +44,7 @@ class MlflowTracker:
 
     A run is found by its tag `fmnist.key`. Starting a run without a parent costs one search; all
     children of a run that was found cost one (paged) search together, children of a run created
-    here none. The children of a deleted run become children of the run created in its place.
+    here none. Children of a deleted run become children of the run that replaces it.
 
     What exists is not changed, whichever process wrote it: a param, a tag of `start`, a dataset, a
     metric at a step. Only new data changes a status: the first new metric, or a new child, sets an
@@ -54,9 +54,8 @@ class MlflowTracker:
     tag.
 
     Not thread-safe. Errors of MLflow raise RunError, in one line; permanent ones, and calls with a
-    key
-    that was never started, Refused; calls about a deleted run RunDeleted. A run deleted before this
-    tracker started it is created anew. `where` never raises.
+    key that was never started, Refused; calls about a deleted run RunDeleted. A run deleted before
+    this tracker started it is created anew. `where` never raises.
     """
 
     def __init__(
@@ -65,8 +64,8 @@ class MlflowTracker:
         """Connect to the store and open the experiment; it is created if missing.
 
         `artifact_root`: folder for a new experiment's artifacts; None: the server decides.
-        `held`: the lock on the store's folder, released by `close`.
-        Raises ConfigError for a deleted experiment.
+        `held`: the lock on the store's folder, released by `close`. Raises ConfigError for a
+        deleted experiment.
         """
         quiet_logging()
         self._uri = uri
