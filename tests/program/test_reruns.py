@@ -214,7 +214,7 @@ def test_without_tracking_a_rerun_is_held_to_its_record_too(edits: dict[str, Cal
 def test_the_record_of_another_run_is_never_taken_for_this_ones(place: Path, promoted: str) -> None:
     elsewhere = "import os\nos.environ['ONEDNN_DEFAULT_FPMATH_MODE'] = 'STRICT'\n"
     (trained,) = calls(place, ["+best=rungs"], before=elsewhere)
-    run_id = trained.out.partition("export ")[2].split()[0]
+    run_id = trained.out.partition("fmnist_sweep export ")[2].split()[0]
     _, first, again, other = calls(
         place,
         ["export", promoted],
