@@ -228,7 +228,7 @@ def test_paths_that_look_like_config_are_words(
     for name in ("label=3.png", "+x.png", "-x.png"):
         (tmp_path / name).touch()
     for arguments in (
-        ["label=3.png", "+x.png", "train.seed=6"],
+        ["label=3.png", "+x.png", "missing=1.jpg", "train.seed=6"],
         ["./label=4.png", "/some/where=1/x.png", "train.seed=6"],
         ["a.png", "train.seed=6", "--", "-x.png", "none=5.png", "--help"],
         ["train.seed=6", "--", "a.png"],
@@ -236,7 +236,7 @@ def test_paths_that_look_like_config_are_words(
     ):
         assert app.main(["look", *arguments]) == 0
     assert seen == [
-        (("label=3.png", "+x.png"), 6),
+        (("label=3.png", "+x.png", "missing=1.jpg"), 6),
         (("./label=4.png", "/some/where=1/x.png"), 6),
         (("a.png", "-x.png", "none=5.png", "--help"), 6),
         (("a.png",), 6),

@@ -35,8 +35,8 @@ from fmnist_sweep.tracking.tracker import REASON_TAG, STOP_TAG, RunStart, RunSta
 from fmnist_sweep.training.results import EpochRecord
 
 _NO = ("false", "no", "0")
-_RUNS_A_PAGE = 1000  # each page is sorted anew; of so many, memory is some 60 MB
-_METRICS_A_BATCH = 1000  # more are refused
+_RUNS_A_PAGE = 1000  # each page is sorted anew; a page of this size takes about 60 MB
+_METRICS_A_BATCH = 1000  # MLflow's limit
 
 
 class MlflowTracker:
@@ -44,7 +44,7 @@ class MlflowTracker:
 
     A run is found by its tag `fmnist.key`. Starting a run without a parent costs one search; all
     children of a run that was found cost one (paged) search together, children of a run created
-    here none. Children of a deleted run become children of the run that replaces it.
+    here none. The children of a deleted run become children of the run created in its place.
 
     What exists is not changed, whichever process wrote it: a param, a tag of `start`, a dataset, a
     metric at a step. Only new data changes a status: the first new metric, or a new child, sets an
