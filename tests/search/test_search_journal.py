@@ -22,10 +22,12 @@ from fmnist_sweep.journal.records import (
     Asked,
     Begun,
     Confirmed,
+    Continued,
     Ended,
     EpochEnded,
     FoundInfeasible,
     LookedAtOfficialTest,
+    Paused,
     Record,
     RunsIn,
     Stopped,
@@ -49,6 +51,10 @@ EACH: list[Record] = [
     LookedAtOfficialTest(0, 0.5, 0.25, 10, "abc", 7.0),
     RunsIn(ENVIRONMENT, 7.5),
     Stopped(0, 1, 7.75),
+    Asked(2, 2, 0, 0, 2, None, None, {}, 7.8),
+    EpochEnded(2, 1, {"loss": 1.0}, 7.81),
+    Paused(2, 2, 0.5, RESULT, 0.5, 7.82),
+    Continued(2, 2, 7.83),
     Ended("enough", 8.0),
 ]
 OBJECTIVE = Objective(metric="val_accuracy", direction="max")
