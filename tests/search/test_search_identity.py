@@ -378,7 +378,9 @@ def test_a_split_without_a_validation_set_has_nothing_to_search_by() -> None:
 
 def test_an_output_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mlruns").write_text("a file")
-    with pytest.raises(ConfigError, match=r"mlruns.sweeps: is not writable; allowed: a writable folder"):
+    with pytest.raises(
+        ConfigError, match=r"mlruns.sweeps: is not writable; allowed: a writable folder"
+    ):
         check_writable(tmp_path / "mlruns" / "sweeps")
     check_writable(tmp_path / "experiments" / "best")
     assert not (tmp_path / "experiments" / "best").exists()
