@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.config.schema import Objective
-from fmnist_sweep.journal.records import Asked, Begun, EpochEnded, Record, Told, TrialStatus
+from fmnist_sweep.journal.records import (
+    Asked,
+    Begun,
+    EpochEnded,
+    Paused,
+    Record,
+    Told,
+    TrialStatus,
+)
 
 LONGEST_GAP = 60.0
 """Seconds: a longer gap between two periods of training is a pause of the sweep."""
@@ -30,8 +38,7 @@ class ByTrial:
 class ByTime:
     """All results with a score, by time: `seconds` float64 (n,), since the start of the sweep,
     without pauses; `trials` int64 (n,); `scores` and `best`, the best so far, float64 (n,). A
-    promoted
-    trial appears once per rung."""
+    promoted trial appears once per rung."""
 
     objective: Objective
     seconds: NDArray[np.float64]
@@ -60,9 +67,9 @@ class Bracket:
 
 def by_trial(records: Sequence[Record], objective: Objective) -> ByTrial:
     """Return the best score by trial, from the search's own scores, without confirmations."""
-    last: dict[int, Told] = {}  # keeps the position of the first result
+    last: dict[int, Told | Paused] = {}  # keeps the position of the first result
     for record in records:
-        if isinstance(record, Told):
+        if isinstance(record, Told | Paused):
             last[record.trial] = record
     scores = np.array([_score(told) for told in last.values()], dtype=np.float64)
     trials = np.array(list(last), dtype=np.int64)
@@ -72,7 +79,7 @@ def by_trial(records: Sequence[Record], objective: Objective) -> ByTrial:
 def by_time(records: Sequence[Record], objective: Objective) -> ByTime:
     """Return the best score by running time. Trials that failed in the end are omitted, so that it
     ends with the best of `by_trial`."""
-    answers = [record for record in records if isinstance(record, Told)]
+    answers = [record for record in records if isinstance(record, Told | Paused)]
     failed = {told.trial for told in answers if told.status is not TrialStatus.COMPLETED}
     scored = [told for told in answers if told.trial not in failed and np.isfinite(_score(told))]
     scored.sort(key=lambda told: told.at)
@@ -103,8 +110,7 @@ class WorkedTime:
         """Join the durations of epochs and rungs with the gaps that are not pauses.
 
         An epoch took its `epoch_seconds` before it was recorded, a rung its `seconds`. Time in
-        which
-        several workers trained counts once.
+        which several workers trained counts once.
         """
         starts: list[float] = []
         ends: list[float] = []
@@ -144,7 +150,7 @@ def brackets(records: Sequence[Record]) -> list[Bracket]:
     return [Bracket(first, tuple(reached)) for first, reached in made.items()]
 
 
-def _score(told: Told) -> float:
+def _score(told: Told | Paused) -> float:
     return np.nan if told.score is None else told.score
 
 
@@ -155,5 +161,5 @@ def _stretches(records: Iterable[Record]) -> Iterable[tuple[float, float]]:
                 yield record.at, record.at
             case EpochEnded():
                 yield record.at - record.metrics.get("epoch_seconds", 0.0), record.at
-            case Told():
+            case Told() | Paused():
                 yield record.at - record.seconds, record.at

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -14,17 +15,23 @@ from rich.text import Text
 from fmnist_sweep.analysis.words import overrides_in_words, plain, short_path
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
-from fmnist_sweep.journal.leaderboard import cannot_be_told_apart, searched_paths, stopped_words
+from fmnist_sweep.journal.leaderboard import (
+    cannot_be_told_apart,
+    paused_words,
+    searched_paths,
+    stopped_words,
+)
 from fmnist_sweep.journal.records import (
     ON_REQUEST,
     Asked,
     Confirmed,
+    Continued,
     EpochEnded,
     LookedAtOfficialTest,
+    Paused,
     Record,
     Stopped,
     Told,
-    TrialStatus,
 )
 from fmnist_sweep.journal.state import SweepState, Trial
 from fmnist_sweep.streams import showable
@@ -82,6 +89,14 @@ class SweepProgress:
                 self._say_of(record.trial, stopped_words(record.by, record.epoch), state)
             case Told():
                 self._say_of(record.trial, self._told(record, state), state)
+            case Paused():
+                words = f"{paused_words(state.trials[record.trial])}; {self._told(record, state)}"
+                self._say_of(record.trial, words, state)
+            case Continued():
+                asked = state.open_asks[record.ask]
+                first = len(state.trials[record.trial].history)
+                again = replace(asked, first_epoch=first)
+                self._out.print(self._asked(again, state, "goes on: "), soft_wrap=True)
             case Confirmed():
                 self._out.print(
                     f"confirmation of trial {record.trial}, seed {record.seed}: "
@@ -98,9 +113,9 @@ class SweepProgress:
         whose = f"trial {trial}: " if state.workers > 1 else "  "
         self._out.print(f"{whose}{words}", soft_wrap=True)
 
-    def _asked(self, record: Asked, state: SweepState) -> str:
+    def _asked(self, record: Asked, state: SweepState, what: str = "") -> str:
         epochs = f"epochs {record.first_epoch + 1}-{record.last_epoch}"
-        what = "promoted: " if record.rung > 0 else ""
+        what = what or ("promoted: " if record.rung > 0 else "")
         values = overrides_in_words(record.overrides)
         return f"trial {record.trial} ({what}{epochs}; {self._spent(state)}) {values}"
 
@@ -114,15 +129,16 @@ class SweepProgress:
             parts.append(f"{state.minutes():.1f} of {sweep.max_minutes:g} min")
         return "so far " + ", ".join(parts)
 
-    def _told(self, record: Told, state: SweepState) -> str:
-        if record.status is TrialStatus.FAILED or record.result is None:
-            return f"failed: {record.reason}"
+    def _told(self, record: Told | Paused, state: SweepState) -> str:
+        result = record.result
+        if result is None:
+            return f"failed: {state.trials[record.trial].reason}"
         best = state.best
         leads = " *best so far*" if best is not None and best.number == record.trial else ""
         return (
-            f"{state.objective.metric} {record.score:.4f} at epoch {record.result.best_epoch}, "
-            f"test_accuracy {record.result.test_accuracy:.4f}, "
-            f"{record.result.parameters:,} parameters, {record.seconds:.1f} s{leads}"
+            f"{state.objective.metric} {record.score:.4f} at epoch {result.best_epoch}, "
+            f"test_accuracy {result.test_accuracy:.4f}, "
+            f"{result.parameters:,} parameters, {record.seconds:.1f} s{leads}"
         )
 
 
@@ -185,6 +201,8 @@ def stopped_lines(state: SweepState) -> list[str]:
         if trial.stopped_at is not None and trial.stopped_by == ON_REQUEST:
             words = stopped_words(trial.stopped_by, trial.stopped_at)
             lines.append(f"trial {trial.number} was {words}")
+        elif trial.is_paused:
+            lines.append(f"trial {trial.number} was {paused_words(trial)}")
         elif trial.stopped_at is not None:
             by_scheduler[trial.stopped_by] += 1
     return lines + [f"{counted(n, 'trial')} stopped by {by}" for by, n in by_scheduler.items()]

@@ -19,11 +19,12 @@ from fmnist_sweep.cli.live_view import Running, View, lines_of
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.executors.protocol import Rung
-from fmnist_sweep.journal.leaderboard import stopped_words
+from fmnist_sweep.journal.leaderboard import paused_words, stopped_words
 from fmnist_sweep.journal.records import (
     Confirmed,
     EpochEnded,
     LookedAtOfficialTest,
+    Paused,
     Record,
     Stopped,
     Told,
@@ -94,7 +95,11 @@ class LiveSweep:
         """Called with the sweep's state before it begins or resumes."""
         self._state = state
         if state.trials:
-            running = "".join(f"; trial {a.trial} was running" for a in state.open_asks.values())
+            left_open = [state.trials[asked.trial] for asked in state.open_asks.values()]
+            running = "".join(
+                f"; trial {trial.number} was {'paused' if trial.is_paused else 'running'}"
+                for trial in left_open
+            )
             self._out.print(
                 f"already done: {counted(len(state.ended_trials), 'trial')}, "
                 f"{counted(state.epochs_total, 'epoch')}{running}",
@@ -112,7 +117,10 @@ class LiveSweep:
                 self._since.pop(record.trial, None)
             case Stopped():
                 self._out.print(f"trial {record.trial}  {stopped_words(record.by, record.epoch)}")
-            case Told():
+            case Told() | Paused():
+                if isinstance(record, Paused):
+                    words = paused_words(state.trials[record.trial])
+                    self._out.print(f"trial {record.trial}  {words}")
                 self._searching.pop(record.trial, None)
                 self._since.pop(record.trial, None)
                 self._print_ended(record, state)
@@ -128,7 +136,7 @@ class LiveSweep:
     def on_step(self, rung: Rung, progress: StepProgress) -> None:
         """Called with the progress of a rung."""
         if rung.trial is not None:
-            if any(asked.trial == rung.trial for asked in self._state.open_asks.values()):
+            if any(asked.trial == rung.trial for asked in self._state.running_asks):
                 self._searching[rung.trial] = progress
                 if self._since.get(rung.trial, (0, 0.0))[0] != progress.epoch:
                     self._since[rung.trial] = (progress.epoch, time.monotonic())
@@ -136,12 +144,12 @@ class LiveSweep:
                 self._confirming[rung.trial, rung.config.train.seed] = progress
             self._draw()
 
-    def _print_ended(self, record: Told, state: SweepState) -> None:
+    def _print_ended(self, record: Told | Paused, state: SweepState) -> None:
         trial = state.trials[record.trial]
         result, line = record.result, Text(f"trial {record.trial}  ")
         values = overrides_in_words(trial.overrides)
-        if result is None or record.score is None:  # the whole reason, at any width
-            line.append(f"failed: {record.reason}", "red").append(f"  {values}", "dim")
+        if result is None:  # the whole reason, at any width
+            line.append(f"failed: {trial.reason}", "red").append(f"  {values}", "dim")
             self._out.print(line, soft_wrap=True)
             return
         line.append(f"{state.objective.metric} {record.score:.4f}  ")
@@ -177,7 +185,7 @@ class LiveSweep:
         """Return the progress of the confirmation, None before and without it."""
         wanted, state = self._config.sweep.confirm, self._state
         done = sum(len(trial.confirmations) for trial in state.trials.values())
-        if wanted is None or state.open_asks or not (done or self._confirming):
+        if wanted is None or state.running_asks or not (done or self._confirming):
             self._confirmed_from = None
             return None
         all_of_them = wanted.seeds * min(wanted.top, len(state.ranking()))
@@ -193,7 +201,7 @@ class LiveSweep:
         return Spending(f"confirmation, {done} of {all_of_them}", so_far / all_of_them, left)
 
     def _running(self) -> Iterator[Running]:
-        for asked in self._state.open_asks.values():
+        for asked in self._state.running_asks:
             promoted = " (promoted)" if asked.rung > 0 else ""
             yield Running(
                 f"trial {asked.trial}",

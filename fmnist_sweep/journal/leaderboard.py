@@ -19,10 +19,8 @@ def leaderboard(state: SweepState) -> pd.DataFrame:
 
     Columns: `rank`, `trial`, `status`, the objective's name, `confirmed_mean`, `confirmed_std` and
     `ties_with_best` (if trials were confirmed), `test_accuracy`, `parameters`, `best_epoch`,
-    `epochs`,
-    `train_seconds`, `best_weights_sha256`, `reason`, and the searched values by config path (empty
-    if a
-    value does not exist for a trial).
+    `epochs`, `train_seconds`, `best_weights_sha256`, `reason`, and the searched values by config
+    path (empty if a value does not exist for a trial).
     """
     ranking = state.ranking()
     ranked = {trial.number: rank for rank, trial in enumerate(ranking, start=1)}
@@ -47,6 +45,11 @@ def cannot_be_told_apart(trial: Trial, best: Trial) -> bool:
 def stopped_words(by: str, epoch: int) -> str:
     """Say who stopped a trial, and when."""
     return f"stopped {'on request' if by == ON_REQUEST else f'by {by}'} after epoch {epoch}"
+
+
+def paused_words(trial: Trial) -> str:
+    """Say that the time budget ended a trial's training, and when."""
+    return f"paused after epoch {len(trial.history)}: the time was used up"
 
 
 def searched_paths(state: SweepState) -> list[str]:
@@ -77,6 +80,8 @@ def _row(trial: Trial, rank: int | None, ranking: list[Trial], state: SweepState
     }
     if trial.stopped_at is not None:
         row["reason"] = stopped_words(trial.stopped_by, trial.stopped_at)
+    elif trial.is_paused:
+        row["reason"] = paused_words(trial)
     if trial.result is not None:
         row |= {
             "test_accuracy": trial.result.test_accuracy,

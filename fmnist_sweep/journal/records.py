@@ -124,6 +124,31 @@ class Told:
 
 
 @dataclass(frozen=True)
+class Paused:
+    """The time budget ended a rung early; `score` and `result` are those of the epochs that it
+    has, which count as any others. The ask stays open: a larger budget goes on with it."""
+
+    kind: ClassVar[str] = "paused"
+    status: ClassVar[TrialStatus] = TrialStatus.COMPLETED
+    ask: int
+    trial: int
+    score: float
+    result: RunResult
+    seconds: float
+    at: float
+
+
+@dataclass(frozen=True)
+class Continued:
+    """A paused rung is trained on."""
+
+    kind: ClassVar[str] = "continued"
+    ask: int
+    trial: int
+    at: float
+
+
+@dataclass(frozen=True)
 class Confirmed:
     """A trial was retrained with a new seed."""
 
@@ -165,6 +190,8 @@ Record = (
     | EpochEnded
     | Stopped
     | Told
+    | Paused
+    | Continued
     | Confirmed
     | LookedAtOfficialTest
     | Ended
@@ -172,8 +199,8 @@ Record = (
 _KINDS: dict[str, type[Any]] = {
     record.kind: record
     for record in (
-        Begun, RunsIn, Asked, FoundInfeasible, EpochEnded, Stopped, Told, Confirmed,
-        LookedAtOfficialTest, Ended,
+        Begun, RunsIn, Asked, FoundInfeasible, EpochEnded, Stopped, Told, Paused,
+        Continued, Confirmed, LookedAtOfficialTest, Ended,
     )
 }  # fmt: skip
 

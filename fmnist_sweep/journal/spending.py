@@ -34,10 +34,9 @@ class Spending:
 
 def spending(config: Config, state: SweepState, running: Mapping[int, RunningEpoch]) -> Spending:
     """Return what is spent. `running`: by trial, the current epochs; without them, epochs count
-    when
-    they have ended."""
+    when they have ended."""
     sweep = config.sweep
-    minutes = state.minutes(_seconds_of_open(state, running))
+    minutes = state.minutes(sum(epoch.seconds for epoch in running.values()))
     epochs = state.epochs_total + sum(epoch.part for epoch in running.values())
     ended = len(state.ended_trials)
     all_of_them = counted(ended, "trial")
@@ -62,15 +61,6 @@ def spending(config: Config, state: SweepState, running: Mapping[int, RunningEpo
     return Spending(words, min(1.0, share), left)
 
 
-def _seconds_of_open(state: SweepState, running: Mapping[int, RunningEpoch]) -> float:
-    trained = sum(
-        record.metrics.get("epoch_seconds", 0.0)
-        for ask in state.open_asks.values()
-        for record in state.trials[ask.trial].history[ask.first_epoch :]
-    )
-    return trained + sum(epoch.seconds for epoch in running.values())
-
-
 def _parts_of_open_trials(state: SweepState, running: Mapping[int, RunningEpoch]) -> float:
     """Return the sum of their done fractions; promoted trials have ended once and count already."""
     parts = 0.0
@@ -87,8 +77,7 @@ def continued(typed: str, sweep: SweepConfig, reason: str) -> str | None:
     """Return the command that continues a finished sweep with its budgets doubled.
 
     `typed` is the command that began it, `reason` why it ended. None for a sweep started from
-    Python, or
-    if no budget ended it, so that a larger one would not help.
+    Python, or if no budget ended it, so that a larger one would not help.
     """
     if not reason.startswith("sweep."):  # reasons of budgets begin with their keys
         return None

@@ -15,10 +15,12 @@ from fmnist_sweep.journal.records import (
     Asked,
     Begun,
     Confirmed,
+    Continued,
     Ended,
     EpochEnded,
     FoundInfeasible,
     LookedAtOfficialTest,
+    Paused,
     Record,
     RunsIn,
     Stopped,
@@ -32,8 +34,9 @@ from fmnist_sweep.training.results import EpochRecord, RunResult
 class Trial:
     """One point of the space and what became of it. `last_epoch` is where its latest rung was
     to end; early stopping may have ended it sooner. `stopped_at` is the epoch after which it was
-    stopped, on request or by the scheduler. `environments` are the places, in the
-    sweep's list of them, of those that its epochs were trained in."""
+    stopped, on request or by the scheduler. `is_paused`: the time budget ended its latest rung
+    early; until it goes on, `last_epoch` is the epoch that it reached. `environments` are the
+    places, in the sweep's list of them, of those that its epochs were trained in."""
 
     number: int
     overrides: dict[str, Any]
@@ -46,6 +49,7 @@ class Trial:
     reason: str | None = None
     stopped_at: int | None = None
     stopped_by: str = ""
+    is_paused: bool = False
     confirmations: list[Confirmed] = field(default_factory=list)
     environments: set[int] = field(default_factory=set)
 
@@ -57,8 +61,7 @@ class Trial:
     @property
     def is_over(self) -> bool:
         """Whether no more rungs of it will be trained, because it failed or was stopped. Its
-        promotions
-        are still answered, because Hyperband counts on them."""
+        promotions are still answered, because Hyperband counts on them."""
         return self.reason is not None or self.stopped_at is not None
 
     @property
@@ -88,6 +91,7 @@ class SweepState:
     ends: int = 0
     epochs_total: int = 0
     rung_seconds: float = 0.0
+    paused_seconds: dict[int, float] = field(default_factory=dict)
     ended_trials: set[int] = field(default_factory=set)
     failed_trials: set[int] = field(default_factory=set)
 
@@ -137,6 +141,10 @@ class SweepState:
                 self._stopped(record)
             case Told():
                 self._told(record)
+            case Paused():
+                self._paused(record)
+            case Continued():
+                self._continued(record)
             case Confirmed():
                 self._trial(record.trial).confirmations.append(record)
             case LookedAtOfficialTest():
@@ -148,14 +156,22 @@ class SweepState:
 
     def ranking(self) -> list[Trial]:
         """Return the completed trials, best first; confirmed ones, by their means, before the
-        others.
-        Of equals the earlier trial comes first."""
+        others. Of equals the earlier trial comes first."""
         return sorted(self._completed(), key=self._order)
 
-    def minutes(self, open_seconds: float = 0.0) -> float:
+    def minutes(self, since_seconds: float = 0.0) -> float:
         """Return for how many minutes each worker has trained, which `sweep.max_minutes` bounds;
-        `open_seconds` are those of rungs that have not ended, all of them together."""
-        return (self.rung_seconds + open_seconds) / 60 / self.workers
+        `since_seconds` are those of epochs that have not ended, all of them together."""
+        trained = sum(
+            max(0.0, self._trained_seconds(asked) - self.paused_seconds.get(asked.ask, 0.0))
+            for asked in self.open_asks.values()
+        )
+        return (self.rung_seconds + trained + since_seconds) / 60 / self.workers
+
+    @property
+    def running_asks(self) -> list[Asked]:
+        """The open asks but for those of paused trials."""
+        return [a for a in self.open_asks.values() if not self.trials[a.trial].is_paused]
 
     def runs_in(self, environment: Environment) -> bool:
         """Whether the sweep last ran in this environment, regardless of the command."""
@@ -213,14 +229,13 @@ class SweepState:
         trial.stopped_at, trial.stopped_by = record.epoch, record.by
 
     def _told(self, record: Told) -> None:
-        if record.ask not in self.open_asks:
-            raise ValueError(f"a result for ask {record.ask}, which is not open")
-        if record.trial != self.open_asks[record.ask].trial:
-            raise ValueError(f"a result for ask {record.ask} with another trial, {record.trial}")
+        self._check_open(record)
         is_result = record.result is not None and record.score is not None
         if is_result != (record.status is TrialStatus.COMPLETED):
             raise ValueError(f"a result for ask {record.ask}: status and result are inconsistent")
-        asked = self.open_asks.pop(record.ask)
+        self._charge(record)
+        del self.open_asks[record.ask]
+        self.paused_seconds.pop(record.ask, None)
         trial = self._trial(record.trial)
         trial.status, trial.reason = record.status, record.reason
         if record.status is TrialStatus.COMPLETED:
@@ -230,11 +245,42 @@ class SweepState:
         else:
             self.failed_trials.add(record.trial)
         self.ended_trials.add(record.trial)
-        # `seconds` are of the process that ended the rung; an earlier one may have been killed in
-        # it.
-        epochs = (epoch.metrics.get("epoch_seconds", 0.0) for epoch in trial.history)
-        trained = sum(list(epochs)[asked.first_epoch :])
-        self.rung_seconds += max(record.seconds, trained)
+
+    def _paused(self, record: Paused) -> None:
+        self._check_open(record)
+        trial = self.trials[record.trial]
+        if trial.is_paused or trial.is_over:
+            raise ValueError(f"trial {record.trial} cannot be paused")
+        self._charge(record)
+        trial.is_paused, trial.status = True, record.status
+        trial.result, trial.score = record.result, record.score
+        trial.last_epoch = len(trial.history)
+
+    def _continued(self, record: Continued) -> None:
+        self._check_open(record)
+        trial = self.trials[record.trial]
+        if not trial.is_paused:
+            raise ValueError(f"trial {record.trial} goes on, but was not paused")
+        trial.is_paused, trial.status = False, TrialStatus.RUNNING
+        trial.last_epoch = self.open_asks[record.ask].last_epoch
+
+    def _check_open(self, record: Told | Paused | Continued) -> None:
+        if record.ask not in self.open_asks:
+            raise ValueError(f"a result for ask {record.ask}, which is not open")
+        if record.trial != self.open_asks[record.ask].trial:
+            raise ValueError(f"a result for ask {record.ask} with another trial, {record.trial}")
+
+    def _charge(self, record: Told | Paused) -> None:
+        # `seconds` are of the process that ended the rung, or paused it; an earlier one may have
+        # been killed in it.
+        paid = self.paused_seconds.get(record.ask, 0.0)
+        spent = max(paid + record.seconds, self._trained_seconds(self.open_asks[record.ask]))
+        self.rung_seconds += spent - paid
+        self.paused_seconds[record.ask] = spent
+
+    def _trained_seconds(self, asked: Asked) -> float:
+        history = self.trials[asked.trial].history[asked.first_epoch :]
+        return sum(epoch.metrics.get("epoch_seconds", 0.0) for epoch in history)
 
     def _trial(self, number: int) -> Trial:
         if number not in self.trials:

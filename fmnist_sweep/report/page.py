@@ -19,7 +19,7 @@ from fmnist_sweep.analysis.words import (
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.journal.identity import search_words, space_of
-from fmnist_sweep.journal.leaderboard import stopped_words
+from fmnist_sweep.journal.leaderboard import paused_words, stopped_words
 from fmnist_sweep.journal.records import TrialStatus
 from fmnist_sweep.journal.state import SweepState, Trial
 from fmnist_sweep.provenance import command, package_version, was_typed
@@ -31,8 +31,7 @@ _LEADERS = 20
 @dataclass(frozen=True)
 class Picture:
     """A picture of a report: `section` is search, winner or data; `width` is in CSS pixels; a
-    `wide`
-    picture has a row of its own."""
+    `wide` picture has a row of its own."""
 
     name: str
     section: str
@@ -206,6 +205,11 @@ def _notes(state: SweepState) -> list[str]:
         for trial in state.trials.values()
         if trial.stopped_at is not None
     ]
+    notes += [
+        f"Trial {trial.number} was {paused_words(trial)}."
+        for trial in state.trials.values()
+        if trial.is_paused
+    ]
     running = [t.number for t in state.trials.values() if t.status is TrialStatus.RUNNING]
     if running:
         notes.append(f"Not finished: {counted(len(running), 'trial')}.")
@@ -248,7 +252,7 @@ def _data(data: DataMaterial) -> list[tuple[str, str]]:
         ("read from", data.source),
         ("images", images),
         ("shape", " by ".join(map(str, (height, width, *((channels,) if channels > 1 else ()))))),
-        ("classes", ", ".join(data.class_names)),
+        ("classes", ", ".join(f"{c} {name}" for c, name in enumerate(data.class_names))),
     ]
 
 

@@ -37,13 +37,18 @@ def check_budget(config: Config, epochs: int, scheduler: Scheduler) -> None:
 
 def why_spent(config: Config, state: SweepState) -> str | None:
     """Say which budget is used up, or None."""
-    minutes = config.sweep.max_minutes
-    if minutes is not None and state.minutes() >= minutes:
-        return f"sweep.max_minutes={minutes:g} is used up"
+    if is_out_of_time(config, state):
+        return f"sweep.max_minutes={config.sweep.max_minutes:g} is used up"
     total = config.sweep.max_epochs_total
     if total is not None and state.epochs_total >= total:
         return f"sweep.max_epochs_total={total} is used up"
     return None
+
+
+def is_out_of_time(config: Config, state: SweepState) -> bool:
+    """Whether `sweep.max_minutes` is used up, with the epochs of open rungs that have ended."""
+    minutes = config.sweep.max_minutes
+    return minutes is not None and state.minutes() >= minutes
 
 
 def why_no_new_trial(config: Config, state: SweepState) -> str | None:

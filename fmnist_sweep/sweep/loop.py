@@ -15,8 +15,10 @@ from fmnist_sweep.journal.failed_attempt import check_failures
 from fmnist_sweep.journal.file import Journal
 from fmnist_sweep.journal.records import (
     Asked,
+    Continued,
     EpochEnded,
     FoundInfeasible,
+    Paused,
     Record,
     RunsIn,
     Stopped,
@@ -25,7 +27,12 @@ from fmnist_sweep.journal.records import (
 )
 from fmnist_sweep.journal.state import SweepState, Trial
 from fmnist_sweep.space.overrides import apply_overrides, flatten
-from fmnist_sweep.sweep.budget import why_no_new_trial, why_not_affordable, why_spent
+from fmnist_sweep.sweep.budget import (
+    is_out_of_time,
+    why_no_new_trial,
+    why_not_affordable,
+    why_spent,
+)
 from fmnist_sweep.sweep.plan import SweepPlan
 from fmnist_sweep.sweep.stopping import StopRequests
 from fmnist_sweep.sweep.trial_folders import TrialFolders
@@ -73,6 +80,8 @@ class SweepLoop:
         self._environment = environment
         # Trials between two rungs, whose files are kept.
         self._between: set[int] = set()
+        # Asks whose rung the time budget ends early.
+        self._cut: set[int] = set()
         self._scheduler = plan.open_scheduler(self._found_infeasible)
         for record in journal.records:
             self._scheduler.apply(record)
@@ -101,7 +110,7 @@ class SweepLoop:
         """
         self._end_what_a_kill_left()
         running: dict[Future[RungOutcome], Asked] = {}
-        for left_open in list(self._state.open_asks.values()):
+        for left_open in self._goes_on_with():
             running[self._submit(left_open)] = left_open
         while True:
             reason: str | None = None
@@ -124,6 +133,17 @@ class SweepLoop:
             done = self._executor.wait(running)
             for future in sorted(done, key=lambda future: running[future].ask):
                 self._tell(running.pop(future), future.result())
+
+    def _goes_on_with(self) -> list[Asked]:
+        """Return the open asks, but without the paused ones if there is no more time."""
+        if is_out_of_time(self._config, self._state):
+            return self._state.running_asks
+        asks = list(self._state.open_asks.values())
+        for asked in asks:
+            if self._state.trials[asked.trial].is_paused:
+                self.say_where()
+                self.record(Continued(asked.ask, asked.trial, at=time.time()))
+        return asks
 
     def _next_rung(self) -> Asked | Waiting | str:
         """Return what to run next, or why nothing more is run."""
@@ -156,7 +176,7 @@ class SweepLoop:
         """Whether a larger budget would change nothing, although it was a budget that ended the
         sweep: each point of the space has been tried. A point that no budget allowed has not."""
         started = len(self._state.asks) >= len(self._config.sweep.start_with)
-        return started and self._scheduler.is_used_up
+        return started and not self._state.open_asks and self._scheduler.is_used_up
 
     def _first_rung(
         self, answer: Suggestion, overrides: dict[str, Any], last_epoch: int | None
@@ -204,6 +224,11 @@ class SweepLoop:
             return outcome
         self.say_where()
         last_epoch = asked.last_epoch if trial.stopped_at is None else trial.stopped_at
+        reached = max(len(trial.history), asked.first_epoch + 1)
+        if reached < last_epoch and is_out_of_time(self._config, self._state):
+            # It was killed while it was being ended. What it has is measured.
+            last_epoch = reached
+            self._cut.add(asked.ask)
         rung = Rung(
             config=apply_overrides(self._base, asked.overrides),
             first_epoch=min(asked.first_epoch, last_epoch),
@@ -211,9 +236,10 @@ class SweepLoop:
             folder=self._folders.of(asked.trial),
             trial=asked.trial,
         )
-        return self._executor.submit(rung, self._epoch_recorder(asked.trial))
+        return self._executor.submit(rung, self._epoch_recorder(asked))
 
-    def _epoch_recorder(self, number: int) -> OnEpoch:
+    def _epoch_recorder(self, asked: Asked) -> OnEpoch:
+        number = asked.trial
         trial = self._state.trials[number]
 
         def record_epoch(record: EpochRecord) -> bool:
@@ -226,6 +252,10 @@ class SweepLoop:
                 )
                 self._stop_if_asked(trial)
                 self._stop_if_scheduled(trial)
+                is_last = trial.is_over or record.epoch >= asked.last_epoch
+                if not is_last and is_out_of_time(self._config, self._state):
+                    self._cut.add(asked.ask)
+                    return True
             return record.epoch == trial.stopped_at
 
         return record_epoch
@@ -252,6 +282,11 @@ class SweepLoop:
         score = None
         if result is not None:
             score = result.best_metrics[self._config.sweep.objective.metric]
+        is_over = self._state.trials[asked.trial].is_over
+        if asked.ask in self._cut and not is_over and result is not None and score is not None:
+            at = time.time()
+            self.record(Paused(asked.ask, asked.trial, score, result, outcome.seconds, at))
+            return
         self.record(
             Told(
                 ask=asked.ask,

@@ -119,7 +119,8 @@ def _searched(sweep: OpenSweep) -> Path | None:
         best_file = _export(sweep)
         if state.ended is None or state.ended.reason != reason:
             loop.record(Ended(reason, at=time.time()))
-        sweep.folders.clear(but=lambda: _untracked_winner(sweep))
+        paused = {asked.trial for asked in state.open_asks.values()}
+        sweep.folders.clear(but=lambda: _untracked_winner(sweep), paused=paused)
         shutil.rmtree(plan.folder / "stop", ignore_errors=True)  # requests that came too late
     if ended_before is not None and state.ended is ended_before:
         _log.warning("%s", finished_already(plan.name, ended_before, reason))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
@@ -64,20 +64,21 @@ class TrialFolders:
         if self.of(beaten).exists():
             self._when_sent(partial(shutil.rmtree, self.of(beaten), ignore_errors=True))
 
-    def clear(self, but: Callable[[], int | None]) -> None:
-        """Remove all of them at the sweep's end: should it go on, a promotion is trained from the
-        start. `but` says, once the tracker has all, which trial's best model is nowhere else."""
+    def clear(self, but: Callable[[], int | None], paused: Collection[int] = ()) -> None:
+        """Remove all of them at the sweep's end but those of paused trials: should it go on, a
+        promotion is trained from the start. `but` says, once the tracker has all, which trial's
+        best model is nowhere else."""
         trials = self._sweep / "trials"
-        for folder in trials.glob("*"):
+        go_on = {self.of(number) for number in paused}
+        for folder in set(trials.glob("*")) - go_on:
             CheckpointFolder(folder).clear()
 
         def remove() -> None:
             number = but()
-            kept = None if number is None else self.of(number)
-            for folder in trials.glob("*"):
-                if folder != kept:
-                    shutil.rmtree(folder, ignore_errors=True)
-            if kept is None:
+            kept = go_on if number is None else go_on | {self.of(number)}
+            for folder in set(trials.glob("*")) - kept:
+                shutil.rmtree(folder, ignore_errors=True)
+            if not kept:
                 shutil.rmtree(trials, ignore_errors=True)
 
         self._when_sent(remove)

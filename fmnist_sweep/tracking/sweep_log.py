@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from fmnist_sweep.config.schema import Config
@@ -20,9 +21,11 @@ from fmnist_sweep.journal.records import (
     Asked,
     Begun,
     Confirmed,
+    Continued,
     Ended,
     EpochEnded,
     LookedAtOfficialTest,
+    Paused,
     Record,
     RunsIn,
     Stopped,
@@ -105,7 +108,7 @@ class SweepLog:
         self._open_runs: set[str] = set()
         self._is_open = False
         self._note_is_due = False
-        self._final_asks: set[int] | None = None
+        self._final: dict[int, Record] | None = None
         self._replayed_to: Record | None = None
 
     def __call__(self, record: Record, state: SweepState) -> None:
@@ -123,8 +126,11 @@ class SweepLog:
             case Stopped():
                 stopped = {"trial.stopped": f"after epoch {record.epoch}"}
                 self._tracker.tags(self._key(record.trial), stopped)
-            case Told():
+            case Told() | Paused():
                 self._told(record, state)
+            case Continued():
+                asked = state.open_asks[record.ask]
+                self._asked(replace(asked, at=record.at), state)
             case Confirmed():
                 self._confirmed(record, state)
             case LookedAtOfficialTest():
@@ -144,16 +150,14 @@ class SweepLog:
         """Log an existing journal; `state` is updated on the way.
 
         Only a trial's latest rung, and only an end that is the last record, have files: those of
-        earlier
-        ones were overwritten.
+        earlier ones were overwritten.
         """
         records = journal.records
-        latest = {record.trial: record.ask for record in records if isinstance(record, Told)}
-        self._final_asks = set(latest.values())
+        self._final = {r.trial: r for r in records if isinstance(r, Told | Paused)}
         self._replayed_to = records[-1] if records else None
         for record in state.taking_in(journal):
             self(record, state)
-        self._final_asks = self._replayed_to = None
+        self._final = self._replayed_to = None
         self._note_is_due = bool(records)
 
     def files(self, files: Iterable[tuple[Path, str]]) -> None:
@@ -252,16 +256,16 @@ class SweepLog:
             note=trial_note(self._name, record.trial, record.overrides),
         )
 
-    def _told(self, record: Told, state: SweepState) -> None:
+    def _told(self, record: Told | Paused, state: SweepState) -> None:
         key = self._key(record.trial)
-        if record.status is TrialStatus.FAILED:
+        if isinstance(record, Told) and record.status is TrialStatus.FAILED:
             self._models.give_up(record.trial)
             end_failed(self._tracker, key, record.reason or "", at=record.at)
             self._open_runs.discard(key)
             return
         assert record.result is not None  # completed rungs have a result
         log_metrics(self._tracker, key, record.result, at=record.at)
-        if self._final_asks is not None and record.ask not in self._final_asks:
+        if self._final is not None and record is not self._final[record.trial]:
             return
         log_digests(self._tracker, key, record.result)
         self._models.log(record.trial, state)
