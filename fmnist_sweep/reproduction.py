@@ -46,8 +46,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row of the verdict's table, as text; `matches` is None if it differs but need not be
-    equal."""
+    """One row of the verdict's table, as text; `matches` is None if it differs and may differ."""
 
     name: str
     recorded: str
@@ -61,7 +60,7 @@ class Verification:
     """Whether a rerun reproduced its record.
 
     `differences` describes how its environment differs from the record's; if it does not, exact
-    equality is required. A rerun with equal weights is exact in any environment.
+    equality is required. Equal weights are exact in any environment.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -74,7 +73,7 @@ class Verification:
 
     @property
     def tested(self) -> str:
-        """What was required, or reached without being required."""
+        """What was required."""
         return "the tolerance" if self.differences and not self._is_exact else "the last bit"
 
     @property
@@ -155,7 +154,7 @@ def compare(expected: Expected, outcome: Outcome, numerics: Numerics) -> Verific
     """Compare a rerun's results with the record.
 
     In the record's environment every bit must be equal; elsewhere accuracies must be within their
-    tolerances, and the weights' digests need not be equal.
+    tolerances, and the weights may differ.
     """
     differences = _environment_differences(expected.numerics, numerics)
     exact = not differences

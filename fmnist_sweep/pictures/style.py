@@ -117,7 +117,7 @@ def style_axes(axes: Axes, x: str = "", y: str = "", grid: str = "both") -> None
 
 
 def finish(figure: Figure) -> Figure:
-    """Set every text of a figure in fonts that have it and disable its parsing as mathematics."""
+    """Set every text of a figure in our fonts, and disable its parsing as mathematics."""
     from matplotlib.text import Text
 
     for found in figure.findobj(Text):
@@ -150,7 +150,7 @@ def to_png(figure: Figure) -> bytes:
 
 def shown(text: str, limit: int = 28) -> str:
     """Return a text for display in a picture: on one line, shortened in the middle to `limit`
-    characters, with a box for each character that no installed font has."""
+    characters, with a box for each character that no font has."""
     line = _line(text)
     if len(line) > limit:
         tail = limit // 3  # similar names often differ only in a number at the end

@@ -44,7 +44,7 @@ class MlflowTracker:
 
     A run is found by its tag `fmnist.key`. Starting a run without a parent costs one search; all
     children of a run that was found cost one (paged) search together, children of a run created
-    here none. The children of a deleted run become children of the run created in its place.
+    here none. Children of a deleted run become children of the run that replaces it.
 
     What exists is not changed, whichever process wrote it: a param, a tag of `start`, a dataset, a
     metric at a step. Only new data changes a status: the first new metric, or a new child, sets an
