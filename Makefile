@@ -1,4 +1,4 @@
-# What this project is run with. `make` alone lists the targets; each says what to do next.
+# `make` without a target lists the targets; each prints the next step.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,19 +7,19 @@ KILLS ?= 100
 SEED ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
 LOCK_ARGS ?=
-# CUDA=1 installs TensorFlow's CUDA libraries as well (Linux, some 3 GB more).
+# CUDA=1 also installs TensorFlow's CUDA libraries (Linux, about 3 GB more).
 CUDA ?=
 
-# What the benchmarks share.
+# Modules shared by the benchmarks.
 SHARED := benchmarks/clock.py benchmarks/measuring.py
 LOCK := requirements$(if $(CUDA),-cuda).lock
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-from-$(LOCK)
 DATA_FOUND := $(VENV)/.data-found-in
 STORE := mlruns/mlflow.db
-# Twice quiet: errors only.
+# -qq: errors only.
 PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
-# The header that uv writes names this command rather than its own with all options.
+# uv writes this command into the header, instead of its own with all options.
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal \
 	--python-version 3.11 --fork-strategy fewest --generate-hashes --group build $(LOCK_ARGS)
 
@@ -31,18 +31,18 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-setup: ready ## create .venv, install what is locked, get and verify the data (CUDA=1: for GPUs)
+setup: ready ## create .venv, install locked packages, get and verify the data (CUDA=1: for GPUs)
 	@echo "ready: $(VENV), data in $$(cat $(DATA_FOUND)). Next: make smoke"
 
-smoke: ready ## a sweep of a minute on a part of the real data
+smoke: ready ## a one-minute sweep on part of the real data
 	$(BIN)/python -m fmnist_sweep +sweep=smoke
 	@echo "Next: make ui, or make sweep"
 
-sweep: ready ## the main job: search CNNs on the whole of Fashion-MNIST
+sweep: ready ## the main sweep: search CNNs on all of Fashion-MNIST
 	$(BIN)/python -m fmnist_sweep +sweep=cnn
 	@echo "Next: make ui"
 
-baselines: ready ## train the published systems with three seeds, and write their table (an hour)
+baselines: ready ## train the published systems with three seeds and write their table (an hour)
 	@for file in experiments/baseline/*.yaml; do \
 	  name=$$(basename "$$file" .yaml); \
 	  $(BIN)/python -m fmnist_sweep -m +baseline=$$name train.seed=1,2,3 || exit 1; \
@@ -50,50 +50,50 @@ baselines: ready ## train the published systems with three seeds, and write thei
 	$(BIN)/python -m fmnist_sweep baselines
 	@echo "Next: make ui"
 
-test-quick: ready ## the tests without trainings or processes (a minute)
+test-quick: ready ## tests without trainings or processes (a minute)
 	$(BIN)/python -m pytest tests/unit tests/search $(PYTEST_ARGS)
 	@echo "Next: make test"
 
-test: ready ## the test suite but for what is slow by nature (PYTEST_ARGS='-k split' for a part)
+test: ready ## all tests except the release tests (PYTEST_ARGS='-k split' for a part)
 	$(BIN)/python -m pytest --ignore tests/release $(PYTEST_ARGS)
 	@echo "Next: make lint"
 
-test-release: ready ## the tests of wheel, notebook, benchmarks, memory, browser, and many kills
+test-release: ready ## tests of wheel, notebook, benchmarks, memory, browser, and many kills
 	$(BIN)/python -m pytest tests/release $(PYTEST_ARGS)
 	@echo "Next: make bench"
 
-# The suite's own examples are the same in each run.
-test-drawn: ready ## the tests with drawn examples, on new ones in each run (ten minutes)
+# Otherwise drawn examples are the same in each run.
+test-drawn: ready ## tests with drawn examples, with new ones in each run (ten minutes)
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=drawn $(PYTEST_ARGS)
 	@echo "Next: make torture"
 
-lint: $(INSTALLED) ## formatter check, linter, type checker, order of the folders
+lint: $(INSTALLED) ## formatter check, linter, type checker, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 	@echo "Next: make test"
 
-ui: $(INSTALLED) ## browse the results in MLflow's UI, on this machine only (PORT=5000)
+ui: $(INSTALLED) ## open the results in MLflow's UI, on this machine only (PORT=5000)
 	@test -f $(STORE) || { \
-	  echo "make ui: $(STORE) is not there yet; 'make smoke' or 'make sweep' writes it" >&2; \
+	  echo "make ui: $(STORE) does not exist; 'make smoke' or 'make sweep' creates it" >&2; \
 	  exit 2; }
 	@$(BIN)/python -m fmnist_sweep ui $(PORT)
 
-torture: ready ## kill small sweeps of every tuner at drawn moments (KILLS=100, SEED=...; 20 minutes)
+torture: ready ## kill small sweeps of every tuner at random moments (KILLS=100, SEED=...; 20 minutes)
 	$(BIN)/python tests/torture.py $(KILLS) $(SEED)
 
-bench: ready ## every benchmark, one after the other (three hours; each file is a command of its own)
+bench: ready ## run all benchmarks (three hours; each file is also a command)
 	@for words in $(sort $(filter-out $(SHARED),$(wildcard benchmarks/*.py))) \
 	    "benchmarks/throughput.py accuracy"; do \
 	  echo "$(BIN)/python $$words"; \
 	  $(BIN)/python $$words || exit 1; \
 	done
 
-pictures: ready ## the pictures of README and docs, from the latest cnn sweep (needs Chromium)
+pictures: ready ## create the pictures of README and docs from the latest cnn sweep (needs Chromium)
 	$(BIN)/python docs/make_pictures.py
 
-lock: $(INSTALLED) ## write the locks anew from pyproject.toml (LOCK_ARGS=--upgrade: newest)
+lock: $(INSTALLED) ## rewrite the lock files from pyproject.toml (LOCK_ARGS=--upgrade: newest)
 	$(COMPILE) pyproject.toml --extra dev -o requirements.lock
 	$(COMPILE) pyproject.toml --extra dev --extra cuda -c requirements.lock -o requirements-cuda.lock
 	$(COMPILE) -c requirements.lock -o requirements-build.lock
@@ -107,15 +107,15 @@ ready: $(INSTALLED)
 	@test -e "$$(cat $(DATA_FOUND) 2>/dev/null)" \
 	  || $(BIN)/python -m fmnist_sweep.data.setup --found-in $(DATA_FOUND)
 
-# The build tools come first, from a lock of their own, so that what has to be built here (this
-# package, and OmegaConf's antlr4 runtime, published as source only) is built with them: pip's
-# isolated builds would fetch build tools without hashes.
+# The build tools are installed first, from their own lock, and used for the packages that have to be
+# built (this one, and OmegaConf's antlr4 runtime, which is published as source only): pip's isolated
+# builds would download build tools without hashes.
 $(INSTALLED): pyproject.toml $(LOCK) requirements-build.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
 	  echo "make setup: PYTHON=$(PYTHON) is $$($(PYTHON) --version 2>&1 || true);" \
 	    "needed: Python 3.11, 3.12 or 3.13 (make setup PYTHON=python3.12)" >&2; \
 	  exit 2; }
-	@echo "$(VENV): installing what $(LOCK) pins (some 3 GB; takes minutes)"
+	@echo "$(VENV): installing $(LOCK) (about 3 GB; takes minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP_INSTALL) --require-hashes -r requirements-build.lock
 	@$(PIP_INSTALL) --require-hashes --no-build-isolation -r $(LOCK)

@@ -55,7 +55,9 @@ def main(arguments: list[str]) -> None:
     report = Path("mlruns/reports") / sweep / "report.html"
     shutil.rmtree(CNN, ignore_errors=True)
     shutil.copytree(report.parent / "pictures", CNN)
-    shutil.copy(report, CNN / "report.html")
+    # Its package's version stays; a commit may be gone when the history is rewritten.
+    page = re.sub(r"<dt>git</dt><dd>.*</dd>\n", "", report.read_text(encoding="utf-8"))
+    (CNN / "report.html").write_text(page, encoding="utf-8")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=QUIET)
         photograph_report(browser, report)

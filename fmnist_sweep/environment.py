@@ -57,8 +57,7 @@ def show_warnings_only() -> None:
     """Prevent warnings from being errors in this process and its child processes.
 
     `-W error` and PYTHONWARNINGS=error are meant for one's own code; here they would turn
-    deprecation
-    warnings of dependencies into failed trials.
+    deprecation warnings of dependencies into failed trials.
     """
     warnings.filters = [each for each in warnings.filters if each[0] != "error"]
     sys.warnoptions[:] = [each for each in sys.warnoptions if not _makes_an_error(each)]
@@ -75,12 +74,10 @@ def _makes_an_error(option: str) -> bool:
 
 def quiet_mlflow() -> None:
     """Make MLflow send no usage statistics and print no links or progress bars; must be called
-    before
-    it is imported.
+    before it is imported.
 
     It retries requests for seconds instead of minutes, because unsent data is kept and sent later.
-    The
-    user's own settings have priority.
+    The user's own settings have priority.
     """
     # About its progress bars, in a notebook without the package that draws them.
     warnings.filterwarnings("ignore", message="IProgress not found")
@@ -109,8 +106,7 @@ file, keras.json."""
 
 def load_tensorflow() -> None:
     """Import TensorFlow and Keras without their start-up messages, not all of which can be
-    disabled;
-    Keras with TensorFlow, regardless of the user's settings.
+    disabled; Keras with TensorFlow, regardless of the user's settings.
 
     Raises:
         ConfigError: Keras already uses another backend in this process, or cannot be imported with
@@ -164,8 +160,7 @@ def _variables(values: Mapping[str, str]) -> Iterator[None]:
 
 def load_matplotlib() -> None:
     """Import Matplotlib without user settings that prevent it from being imported: an unreadable
-    file,
-    or an invalid MPLBACKEND."""
+    file, or an invalid MPLBACKEND."""
     try:
         import matplotlib
     except ImportError:
@@ -210,8 +205,7 @@ def _stderr_aside() -> Iterator[None]:
 
 def cores() -> int:
     """Return the number of processor cores that this process may use, at least 1. A fractional
-    container
-    quota is rounded up, because otherwise a part of it would never be used.
+    container quota is rounded up, because otherwise a part of it would never be used.
     """
     quota = cpu_quota()
     available = _cores_to_run_on()

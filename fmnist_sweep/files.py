@@ -20,10 +20,8 @@ def write_whole(path: Path) -> Iterator[BinaryIO]:
     """Open a file for atomic writing: it replaces `path` only if the block ends without an error.
 
     The content is written beside `path`, flushed to disk, and renamed, so that a reader sees either
-    the
-    old or the new content. Nothing is written after the process was asked to stop, because the
-    content
-    may be the consequence of an interrupt that a library has swallowed.
+    the old or the new content. Nothing is written after the process was asked to stop, because the
+    content may be the consequence of an interrupt that a library has swallowed.
     """
     stop_if_asked()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -87,8 +87,7 @@ def _insist(number: int) -> None:
 def interrupts_deferred() -> Iterator[None]:
     """Make signals only set a request inside the block, which `stop_if_asked` raises; also a
     decorator. If TensorFlow is interrupted during its own work, it may crash or raise another
-    error;
-    this is risked only when the work takes seconds, such as the tracing of a large network.
+    error; this is risked only when the work takes seconds, such as the tracing of a large network.
 
     Raises:
         KeyboardInterrupt: at the end of the block, if requested.

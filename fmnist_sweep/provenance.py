@@ -72,8 +72,7 @@ def command(overrides: tuple[str, ...]) -> str:
 
 def was_typed(line: str) -> bool:
     """Whether a recorded command was typed; for calls of `run_sweep` from Python it has no words
-    after
-    the program's name."""
+    after the program's name."""
     return len(shlex.split(line)) > 3
 
 
@@ -84,8 +83,7 @@ def recorded_command(overrides: tuple[str, ...]) -> str:
 
 def recorded_config(config: Config) -> Config:
     """Return a config for storing, without secrets of the environment in its tracking texts. What
-    is
-    trained is not changed."""
+    is trained is not changed."""
     tracking = config.tracking
     masked = {
         "uri": _masked(tracking.uri),
@@ -109,8 +107,7 @@ def git_diff(folder: Path) -> str | None:
     """Return the differences between the tracked files of a folder's repository and its commit.
 
     Without secrets of the environment. None if there are no differences or no repository; a very
-    long
-    diff is truncated, with a remark.
+    long diff is truncated, with a remark.
     """
     # Regardless of the user's settings, no external program is run and no colours are used.
     answer = _git(folder, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD")

@@ -45,10 +45,8 @@ def reason_of(error: BaseException) -> str:
     """Return `ExceptionType: message`, one line of at most 400 characters, and a location.
 
     The informative part is extracted: from below the headers of TensorFlow's and Keras's long
-    messages,
-    and from the cause of an exception without a message. If it has at most one word, the line ends
-    with
-    the file and line of the innermost function that does not belong to a library.
+    messages, and from the cause of an exception without a message. If it has at most one word, the
+    line ends with the file and line of the innermost function that does not belong to a library.
     """
     told, words = error, _telling(error)
     for inner in _causes(error):
@@ -114,8 +112,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _place(error: BaseException) -> str | None:
     """Return `file.py:12` of the innermost frame outside of libraries and this package, or else of
-    the
-    innermost frame."""
+    the innermost frame."""
     innermost = None
     for each in reversed([error, *_causes(error)]):
         for frame in reversed(_frames(each.__traceback__)):

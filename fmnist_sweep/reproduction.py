@@ -46,7 +46,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row of the verdict's table, as text; `matches` is None if it was not compared."""
+    """One row of the verdict's table, as text; `matches` is None if it differs and may differ."""
 
     name: str
     recorded: str
@@ -60,7 +60,7 @@ class Verification:
     """Whether a rerun reproduced its record.
 
     `differences` describes how its environment differs from the record's; if it does not, exact
-    equality is required.
+    equality is required. Equal weights are exact in any environment.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -74,14 +74,18 @@ class Verification:
     @property
     def tested(self) -> str:
         """What was required."""
-        return "the last bit" if not self.differences else "the tolerance"
+        return "the tolerance" if self.differences and not self._is_exact else "the last bit"
 
     @property
     def verdict(self) -> str:
         """`exact`, `within tolerance` or `not reproduced`."""
         if not self.matches:
             return "not reproduced"
-        return "exact" if not self.differences else "within tolerance"
+        return "exact" if self._is_exact else "within tolerance"
+
+    @property
+    def _is_exact(self) -> bool:
+        return all(line.matches for line in self.comparisons)
 
 
 def expected_of(
@@ -113,8 +117,7 @@ def tolerance(accuracy: float, images: int) -> float:
     """Return how much an accuracy, measured on `images` images, may differ in another environment.
 
     Different rounding gives a different network of the same kind, whose accuracy varies randomly:
-    four
-    standard errors (binomial) are allowed, and at least half a percentage point.
+    four standard errors (binomial) are allowed, and at least half a percentage point.
     """
     spread = math.sqrt(max(accuracy * (1.0 - accuracy), 1.0 / images) / images)
     return round(max(_LEAST_TOLERANCE, _STANDARD_ERRORS * spread), 4)
@@ -151,7 +154,7 @@ def compare(expected: Expected, outcome: Outcome, numerics: Numerics) -> Verific
     """Compare a rerun's results with the record.
 
     In the record's environment every bit must be equal; elsewhere accuracies must be within their
-    tolerances, and the weights' digests are only shown.
+    tolerances, and the weights may differ.
     """
     differences = _environment_differences(expected.numerics, numerics)
     exact = not differences
@@ -171,9 +174,8 @@ def compare(expected: Expected, outcome: Outcome, numerics: Numerics) -> Verific
     for name in ("best_weights_sha256", "weights_sha256"):
         was, now = getattr(expected, name), getattr(outcome, name)
         allowed_words = "the same" if exact else "any"
-        lines.append(
-            Comparison(name, was[:16], now[:16], allowed_words, was == now if exact else None)
-        )
+        matches = was == now or (False if exact else None)
+        lines.append(Comparison(name, was[:16], now[:16], allowed_words, matches))
     return Verification(tuple(lines), tuple(differences))
 
 

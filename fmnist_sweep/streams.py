@@ -16,8 +16,7 @@ class SteadyStream:
 
     Its reader may be gone (`| head`), its terminal closed, its device full: from then on output is
     dropped, and its descriptor is redirected to /dev/null, so that neither C++ libraries nor
-    Python's
-    final flush fail again. Characters that the encoding lacks are replaced by `showable`.
+    Python's final flush fail again. Characters that the encoding lacks are replaced by `showable`.
 
     Attributes:
         lost: the error that made it fail; None while it works.
@@ -60,8 +59,7 @@ class SteadyStream:
 
     def outlive(self) -> None:
         """Make a failure of the stream be reported on stderr immediately: for runs, whose results
-        are not
-        their output."""
+        are not their output."""
         if not self.is_outlived:
             self.is_outlived = True
             self._report()
@@ -119,8 +117,7 @@ def open_closed_descriptors() -> None:
     """Open /dev/null for each standard stream that was closed when the process started.
 
     Otherwise the next opened file, a journal or a database, would get its number, and output of
-    libraries
-    would be written to that file.
+    libraries would be written to that file.
     """
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:

@@ -24,8 +24,7 @@ _holder = ""
 @contextmanager
 def alone(what: str) -> Iterator[None]:
     """Run the block unless another thread is in such a block; also a decorator. Inside another
-    block
-    of the same thread it has no effect.
+    block of the same thread it has no effect.
 
     Raises:
         UserError: another thread is in such a block.

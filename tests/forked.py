@@ -11,18 +11,23 @@ import io
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from multiprocessing import forkserver
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Self
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["warm"])
+# Whoever starts a process asks after all others, and an exit code can be read once.
+_lock = threading.Lock()
 
 
 class Forked:
@@ -48,9 +53,10 @@ class Forked:
         self._files = Path(tempfile.mkdtemp(prefix="forked-"))
         (self._files / "in").write_text(stdin, encoding="utf-8")
         given = (code, str(folder), list(arguments), dict(env), str(self._files))
-        _start_server()
         self._process: ForkServerProcess = _context.Process(target=_run, args=given)
-        self._process.start()
+        with _lock:
+            _start_server()
+            self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
 
@@ -58,18 +64,18 @@ class Forked:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.poll() is None:
-            self._process.kill()
+        self.send_signal(signal.SIGKILL)
         self.communicate()
 
     @property
     def returncode(self) -> int | None:
         """The exit code, minus a signal's number; None while the process runs."""
-        return self._process.exitcode
+        return self.poll()
 
     def poll(self) -> int | None:
         """Return the exit code; None while the process runs."""
-        return self._process.exitcode
+        with _lock:
+            return self._process.exitcode
 
     def send_signal(self, number: int) -> None:
         """Send a signal, unless the process has ended."""
@@ -82,11 +88,12 @@ class Forked:
         Raises:
             TimeoutExpired: the process still runs.
         """
-        self._process.join(timeout)
-        if self._process.exitcode is None:
+        wait([self._process.sentinel], timeout)
+        code = self.poll()
+        if code is None:
             assert timeout is not None
             raise subprocess.TimeoutExpired("a forked program", timeout)
-        return self._process.exitcode
+        return code
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """Wait for the end; return what was printed on standard output and standard error.

@@ -46,9 +46,10 @@ def program(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return run_forked(_PROGRAM, folder, arguments, environment())
 
 
-def started(folder: Path, *arguments: str) -> Forked:
-    """Start the program in a folder of its own."""
-    return Forked(_PROGRAM, folder, arguments, environment())
+def started(folder: Path, *arguments: str, own_group: bool = False) -> Forked:
+    """Start the program in a folder of its own; where asked, in a process group of its own."""
+    before = "import os; os.setsid(); " if own_group else ""
+    return Forked(before + _PROGRAM, folder, arguments, environment())
 
 
 @dataclass

@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
-import select
 import shutil
 import signal
 import subprocess
@@ -19,14 +19,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from queue import Queue
-from typing import Any, Self
+from typing import Any
 
+from forked import Forked
 from program import QUICK_SPACE, SMALL, Store, artifact, assert_same_outcome, environment
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -116,45 +115,59 @@ def arguments_of(tuner: str) -> list[str]:
     return [*SMALL, *QUICK_SPACE, f"tuner={tuner}", *SWEEPS[tuner], confirm, "sweep.name=mine"]
 
 
-class Launcher:
-    """Starts the program, one process after the other."""
+_STRUCK = """
+import json, sys
+from torture import strike
 
-    def __init__(self) -> None:
-        here = Path(__file__).parent
-        self._zygote = subprocess.Popen(
-            [sys.executable, str(here / "zygote.py")],
-            env=environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+struck, *sys.argv[1:] = json.loads(sys.argv[1]), *sys.argv[2:]
+if struck is not None:
+    strike(*struck)
+from fmnist_sweep.__main__ import run
+run()
+"""
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._zygote.communicate()  # without requests it ends
+def strike(module: str, path: str, nth: int, after: bool, number: int, half_line: str) -> None:
+    """Have the process send itself a signal when that function is called the `nth` time."""
+    owner = importlib.import_module(module)
+    *parents, name = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    function, calls = getattr(owner, name), 0
 
-    def run(self, tuner: str, folder: Path, kill: Kill | None = None) -> Ended:
-        """Run that tuner's sweep in a folder, with a kill or without."""
-        assert self._zygote.stdin is not None
-        assert self._zygote.stdout is not None
-        output, struck = folder.with_suffix(".out"), None
-        if kill is not None and kill.place is not None:
-            journal = folder / "mlruns" / "sweeps" / "mine" / "journal.jsonl"
-            struck = [*PLACES[kill.place], kill.nth, kill.after, int(kill.number), str(journal)]
-        request = {
-            "folder": str(folder), "output": str(output), "arguments": arguments_of(tuner),
-            "struck": struck,
-        }  # fmt: skip
-        self._zygote.stdin.write(json.dumps(request) + "\n")
-        self._zygote.stdin.flush()
-        process, sent = int(self._zygote.stdout.readline()), None
+    def struck(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == nth and not after:
+            os.kill(os.getpid(), number)
+        answer = function(*arguments, **named)
+        if calls == nth and after:
+            if name == "to_line":  # what was to be written is so by half
+                with Path(half_line).open("ab") as file:
+                    file.write(answer[0][: len(answer[0]) // 2])
+            os.kill(os.getpid(), number)
+        return answer
+
+    setattr(owner, name, struck)
+
+
+def launch(tuner: str, folder: Path, kill: Kill | None = None) -> Ended:
+    """Run that tuner's sweep in a folder, with a kill or without."""
+    struck, sent = None, None
+    if kill is not None and kill.place is not None:
+        journal = folder / "mlruns" / "sweeps" / "mine" / "journal.jsonl"
+        struck = [*PLACES[kill.place], kill.nth, kill.after, int(kill.number), str(journal)]
+    arguments = [json.dumps(struck), *arguments_of(tuner)]
+    with Forked(_STRUCK, folder, arguments, environment()) as process:
         if kill is not None and kill.place is None:
-            ended, _, _ = select.select([self._zygote.stdout], [], [], kill.seconds)
-            if not ended:  # and so its number is not another process's yet
+            try:
+                process.wait(kill.seconds)
+            except subprocess.TimeoutExpired:
                 sent = time.monotonic()
-                os.kill(process, kill.number)
-        code = os.waitstatus_to_exitcode(int(self._zygote.stdout.readline()))
+                process.send_signal(kill.number)
+        code = process.wait()
         took = None if sent is None else time.monotonic() - sent
-        return Ended(code, output.read_text(), took)
+        return Ended(code, "".join(process.communicate()), took)
 
 
 @dataclass(frozen=True)
@@ -167,18 +180,16 @@ class Ended:
     seconds: float | None
 
 
-def undisturbed(launcher: Launcher, tuner: str, folder: Path) -> float:
+def undisturbed(tuner: str, folder: Path) -> float:
     """Run the sweep to its end; return the seconds that it took."""
     folder.mkdir(parents=True)
     started = time.monotonic()
-    ended = launcher.run(tuner, folder)
+    ended = launch(tuner, folder)
     assert ended.code == 0, ended.printed
     return time.monotonic() - started
 
 
-def torture(
-    launcher: Launcher, tuner: str, folder: Path, kills: Iterator[Kill], most: int, whole: Path
-) -> Report:
+def torture(tuner: str, folder: Path, kills: Iterator[Kill], most: int, whole: Path) -> Report:
     """Run the sweep, killing it `most` times, then to its end, and hold it to the undisturbed one.
 
     A kill at a place that is not come by, or later than the sweep's end, is no kill.
@@ -187,7 +198,7 @@ def torture(
     report = Report()
     while len(report.kills) < most:
         kill = next(kills)
-        ended = launcher.run(tuner, folder, kill)
+        ended = launch(tuner, folder, kill)
         if ended.code == 0:
             report.missed.append(kill)
             if len(report.missed) == 2:
@@ -197,7 +208,7 @@ def torture(
         _check_end(kill, ended.code, ended.printed, folder)
         if kill.number is not signal.SIGKILL and ended.seconds is not None:
             report.latest = max(report.latest, ended.seconds)
-    ended = launcher.run(tuner, folder)
+    ended = launch(tuner, folder)
     told = ", ".join(map(str, report.kills))
     assert ended.code == 0, f"{tuner}, after {told}: {ended.printed}"
     try:
@@ -283,42 +294,24 @@ def main(kills: int = 100, seed: int | None = None, at_once: int = 2, a_sweep: i
     say(f"seed {seed}: {kills} kills")
     folder = Path(tempfile.mkdtemp(prefix="torture-"))  # stays where something goes wrong
     placed = each_place(random.Random(seed))
-    with ExitStack() as stack:
-        launchers = Queue[Launcher]()
-        for _ in range(at_once):
-            launchers.put(stack.enter_context(Launcher()))
 
-        def wholly(tuner: str) -> float:
-            launcher = launchers.get()
-            try:
-                return undisturbed(launcher, tuner, folder / tuner)
-            finally:
-                launchers.put(launcher)
+    def wholly(tuner: str) -> float:
+        return undisturbed(tuner, folder / tuner)
 
-        def killed(number: int) -> Report:
-            tuner = list(SWEEPS)[number % len(SWEEPS)]
-            random_ = random.Random(f"{seed}/{number}")
-            drawn = chain(
-                placed[number : number + 1], iter(partial(draw, random_, took[tuner]), None)
-            )
-            launcher = launchers.get()
-            try:
-                report = torture(
-                    launcher, tuner, folder / f"{number}", drawn, a_sweep, folder / tuner
-                )
-            finally:
-                launchers.put(launcher)
-            say(f"{tuner}: survived {', '.join(map(str, report.kills))}")
-            return report
+    def killed(number: int) -> Report:
+        tuner = list(SWEEPS)[number % len(SWEEPS)]
+        random_ = random.Random(f"{seed}/{number}")
+        drawn = chain(placed[number : number + 1], iter(partial(draw, random_, took[tuner]), None))
+        report = torture(tuner, folder / f"{number}", drawn, a_sweep, folder / tuner)
+        say(f"{tuner}: survived {', '.join(map(str, report.kills))}")
+        return report
 
-        with ThreadPoolExecutor(at_once) as pool:
-            took = dict(zip(SWEEPS, pool.map(wholly, SWEEPS), strict=True))
-            reports: list[Report] = []
-            while sum(len(report.kills) for report in reports) < kills or len(reports) < len(
-                placed
-            ):
-                first = len(reports)
-                reports += pool.map(killed, range(first, first + len(SWEEPS)))
+    with ThreadPoolExecutor(at_once) as pool:
+        took = dict(zip(SWEEPS, pool.map(wholly, SWEEPS), strict=True))
+        reports: list[Report] = []
+        while sum(len(report.kills) for report in reports) < kills or len(reports) < len(placed):
+            first = len(reports)
+            reports += pool.map(killed, range(first, first + len(SWEEPS)))
     shutil.rmtree(folder)
     made = Counter(kill.number.name for report in reports for kill in report.kills)
     missed = sum(len(report.missed) for report in reports)

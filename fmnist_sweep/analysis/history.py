@@ -38,8 +38,7 @@ class ByTrial:
 class ByTime:
     """All results with a score, by time: `seconds` float64 (n,), since the start of the sweep,
     without pauses; `trials` int64 (n,); `scores` and `best`, the best so far, float64 (n,). A
-    promoted
-    trial appears once per rung."""
+    promoted trial appears once per rung."""
 
     objective: Objective
     seconds: NDArray[np.float64]
@@ -111,8 +110,7 @@ class WorkedTime:
         """Join the durations of epochs and rungs with the gaps that are not pauses.
 
         An epoch took its `epoch_seconds` before it was recorded, a rung its `seconds`. Time in
-        which
-        several workers trained counts once.
+        which several workers trained counts once.
         """
         starts: list[float] = []
         ends: list[float] = []

@@ -1,9 +1,8 @@
 """The importance of each searched value, computed by Optuna's fANOVA from a sweep's trials.
 
 fANOVA (Hutter et al., 2014) learns from all trials, PED-ANOVA only from the best tenth; fANOVA
-found
-the important values in much smaller sweeps. It is given the ranks of the scores, so that a single
-diverged trial does not dominate the variance.
+found the important values in much smaller sweeps. It is given the ranks of the scores, so that a
+single diverged trial does not dominate the variance.
 """
 
 from __future__ import annotations
@@ -34,8 +33,7 @@ _TREES = 32
 class Importances:
     """`shares`: by path, the share of the variance of the trials' ranks that a value explains by
     itself, 0..1, the largest first; the remainder is interactions and noise. The `trials` trials
-    are
-    ranked by their best `metric` up to `epoch`, inclusive."""
+    are ranked by their best `metric` up to `epoch`, inclusive."""
 
     shares: dict[str, float]
     metric: str
@@ -55,10 +53,8 @@ def importances(state: SweepState, space: Space, seed: int = 0) -> Importances |
     """Return the importances, the same for the same trials and seed.
 
     Scores after different numbers of epochs are not compared: each trial counts with its best epoch
-    up
-    to the last one that all trials reached. A trial that early stopping ended counts as fully
-    trained;
-    failed, stopped and paused trials are omitted. Whether a value exists for a trial is
+    up to the last one that all trials reached. A trial that early stopping ended counts as fully
+    trained; failed, stopped and paused trials are omitted. Whether a value exists for a trial is
     attributed to the value it depends on.
     """
     compared = [t for t in state.ranking() if not (t.is_over or t.is_paused) and t.history]
@@ -144,8 +140,7 @@ def _filled(places: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """Return positions, (n,), with nan replaced by draws from the others, each about as often.
 
     fANOVA omits trials that lack a value. A fixed position outside the others would reveal the
-    parent's
-    value and take its credit; a drawn one reveals nothing.
+    parent's value and take its credit; a drawn one reveals nothing.
     """
     missing = np.isnan(places)
     known = np.sort(places[~missing])

@@ -39,10 +39,8 @@ class DataMaterial:
 class WinnerMaterial:
     """The predictions of the winner's best weights for the test set: `probabilities` float32 (n,
     classes), `labels` int64 (n,). `wrong` are the rows, int64 (up to 24,), of the most confident
-    wrong
-    predictions, the most confident first; `wrong_images`, uint8 (up to 24, height, width,
-    channels), are
-    their images."""
+    wrong predictions, the most confident first; `wrong_images`, uint8 (up to 24, height, width,
+    channels), are their images."""
 
     trial: int
     best_weights_sha256: str

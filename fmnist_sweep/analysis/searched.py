@@ -24,11 +24,10 @@ class SearchedValue:
     """A searched value over some trials.
 
     `places` are float64 (trials,): the position of each trial's value, 0..1, nan if it does not
-    exist for
-    the trial. `levels` are the positions of all occurring values, ascending, and `texts` those
-    values as
-    text. `is_number` distinguishes a numeric axis from a categorical one, and `is_log` a log scale;
-    `ends` are the numbers at 0 and 1. `name` is the shortest unique suffix of `path`.
+    exist for the trial. `levels` are the positions of all occurring values, ascending, and `texts`
+    those values as text. `is_number` distinguishes a numeric axis from a categorical one, and
+    `is_log` a log scale; `ends` are the numbers at 0 and 1. `name` is the shortest unique suffix of
+    `path`.
     """
 
     path: str

@@ -62,8 +62,7 @@ class Command:
 
     `words` describes its own words to the user; their number must be `least` to `most` (None: no
     limit). `paths`: words may be paths; the path of an existing file is one even if it looks like
-    an
-    override.
+    an override.
     """
 
     run: Callable[..., None]

@@ -130,14 +130,15 @@ class SweepProgress:
         return "so far " + ", ".join(parts)
 
     def _told(self, record: Told | Paused, state: SweepState) -> str:
-        if isinstance(record, Told) and record.result is None:
-            return f"failed: {record.reason}"
+        result = record.result
+        if result is None:
+            return f"failed: {state.trials[record.trial].reason}"
         best = state.best
         leads = " *best so far*" if best is not None and best.number == record.trial else ""
         return (
-            f"{state.objective.metric} {record.score:.4f} at epoch {record.result.best_epoch}, "
-            f"test_accuracy {record.result.test_accuracy:.4f}, "
-            f"{record.result.parameters:,} parameters, {record.seconds:.1f} s{leads}"
+            f"{state.objective.metric} {record.score:.4f} at epoch {result.best_epoch}, "
+            f"test_accuracy {result.test_accuracy:.4f}, "
+            f"{result.parameters:,} parameters, {record.seconds:.1f} s{leads}"
         )
 
 

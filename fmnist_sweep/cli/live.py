@@ -148,8 +148,8 @@ class LiveSweep:
         trial = state.trials[record.trial]
         result, line = record.result, Text(f"trial {record.trial}  ")
         values = overrides_in_words(trial.overrides)
-        if isinstance(record, Told) and record.result is None:  # the whole reason, at any width
-            line.append(f"failed: {record.reason}", "red").append(f"  {values}", "dim")
+        if result is None:  # the whole reason, at any width
+            line.append(f"failed: {trial.reason}", "red").append(f"  {values}", "dim")
             self._out.print(line, soft_wrap=True)
             return
         line.append(f"{state.objective.metric} {record.score:.4f}  ")

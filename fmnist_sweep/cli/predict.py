@@ -43,8 +43,7 @@ def predict(config: Config, *words: str) -> None:
     sweep that the first word names.
 
     Pictures are read one by one and predicted in batches, so that memory use does not depend on
-    their
-    number. Unreadable ones are named on stderr; all others are predicted.
+    their number. Unreadable ones are named on stderr; all others are predicted.
 
     Raises:
         ConfigError: there is no such model, its input is not images, or no picture can be read.
@@ -110,8 +109,7 @@ def _check_channels(version: Version, shape: tuple[int, int, int]) -> None:
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """A picture as a model's input: `pixels` uint8 (height, width, channels), and the preprocessing
-    in
-    words, `how`."""
+    in words, `how`."""
 
     pixels: NDArray[np.uint8]
     how: str
@@ -121,13 +119,10 @@ def fitted(picture: Image.Image, shape: tuple[int, int, int]) -> Fitted:
     """Convert a picture of any size and mode to a model's (height, width, channels).
 
     An opaque picture of that size is used as is. Others are processed as Fashion-MNIST's
-    photographs
-    were (Xiao et al. 2017, arXiv 1708.07747, figure 1): inverted to light on dark if their edge is
-    light, cropped to the content, resized without distortion and centred; and converted to grey for
-    a
-    model with one channel. For a model with two or four channels, grey or RGB with opacity as the
-    last
-    channel, only the size is changed.
+    photographs were (Xiao et al. 2017, arXiv 1708.07747, figure 1): inverted to light on dark if
+    their edge is light, cropped to the content, resized without distortion and centred; and
+    converted to grey for a model with one channel. For a model with two or four channels, grey or
+    RGB with opacity as the last channel, only the size is changed.
     """
     height, width, channels = shape
     mode, grey = _MODES[channels], channels == 1
@@ -157,8 +152,7 @@ def _has_opacity(picture: Image.Image) -> bool:
 
 def opened(path: Path) -> Image.Image:
     """Read a picture, rotated by its EXIF orientation, with 8 bits per channel: grey, palette or
-    RGB,
-    with or without transparency. Of several frames or pages the first is used.
+    RGB, with or without transparency. Of several frames or pages the first is used.
 
     Raises:
         ConfigError: it is not a readable picture, or too large.

@@ -1,8 +1,7 @@
 """Reads the user's files, `experiments/<group>/<name>.yaml`, and rejects everything but plain data.
 
 Such files are shared between users, and Hydra would act on more than their values: a `hydra` key
-can
-name code to run before the program's first line.
+can name code to run before the program's first line.
 """
 
 from __future__ import annotations

@@ -19,8 +19,7 @@ def allowed_keys(path: Path, given: Any = None) -> list[str]:
     """Return the keys of the block at a path, in the schema's order.
 
     Empty if there is no such block, or its keys are free. `given` is the whole config as it was
-    given,
-    which determines the member of a union (such as `data`).
+    given, which determines the member of a union (such as `data`).
     """
     keys: dict[str, None] = {}
     for kind in _kinds_at(path, given):

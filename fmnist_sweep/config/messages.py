@@ -67,8 +67,7 @@ def unknown_key(path: Sequence[str | int], shown: str | None, given: Any = None)
     """Return one line that rejects a key and suggests the one probably meant.
 
     `path` ends in the key, `shown` is its value, if known; if an earlier part of the path is
-    already
-    unknown, that part is reported.
+    already unknown, that part is reported.
     """
     known = 0
     while known < len(path) - 1 and str(path[known]) in allowed_keys(path[:known], given):

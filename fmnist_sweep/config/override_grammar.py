@@ -10,8 +10,7 @@ from hydra.core.override_parser import overrides_parser, overrides_visitor
 
 def keep_assertions() -> None:
     """Keep the assert statements of Hydra's parser, which `python -O` removes: two of them consume
-    the
-    `:` of `{key: value}` and the `(` of `choice(1,2)`."""
+    the `:` of `{key: value}` and the `(` of `choice(1,2)`."""
     if sys.flags.optimize == 0:
         return
     source = Path(overrides_visitor.__file__)

@@ -63,8 +63,7 @@ class Expected(Strict):
 
     `numerics` is null if the training ran in several environments or they are unknown: then exact
     reproduction cannot be expected. `config` is `model` and `train` as JSON, so that a search and
-    replace
-    does not change file and record alike.
+    replace does not change file and record alike.
     """
 
     metrics: dict[str, ExpectedMetric]

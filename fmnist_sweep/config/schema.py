@@ -48,8 +48,7 @@ def check_schema_version(version: Any) -> None:
 
 class OptimizerConfig(Strict):
     """`momentum` and `nesterov` are used by sgd (and `momentum` by rmsprop) and ignored by others,
-    so
-    that a space can search over optimizers."""
+    so that a space can search over optimizers."""
 
     name: Literal["adam", "adamw", "sgd", "rmsprop"]
     learning_rate: Positive
@@ -89,8 +88,7 @@ class EarlyStopping(Strict):
 
 class Objective(Strict):
     """The metric that is optimised. `direction` follows from it: null or a missing one is replaced
-    by
-    the metric's own, and another one is rejected."""
+    by the metric's own, and another one is rejected."""
 
     metric: Metric
     direction: Direction = Field(default=None, validate_default=True)
@@ -200,8 +198,7 @@ class InlineConfig(Strict):
 
 class ProcessesConfig(Strict):
     """Rungs are trained in `workers` processes, which share the threads. If a process dies, its
-    rung is
-    retried, at most `retries` times without a new epoch."""
+    rung is retried, at most `retries` times without a new epoch."""
 
     name: Literal["processes"]
     workers: PositiveInt
@@ -213,12 +210,10 @@ ExecutorConfig = Annotated[InlineConfig | ProcessesConfig, Field(discriminator="
 
 class TrackingConfig(Strict):
     """MLflow. `uri: null` means MLFLOW_TRACKING_URI if set, else the local store. For a training
-    with a
-    budget in steps, the loss is also logged every `every_steps` steps. `keep_checkpoints`: the
-    number of
-    trials in a sweep whose best models are kept, the best ones. `registered_model`: the name under
-    which
-    winners of sweeps are registered; `auto`: the data's name and `-cnn`; null: not registered."""
+    with a budget in steps, the loss is also logged every `every_steps` steps. `keep_checkpoints`:
+    the number of trials in a sweep whose best models are kept, the best ones. `registered_model`:
+    the name under which winners of sweeps are registered; `auto`: the data's name and `-cnn`; null:
+    not registered."""
 
     enabled: bool
     uri: str | None
@@ -253,12 +248,10 @@ class RunConfig(Strict):
 
 class Config(RunConfig):
     """The whole config of the program. A `space` (or `variants`) makes it a sweep. `expected` is
-    the
-    record that a rerun is compared with, `reported` the published results of the same training.
+    the record that a rerun is compared with, `reported` the published results of the same training.
     `report`:
     whether a sweep ends with pictures and a report. `display`: what the console shows while a sweep
-    runs;
-    `auto` is `live` in a terminal, else `lines`."""
+    runs; `auto` is `live` in a terminal, else `lines`."""
 
     schema_version: int
     tuner: TunerConfig

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 MOST_CHARACTERS = 250
 """For an experiment's name, which also names a folder (at most 255 bytes), and for a tag's key,
-with
-the limit of MLflow's databases."""
+with the limit of MLflow's databases."""
 _TAG_KEY = re.compile(r"[/\w.\- :]+")
 
 

@@ -30,8 +30,7 @@ class GridTuner(_Tuner):
 
 class BayesianTuner(_Tuner):
     """`initial_points` random trials come before the surrogate's; `alpha` is the assumed noise of
-    the
-    scores, `beta` the weight of exploration (as in Keras Tuner)."""
+    the scores, `beta` the weight of exploration (as in Keras Tuner)."""
 
     name: Literal["bayesian"]
     seed: Seed

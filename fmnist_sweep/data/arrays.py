@@ -36,9 +36,8 @@ def make_dataset(
     """Validate a user's arrays and return them as a dataset.
 
     Without `class_names` the classes are "0", "1", … up to the largest training label; every label
-    up
-    to it must occur.
-    Raises DataError, naming the array, for an invalid shape, dtype, pixel or label.
+    up to it must occur. Raises DataError, naming the array, for an invalid shape, dtype, pixel or
+    label.
     """
     images = _images(train)
     names = _counted_classes(train) if class_names is None else _distinct(class_names)

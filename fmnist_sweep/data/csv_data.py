@@ -30,11 +30,9 @@ def load_csv(config: CsvData) -> Dataset:
     """Read `label,pixel1..pixelN` from the training file and, if given, the validation file.
 
     The validation file becomes the official test set. Classes are `config.class_names`, else
-    Fashion-MNIST's if the images are Fashion-MNIST's, else "0", "1", ….
-    Other columns are ignored.
+    Fashion-MNIST's if the images are Fashion-MNIST's, else "0", "1", …. Other columns are ignored.
     Raises DataError, naming file, row (from 1, without the header) and column, for a missing file
-    or
-    column, an invalid label or pixel, or columns that do not fit `config.image_size`.
+    or column, an invalid label or pixel, or columns that do not fit `config.image_size`.
     """
     height, width, channels = (*config.image_size, 1)[:3]
     shape = (height, width, channels)

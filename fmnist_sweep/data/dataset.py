@@ -24,9 +24,9 @@ class Dataset:
     """Training images and, if present, an official test set.
 
     `images` and `official_images`: uint8, (n, height, width, channels), pixels 0..255;
-    `labels` and `official_labels`: int64, (n,), 0..classes-1.
-    `name` is short (`fashion-mnist`), `source` says where the data was read from.
-    `synthetic` marks generated data, so that its runs are not taken for real results.
+    `labels` and `official_labels`: int64, (n,), 0..classes-1. `name` is short (`fashion-mnist`),
+    `source` says where the data was read from. `synthetic` marks generated data, so that its runs
+    are not taken for real results.
     """
 
     name: str

@@ -37,10 +37,9 @@ def load_fashion_mnist(directory: Path | None) -> Dataset:
     """Read Fashion-MNIST and verify the SHA-256 of each of its four files.
 
     With a `directory`, reads only from there; without one, tries the system folder, the Keras cache
-    and
-    a download by Keras, in that order. Files may be gzipped.
-    Returns 60,000 training and 10,000 official test images of shape (28, 28, 1).
-    Raises DataError if a file is missing, truncated or altered, or no source is available.
+    and a download by Keras, in that order. Files may be gzipped. Returns 60,000 training and 10,000
+    official test images of shape (28, 28, 1). Raises DataError if a file is missing, truncated or
+    altered, or no source is available.
     """
     if directory is not None:
         try:

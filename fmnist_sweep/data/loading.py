@@ -17,8 +17,7 @@ def load_dataset(config: DataConfig) -> Dataset:
     """Read and validate the images of a config, and shorten them if `config.limit` is set.
 
     Raises DataError if a file is missing, altered or malformed, ConfigError if the limit does not
-    fit
-    the data.
+    fit the data.
     """
     dataset = _read(config)
     return dataset if config.limit is None else first_of_each_class(dataset, config.limit)
@@ -47,8 +46,7 @@ def first_of_each_class(dataset: Dataset, limit: int) -> Dataset:
     """Keep the first `limit // classes` training images of each class, in their order.
 
     The official test set is unchanged. Raises ConfigError if `limit` is not a multiple of the
-    number of
-    classes, or a class has too few images.
+    number of classes, or a class has too few images.
     """
     share, rest = divmod(limit, dataset.classes)
     if rest:

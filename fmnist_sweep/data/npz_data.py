@@ -39,9 +39,8 @@ def dataset_from_arrays(
     """Validate arrays named `x_train`, `y_train` and, optionally, `x_test`, `y_test`.
 
     Images: integers in 0..255, (n, height, width) or (n, height, width, channels); labels: integers
-    in
-    0..classes-1, (n,). Without `class_names` the classes are "0", "1", ….
-    Raises DataError, naming the array, for invalid arrays.
+    in 0..classes-1, (n,). Without `class_names` the classes are "0", "1", …. Raises DataError,
+    naming the array, for invalid arrays.
     """
     for needed in ("x_train", "y_train"):
         if needed not in arrays:

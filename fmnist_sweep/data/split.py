@@ -91,10 +91,8 @@ def make_split(config: SplitConfig, dataset: Dataset) -> Split:
     """Split a dataset according to a `split` config.
 
     Raises ConfigError, naming the key, if a size is not a multiple of the number of classes, a
-    class has
-    too few images or no training images are left; DataError if an official test set is needed and
-    the
-    dataset has none.
+    class has too few images or no training images are left; DataError if an official test set is
+    needed and the dataset has none.
     """
     if isinstance(config, BalancedSplit):
         return _balanced(config, dataset)
@@ -110,11 +108,9 @@ def balanced_test_split(
 
     Classes are in order of first appearance; of each, `size // classes` rows are drawn without
     replacement by NumPy's legacy generator seeded with `seed`; NumPy's global generator is not
-    used.
-    The test frame, in the order drawn, gets a new index; the train frame keeps its own.
+    used. The test frame, in the order drawn, gets a new index; the train frame keeps its own.
     Raises DataError if the column is missing or has gaps or the index has duplicates, ConfigError
-    if
-    `size` is not a multiple of the number of classes or a class has too few rows.
+    if `size` is not a multiple of the number of classes or a class has too few rows.
     """
     import pandas as pd
 

@@ -18,8 +18,7 @@ def draw_dataset(config: SyntheticData) -> Dataset:
 
     (If a size is not a multiple of ten, the first classes get one more.) `noise` is the standard
     deviation of each pixel's noise, as a fraction of full brightness. The training images depend
-    only on
-    size and seed, not on the number of official test images.
+    only on size and seed, not on the number of official test images.
     """
     images, labels = _draw(config, config.train_size, part=0)
     official = _draw(config, config.test_size, part=1) if config.test_size else (None, None)

@@ -48,10 +48,8 @@ def open_executor(
     on_step: OnRungStep | None = None,
 ) -> Iterator[Executor]:
     """Yield the executor of `config.executor`. `sweep` is the sweep's folder, which contains the
-    data
-    that worker processes map into memory. `on_step` is called in the same thread as `on_epoch`;
-    None
-    disables it."""
+    data that worker processes map into memory. `on_step` is called in the same thread as
+    `on_epoch`; None disables it."""
     shared = sweep / "data"
     shutil.rmtree(shared, ignore_errors=True)  # left by a killed process
     remove_abandoned()

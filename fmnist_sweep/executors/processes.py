@@ -46,8 +46,7 @@ def worker_processes(
     workers: int, retries: int, job: Job, on_step: OnRungStep | None = None
 ) -> Iterator[ProcessExecutor]:
     """Yield an executor whose workers end with the block: after an interrupt immediately, each
-    between
-    two steps."""
+    between two steps."""
     with socket_folder() as folder:
         executor = ProcessExecutor(workers, retries, job, folder, on_step)
         try:
@@ -69,9 +68,8 @@ class _Task:
 @dataclass(eq=False)
 class _Slot:
     """A worker's slot. Each has its own loky engine, because loky ends all processes of an engine
-    when
-    one of them dies. `waiting` is the connection of a worker that waits for an answer; `was_idle`:
-    whether it was ready before its rung came; `begun`: the latest rung's ticket."""
+    when one of them dies. `waiting` is the connection of a worker that waits for an answer;
+    `was_idle`: whether it was ready before its rung came; `begun`: the latest rung's ticket."""
 
     number: int
     engine: ProcessPoolExecutor | None = None
@@ -89,8 +87,7 @@ class ProcessExecutor:
     """Trains rungs in `workers` processes.
 
     Events in workers (an epoch, the end of a rung, a death) are queued until the sweep's owner
-    calls
-    `wait`, and handled on its thread.
+    calls `wait`, and handled on its thread.
 
     Args:
         workers: number of workers.
@@ -293,8 +290,7 @@ def _raising(told: CannotStart) -> Callable[[], None]:
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
     """Keep a process that is started here from receiving the terminal's signals before it can
-    ignore
-    them."""
+    ignore them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, OWNERS_SIGNALS)
     try:
         # It enables SIGINT again once it has started.

@@ -53,8 +53,7 @@ Train = Callable[[Rung, OnEpoch], RunResult]
 
 class Executor(Protocol):
     """Trains rungs, up to `workers` at a time. `on_epoch` is called in the process and thread of
-    the
-    sweep's owner, in `submit` or `wait`."""
+    the sweep's owner, in `submit` or `wait`."""
 
     workers: int
 

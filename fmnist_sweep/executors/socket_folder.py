@@ -18,8 +18,7 @@ def socket_folder() -> Iterator[Path]:
     """Yield a folder that only this user can access, with a path short enough for a socket.
 
     Its owner holds a lock on it, which the system releases with the process: whoever gets the lock
-    may
-    remove the folder. Programs that clean up /tmp respect the lock too, see
+    may remove the folder. Programs that clean up /tmp respect the lock too, see
     https://systemd.io/TEMPORARY_DIRECTORIES/.
     """
     folder, lock = _make()

@@ -64,8 +64,7 @@ def train(rung: Rung, ticket: int) -> RungOutcome:
     """Train a rung in this worker. SIGTERM interrupts it between two steps.
 
     `ticket` identifies the rung in messages and answers, because an answer to an interrupted rung
-    may
-    arrive late.
+    may arrive late.
 
     Raises:
         RunError: the rung's files cannot be written or read.
@@ -113,8 +112,7 @@ class _Worker:
 
     def _listen(self) -> None:
         """Receive answers; end when the owner ends, for whatever reason: after a resume nobody else
-        may
-        train its trials. Files are written atomically, so this is safe at any time.
+        may train its trials. Files are written atomically, so this is safe at any time.
         """
         try:
             while True:

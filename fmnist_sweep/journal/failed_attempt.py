@@ -13,8 +13,7 @@ _NAME = "failed-"
 
 def why_failed(config: Config, state: SweepState) -> str | None:
     """Return why a sweep ended, or cannot continue, without a completed trial; None if it has one,
-    or
-    can continue."""
+    or can continue."""
     if state.best is not None or state.open_asks:
         return None
     if state.ended is None and check_failures(config, state) is None:

@@ -20,12 +20,9 @@ class Journal:
     """A sweep's records, in order.
 
     Opening reads the file. A last line without a newline was cut off by a kill before it had an
-    effect,
-    and is dropped; any other unreadable line is an error. Each line ends with a checksum of itself
-    and
-    all lines before it, so that changed, lost or moved lines are detected; lines of earlier
-    versions
-    without checksums are accepted.
+    effect, and is dropped; any other unreadable line is an error. Each line ends with a checksum of
+    itself and all lines before it, so that changed, lost or moved lines are detected; lines of
+    earlier versions without checksums are accepted.
 
     Raises:
         JournalError: a line is unreadable; the message names file and line.
@@ -110,8 +107,7 @@ def to_line(record: Record, sum_before: int = 0) -> tuple[bytes, int]:
     """Return a record as a line, and the checksum (CRC-32) of it and all lines before.
 
     Keys keep their order, which is the order of a table's columns, so that a sweep that is read
-    again
-    shows the same columns.
+    again shows the same columns.
     """
     text = json.dumps(to_json(record), separators=(",", ":"), allow_nan=False)
     check = zlib.crc32(text.encode(), sum_before)

@@ -93,8 +93,7 @@ def before_reached(
     identity: Mapping[str, Any], build_model: Callable[..., Any] | None
 ) -> dict[str, Any]:
     """Return an identity in the form before it included what a builder refers to: with a digest of
-    the
-    builder's own source."""
+    the builder's own source."""
     if build_model is None:
         return dict(identity)
     code = build_model if hasattr(build_model, "__qualname__") else type(build_model)
@@ -113,8 +112,7 @@ def is_of_form(recorded: Mapping[str, Any], identity: Mapping[str, Any]) -> bool
 
 def how_it_differs(recorded: Mapping[str, Any], identity: Mapping[str, Any]) -> str | None:
     """Describe how a recorded sweep of the same config differs: in the data's content, the threads
-    or
-    the builder's code. None if the config differs, or nothing does."""
+    or the builder's code. None if the config differs, or nothing does."""
     if canonical_json(_config_of(recorded)) != canonical_json(_config_of(identity)):
         return None
     threads = recorded["train"]["threads"], identity["train"]["threads"]

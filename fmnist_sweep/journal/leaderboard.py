@@ -19,10 +19,8 @@ def leaderboard(state: SweepState) -> pd.DataFrame:
 
     Columns: `rank`, `trial`, `status`, the objective's name, `confirmed_mean`, `confirmed_std` and
     `ties_with_best` (if trials were confirmed), `test_accuracy`, `parameters`, `best_epoch`,
-    `epochs`,
-    `train_seconds`, `best_weights_sha256`, `reason`, and the searched values by config path (empty
-    if a
-    value does not exist for a trial).
+    `epochs`, `train_seconds`, `best_weights_sha256`, `reason`, and the searched values by config
+    path (empty if a value does not exist for a trial).
     """
     ranking = state.ranking()
     ranked = {trial.number: rank for rank, trial in enumerate(ranking, start=1)}

@@ -20,8 +20,7 @@ class Leaders:
 
     def take_in(self, number: int, score: float) -> int | None:
         """Add or update a trial's score; return the trial that is then not among the best, possibly
-        this
-        one, or None."""
+        this one, or None."""
         self.leave_out(number)
         insort(self._ranked, (-self._sign * score, number))
         return self._ranked.pop()[1] if len(self._ranked) > self._most else None

@@ -3,9 +3,8 @@ attributes that the code uses, in the user's own modules.
 
 Digests are of bytecode and values, not of source text: comments, docstrings, line numbers and
 locations do not matter, and an edited file whose old code is still in memory is not mistaken for
-what
-is trained. Installed libraries count by name and version. Values without a digest (a lock, an open
-file) count by type; names that are computed or read from a file are not detected.
+what is trained. Installed libraries count by name and version. Values without a digest (a lock, an
+open file) count by type; names that are computed or read from a file are not detected.
 """
 
 from __future__ import annotations
@@ -63,8 +62,7 @@ _KIND_OF_FUNCTION = _VARIADIC | inspect.CO_GENERATOR | inspect.CO_COROUTINE
 
 def reached_by(build_model: Callable[..., Any]) -> dict[str, str]:
     """Return a digest per part: the builder itself under `build_model`; what it refers to under its
-    full
-    name, such as `mine.WIDTH`; installed libraries with their versions.
+    full name, such as `mine.WIDTH`; installed libraries with their versions.
 
     The same code and values give the same digests in any process with the same Python version.
     """
@@ -79,8 +77,7 @@ def reached_by(build_model: Callable[..., Any]) -> dict[str, str]:
 
 def differing_parts(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     """Return the parts that two processes both have with different content, without those of a
-    script
-    or a notebook, which are pickled by value."""
+    script or a notebook, which are pickled by value."""
     shared = one.keys() & other.keys() - {ROOT}
     return sorted(
         name for name in shared if one[name] != other[name] and not name.startswith("__main__.")

@@ -116,8 +116,7 @@ def is_library_module(name: str) -> bool:
 @functools.cache
 def version_of(module: str) -> str | None:
     """Return the version of a module's library, if it is installed under the module's name; None
-    for
-    Python's own modules."""
+    for Python's own modules."""
     try:
         return importlib.metadata.version(module)
     except importlib.metadata.PackageNotFoundError:

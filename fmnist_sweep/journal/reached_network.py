@@ -11,8 +11,7 @@ import numpy as np
 
 def content_of_network(value: Any) -> list[Any] | None:
     """Return the content of a Keras object (a layer, a network, an initializer or the like); None
-    for
-    anything else.
+    for anything else.
 
     Without names numbered by Keras, which depend on how many layers the process has created, and
     without what a layer records at its first call.

@@ -34,8 +34,7 @@ class Spending:
 
 def spending(config: Config, state: SweepState, running: Mapping[int, RunningEpoch]) -> Spending:
     """Return what is spent. `running`: by trial, the current epochs; without them, epochs count
-    when
-    they have ended."""
+    when they have ended."""
     sweep = config.sweep
     minutes = state.minutes(sum(epoch.seconds for epoch in running.values()))
     epochs = state.epochs_total + sum(epoch.part for epoch in running.values())
@@ -78,8 +77,7 @@ def continued(typed: str, sweep: SweepConfig, reason: str) -> str | None:
     """Return the command that continues a finished sweep with its budgets doubled.
 
     `typed` is the command that began it, `reason` why it ended. None for a sweep started from
-    Python, or
-    if no budget ended it, so that a larger one would not help.
+    Python, or if no budget ended it, so that a larger one would not help.
     """
     if not reason.startswith("sweep."):  # reasons of budgets begin with their keys
         return None

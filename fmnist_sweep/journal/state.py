@@ -61,8 +61,7 @@ class Trial:
     @property
     def is_over(self) -> bool:
         """Whether no more rungs of it will be trained, because it failed or was stopped. Its
-        promotions
-        are still answered, because Hyperband counts on them."""
+        promotions are still answered, because Hyperband counts on them."""
         return self.reason is not None or self.stopped_at is not None
 
     @property
@@ -157,8 +156,7 @@ class SweepState:
 
     def ranking(self) -> list[Trial]:
         """Return the completed trials, best first; confirmed ones, by their means, before the
-        others.
-        Of equals the earlier trial comes first."""
+        others. Of equals the earlier trial comes first."""
         return sorted(self._completed(), key=self._order)
 
     def minutes(self, since_seconds: float = 0.0) -> float:

@@ -39,8 +39,7 @@ def build_cnn(
     Its input is float images (n, height, width, channels) scaled to 0..1, its output float32 class
     probabilities (n, classes). Initial weights and dropout depend on Keras's seed: call
     `keras.utils.set_random_seed` before. Raises InfeasibleModel as `plan_cnn` does, UserError while
-    a
-    sweep or training is running in another thread.
+    a sweep or training is running in another thread.
     """
     return build_layers(plan_cnn(model_config, input_shape, classes).layers, input_shape, "cnn")
 

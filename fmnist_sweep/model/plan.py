@@ -50,8 +50,7 @@ class LayerPlan(NamedTuple):
 @dataclass(frozen=True)
 class NetPlan:
     """All layers in order, and their sums. `depth` is the number of convolutions and fully
-    connected
-    layers, including the last one. Only those two kinds have `mflops`."""
+    connected layers, including the last one. Only those two kinds have `mflops`."""
 
     layers: tuple[LayerPlan, ...]
     parameters: int
@@ -64,8 +63,7 @@ def plan_cnn(model: ModelConfig, input_shape: tuple[int, int, int], classes: int
     """Plan the network for images of shape `input_shape` (height, width, channels).
 
     Raises InfeasibleModel if a filter is larger than its padded image or a pool would shrink the
-    image
-    below one pixel.
+    image below one pixel.
     """
     net = _Net(input_shape)
     for number, block in enumerate(model.conv_blocks):

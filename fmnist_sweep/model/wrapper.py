@@ -52,12 +52,12 @@ class PreparedData(NamedTuple):
 class FashionMNISTCNN:
     """A CNN for the ten classes of Fashion-MNIST, described as in the article.
 
-    `conv_params` and `fc_params` are nested dicts of prefixed keys, as `model.article` says;
-    None stands for the article's own layers; the last of `fc_params` is the output layer, of ten
-    neurons with softmax. Attributes of those names hold the network in that form, `model` the
-    Keras model. Weights follow from `keras.utils.set_random_seed`.
-    Raises ConfigError for a key or value that is not allowed, InfeasibleModel where the image is
-    too small for the blocks, UserError beside a sweep or training in another thread.
+    `conv_params` and `fc_params` are nested dicts of prefixed keys, as `model.article` says; None
+    stands for the article's own layers; the last of `fc_params` is the output layer, of ten neurons
+    with softmax. Attributes of those names hold the network in that form, `model` the Keras model.
+    Weights follow from `keras.utils.set_random_seed`. Raises ConfigError for a key or value that is
+    not allowed, InfeasibleModel where the image is too small for the blocks, UserError beside a
+    sweep or training in another thread.
     """
 
     def __init__(

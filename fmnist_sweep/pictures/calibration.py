@@ -57,8 +57,8 @@ def expected_calibration_error(
     """Return the expected calibration error, 0..1: the mean gap between confidence and accuracy.
 
     Predictions are put into bins of equal width by confidence, each bin open below and closed
-    above, and
-    each bin is weighted by its share of the predictions (Naeini et al., 2015; Guo et al., 2017).
+    above, and each bin is weighted by its share of the predictions (Naeini et al., 2015; Guo et
+    al., 2017).
 
     Args:
         probabilities: (n, classes), rows that sum to 1.

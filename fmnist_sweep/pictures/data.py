@@ -19,6 +19,7 @@ from fmnist_sweep.pictures.style import (
     finish,
     new_figure,
     shown,
+    shown_class,
     style_axes,
 )
 
@@ -49,8 +50,9 @@ def samples(data: DataMaterial) -> Figure:
     for band in range(bands):
         first = band * columns
         axes = figure.add_subplot(bands, 1, band + 1)
-        names = data.class_names[first : first + columns]
-        _draw_band(axes, data.samples[first : first + columns, :rows], names, columns)
+        band_samples = data.samples[first : first + columns, :rows]
+        names = [shown_class(data.class_names, first + c, 15) for c in range(len(band_samples))]
+        _draw_band(axes, band_samples, names, columns)
     return finish(figure)
 
 
@@ -75,13 +77,15 @@ def class_distribution(data: DataMaterial) -> Figure:
     for axes, (name, counts) in zip(panels, data.counts.items(), strict=True):
         _draw_counts(axes, _SET_NAMES.get(name, name), counts, size)
     panels[0].set_yticks(
-        range(classes), [shown(name, 24) for name in data.class_names], fontsize=size
+        range(classes),
+        [shown_class(data.class_names, number, 24) for number in range(classes)],
+        fontsize=size,
     )
     panels[0].set_ylim(classes - 0.4, -0.6)  # the first class on top
     return finish(figure)
 
 
-def _draw_band(axes: Axes, band: NDArray[np.uint8], names: tuple[str, ...], columns: int) -> None:
+def _draw_band(axes: Axes, band: NDArray[np.uint8], names: list[str], columns: int) -> None:
     """Draw some classes' samples, uint8 (classes, rows, height, width, channels), as one image."""
     classes, rows, height, width = band.shape[:4]
     gap = max(1, round(0.06 * max(height, width)))
@@ -95,7 +99,7 @@ def _draw_band(axes: Axes, band: NDArray[np.uint8], names: tuple[str, ...], colu
     axes.set_axis_off()
     for column, name in enumerate(names):
         axes.text(
-            column * across + width / 2, -gap, shown(name, 15),
+            column * across + width / 2, -gap, name,
             ha="center", va="bottom", fontsize=SMALL, color=INK,
         )  # fmt: skip
 

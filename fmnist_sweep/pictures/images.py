@@ -10,8 +10,7 @@ def on_screen(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return an image, uint8 (height, width, channels), as RGB.
 
     One channel is shown as grey, three as colour; the fourth of four (opacity) is dropped; for any
-    other
-    number the mean is shown as grey.
+    other number the mean is shown as grey.
     """
     channels = image.shape[2]
     if channels in (3, 4):

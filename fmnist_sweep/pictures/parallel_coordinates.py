@@ -41,8 +41,7 @@ def parallel_coordinates(state: SweepState, space: Space) -> Figure:
     trial.
 
     Better trials are darker and drawn on top, the best one in red. A value that does not exist for
-    a
-    trial is marked by a dash below its axis; values that are equal in all trials have no axis.
+    a trial is marked by a dash below its axis; values that are equal in all trials have no axis.
 
     Raises:
         NothingToShow: no trial completed.
@@ -83,8 +82,7 @@ def parallel_coordinates(state: SweepState, space: Space) -> Figure:
 
 def _spread(value: SearchedValue, scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return where each trial crosses an axis; trials with the same level are spread slightly, in
-    the
-    order of their scores."""
+    the order of their scores."""
     heights = np.where(np.isnan(value.places), _ABSENT, value.places)
     for level in np.unique(heights):
         here = np.flatnonzero(heights == level)

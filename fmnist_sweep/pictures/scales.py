@@ -38,8 +38,7 @@ def zoomed(
     """Return the range of a score axis that shows differences between scores.
 
     The range holds all scores, unless a few are so much worse that the others could not be told
-    apart;
-    those are drawn as arrows at its edge.
+    apart; those are drawn as arrows at its edge.
     """
     sign = sign_of(direction)
     good = sign * scores[np.isfinite(scores)]

@@ -9,26 +9,26 @@ and white and by colour-blind readers.
 from __future__ import annotations
 
 import io
+import logging
 import threading
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep import environment
+from fmnist_sweep.pictures.fonts import FONT, can_be_drawn, families, family_with
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.ft2font import FT2Font
     from PIL.Image import Image
 
 DPI = 110
-FONT = "DejaVu Sans"  # shipped with Matplotlib, so that pictures are the same everywhere
 INK, FAINT, GRID = "#222222", "#6b6b6b", "#e3e3e3"
 SMALL, NORMAL, LARGE = 8.0, 9.5, 12.0
 # Paul Tol's high-contrast scheme, extended; its hues stay distinct in greyscale.
@@ -67,16 +67,21 @@ def own_settings() -> Iterator[None]:
     notebook's `rcParams` and styles), which are restored at the end.
 
     Settings are global to the process: figures on other threads are affected meanwhile. Only one
-    block
-    can be active at a time.
+    block can be active at a time.
     """
     environment.load_matplotlib()
     import matplotlib as mpl
 
+    log = logging.getLogger("matplotlib.font_manager")  # warns of a family without that weight
     with _setting, mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams["font.family"] = FONT
-        yield
+        level = log.level
+        log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
 
 
 _setting = threading.RLock()
@@ -112,13 +117,13 @@ def style_axes(axes: Axes, x: str = "", y: str = "", grid: str = "both") -> None
 
 
 def finish(figure: Figure) -> Figure:
-    """Set every text of a figure in `FONT` and disable its parsing as mathematics."""
+    """Set every text of a figure in our fonts, and disable its parsing as mathematics."""
     from matplotlib.text import Text
 
     for found in figure.findobj(Text):
         assert isinstance(found, Text)
         found.set_parse_math(False)
-        found.set_fontfamily(FONT)
+        found.set_fontfamily(families(found.get_text()))
     return figure
 
 
@@ -145,12 +150,19 @@ def to_png(figure: Figure) -> bytes:
 
 def shown(text: str, limit: int = 28) -> str:
     """Return a text for display in a picture: on one line, shortened in the middle to `limit`
-    characters, with a box for each character that the font lacks."""
-    line = " ".join(text.split())
+    characters, with a box for each character that no font has."""
+    line = _line(text)
     if len(line) > limit:
         tail = limit // 3  # similar names often differ only in a number at the end
         line = f"{line[: limit - 1 - tail].rstrip()}…{line[-tail:].lstrip()}"
-    return "".join(char if _has(char) else "□" for char in line)
+    return "".join(char if family_with(char) else "□" for char in line)
+
+
+def shown_class(class_names: Sequence[str], number: int, limit: int = 28) -> str:
+    """Return a class's name as `shown` does; `class 3` if a character of it has no font, since the
+    page has the name."""
+    name = class_names[number]
+    return shown(name, limit) if can_be_drawn(_line(name)) else f"class {number}"
 
 
 def counted(number: int, what: str) -> str:
@@ -186,13 +198,5 @@ def _hardly_differs(whole: NDArray[np.uint8], few: Image) -> bool:
     return bool(differences.mean() < 1.5 and np.mean(differences > 24) < 0.001)
 
 
-def _has(char: str) -> bool:
-    return char.isprintable() and _font().get_char_index(ord(char)) != 0
-
-
-@cache
-def _font() -> FT2Font:
-    from matplotlib.font_manager import FontProperties, findfont
-    from matplotlib.ft2font import FT2Font
-
-    return FT2Font(findfont(FontProperties(family=FONT)))
+def _line(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())

@@ -34,8 +34,7 @@ _MOST_LABELS = 24
 
 def accuracy_against_parameters(state: SweepState) -> Figure:
     """Draw the test accuracy of every completed trial over its number of parameters, with the
-    Pareto
-    front.
+    Pareto front.
 
     Raises:
         NothingToShow: no trial completed.

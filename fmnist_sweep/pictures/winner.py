@@ -22,7 +22,7 @@ from fmnist_sweep.pictures.style import (
     counted,
     finish,
     new_figure,
-    shown,
+    shown_class,
     style_axes,
 )
 from fmnist_sweep.training.results import EpochRecord
@@ -77,7 +77,7 @@ def confusion_matrix(winner: WinnerMaterial, class_names: Sequence[str]) -> Figu
     for spine in axes.spines.values():
         spine.set_visible(False)
     size = NORMAL if classes <= _WITH_COUNTS else max(3.5, 72 * side / classes * 0.75)
-    names = [shown(name, 18) for name in class_names]
+    names = [shown_class(class_names, number, 18) for number in range(classes)]
     axes.set_xticks(
         range(classes),
         names,
@@ -128,7 +128,7 @@ def accuracy_by_class(winner: WinnerMaterial, class_names: Sequence[str]) -> Fig
         f"all {right.mean():.3f}", (right.mean(), 1.0), xycoords=("data", "axes fraction"),
         xytext=(0, 3), textcoords="offset points", ha="center", color=RED, fontsize=SMALL,
     )  # fmt: skip
-    names = [f"{shown(class_names[c], 24)} ({images[c]:,})" for c in order]
+    names = [f"{shown_class(class_names, c, 24)} ({images[c]:,})" for c in order]
     axes.set_yticks(places, names, fontsize=size)
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.set_xlim(max(0.0, low.min() - 0.02), min(1.0, high.max()) + 0.01)
@@ -163,10 +163,10 @@ def confidently_wrong(winner: WinnerMaterial, class_names: Sequence[str]) -> Fig
         row = winner.wrong[place]
         answer = int(winner.probabilities[row].argmax())
         axes.imshow(on_screen(winner.wrong_images[place]), interpolation="antialiased")
-        label = shown(class_names[winner.labels[row]], 19)
+        label = shown_class(class_names, winner.labels[row], 19)
         chance = _chance(float(winner.probabilities[row, answer]))
         axes.set_title(
-            f"{label}\n→ {shown(class_names[answer], 17)}\n{chance}",
+            f"{label}\n→ {shown_class(class_names, answer, 17)}\n{chance}",
             fontsize=SMALL, color=INK, linespacing=1.15, pad=3,
         )  # fmt: skip
     return finish(figure)

@@ -31,8 +31,7 @@ _LEADERS = 20
 @dataclass(frozen=True)
 class Picture:
     """A picture of a report: `section` is search, winner or data; `width` is in CSS pixels; a
-    `wide`
-    picture has a row of its own."""
+    `wide` picture has a row of its own."""
 
     name: str
     section: str
@@ -253,7 +252,7 @@ def _data(data: DataMaterial) -> list[tuple[str, str]]:
         ("read from", data.source),
         ("images", images),
         ("shape", " by ".join(map(str, (height, width, *((channels,) if channels > 1 else ()))))),
-        ("classes", ", ".join(data.class_names)),
+        ("classes", ", ".join(f"{c} {name}" for c, name in enumerate(data.class_names))),
     ]
 
 

@@ -52,8 +52,7 @@ def write_report(source: ReportSource) -> Path:
 
 def report_files(sweep: Path, report: Path) -> list[tuple[Path, str]]:
     """Return the files of a report that are logged, each with its artifact folder: the pictures,
-    the
-    page, and the files it can be recreated from together with the journal."""
+    the page, and the files it can be recreated from together with the journal."""
     pictures = sorted(report.parent.glob("pictures/*.png"))
     return [(sweep / MATERIAL_FILE, ""), *((path, "pictures") for path in pictures), (report, "")]
 

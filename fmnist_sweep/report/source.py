@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class ReportSource:
     """A sweep that has begun: its journal, the state folded from it, and the material, None if
-    there
-    is none (not written yet, or a sweep of an earlier version)."""
+    there is none (not written yet, or a sweep of an earlier version)."""
 
     begun: Begun
     journal: Journal

@@ -17,8 +17,7 @@ from fmnist_sweep.tracking.run_log import final_metrics
 
 def best_config(config: Config, trial: Trial) -> RunConfig:
     """Return a trial as a single training: the base config, the trial's overrides, and its last
-    epoch
-    (`train.stop_epoch`) if that is before the schedule's horizon."""
+    epoch (`train.stop_epoch`) if that is before the schedule's horizon."""
     return straight_config(config.run, trial.overrides, trial.last_epoch)
 
 

@@ -23,8 +23,7 @@ def export_run(reader: MlflowReader, run: SeenRun, folder: Path, name: str | Non
     """Write a run's config, with its record if it finished.
 
     The config is a single training to the run's last epoch, regardless of rungs and early stopping.
-    A
-    sweep's own run exports its winner.
+    A sweep's own run exports its winner.
 
     Args:
         reader: reads the store that holds the run.

@@ -48,8 +48,7 @@ from fmnist_sweep.workspace import Workspace
 @dataclass(frozen=True)
 class Origin:
     """The file a training's config comes from (`best/NAME` or `baseline/NAME`, else None), and
-    whether
-    command-line values change it (a derived run)."""
+    whether command-line values change it (a derived run)."""
 
     source: str | None = None
     derived: bool = False
@@ -99,13 +98,11 @@ def run_single(
         on_epoch: called after every epoch.
         on_step: progress callback, called a few times a second; None disables it.
         on_trouble: called with the reason when the tracker becomes unavailable, and with None when
-            it
-            is available again.
+            it is available again.
 
     Raises:
         UserError: the config cannot be run, or another sweep or training is running in this
-            process;
-            nothing was written.
+            process; nothing was written.
         NotReproduced: data, split or config differ from the record; nothing was written.
         TrialFailed: the loss is not finite.
     """

@@ -22,8 +22,7 @@ def apply_overrides(base: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
     """Return the base config with the overrides applied.
 
     `model.conv_blocks.count` (and `model.fc_layers.count`) shortens the list of blocks, or extends
-    it
-    with blocks of the defaults; a block number beyond the list extends it up to there.
+    it with blocks of the defaults; a block number beyond the list extends it up to there.
 
     Raises:
         ConfigError: the result is not a valid config.

@@ -32,8 +32,7 @@ def read_space(config: Config, pinned: tuple[str, ...] = ()) -> tuple[Space, lis
 
     Raises:
         ConfigError: a path that the config lacks or that cannot be searched, an empty range, a
-            value
-            that the config rejects, or a `when` that never holds or is circular.
+            value that the config rejects, or a `when` that never holds or is circular.
     """
     base = config.run
     reader = _Reader(base, pinned)

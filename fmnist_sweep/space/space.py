@@ -73,8 +73,7 @@ class Space:
         """Fix the leaves at or below some config keys to the base config's values.
 
         Leaves whose conditions can no longer hold are removed, and variants do not change the
-        pinned
-        paths.
+        pinned paths.
 
         Returns:
             The reduced space, and the paths that are no longer searched.

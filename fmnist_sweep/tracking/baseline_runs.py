@@ -30,10 +30,8 @@ class BaselineRuns:
     """The results of a baseline's runs, in the order of their seeds.
 
     `epoch_seconds` is that of the fastest whole epoch, training and validation together;
-    `step_loss`
-    has (step, mean over the seeds). `left_out` counts seeds whose runs are of another environment
-    than
-    the newest run. `expected` is the record of the config's own seed.
+    `step_loss` has (step, mean over the seeds). `left_out` counts seeds whose runs are of another
+    environment than the newest run. `expected` is the record of the config's own seed.
     """
 
     seeds: tuple[int, ...]
@@ -50,8 +48,7 @@ def gather(
     config: Config, reader: MlflowReader, source: str, experiments: Sequence[str]
 ) -> BaselineRuns | None:
     """Return the results of a baseline's runs: for each seed, the newest finished run of exactly
-    this
-    config in the environment of the newest run; None if there is none.
+    this config in the environment of the newest run; None if there is none.
 
     Args:
         config: the baseline's config.

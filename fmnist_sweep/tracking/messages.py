@@ -165,8 +165,7 @@ class Messages:
 
     def give_up(self) -> list[Message]:
         """Remove and return the records that could not be sent, with later ones of the same runs;
-        for
-        a run that was not started, all messages of the run and its descendants.
+        for a run that was not started, all messages of the run and its descendants.
 
         The end of a run is kept: its status can be set even if records are missing.
         """

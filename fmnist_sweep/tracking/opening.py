@@ -34,9 +34,8 @@ SWEEPS, TRAININGS = "fmnist-sweep", "fmnist-train"
 def open_tracker(config: TrackingConfig, workspace: Workspace, experiment: str) -> Tracker:
     """Return the config's tracker, with its store and experiment ready.
 
-    `experiment`: the name if the config has none.
-    Raises ConfigError for an invalid URI or a store of another version of MLflow, RunError for an
-    unreachable store.
+    `experiment`: the name if the config has none. Raises ConfigError for an invalid URI or a store
+    of another version of MLflow, RunError for an unreachable store.
     """
     if not config.enabled:
         return NoTracker()
@@ -88,8 +87,7 @@ def _existing(config: TrackingConfig, workspace: Workspace) -> str:
     """Return the URI of the config's store, checked and ready to be opened by MLflow.
 
     Raises NoStore if it does not exist, ConfigError for one of another version of MLflow, RunError
-    for
-    an unreachable one.
+    for an unreachable one.
     """
     uri = tracking_uri(config, workspace)
     require_store(uri)

@@ -30,11 +30,10 @@ class Outbox:
     """A tracker that queues every call and passes it on to another tracker, in order.
 
     A call that fails is retried with growing pauses until it succeeds; calls that depend on it
-    wait,
-    others do not (`messages.py`). A run that ends while its files are waiting is FAILED, with the
-    reason, until they are sent. A call that the tracker refuses is dropped: its run does not end as
-    FINISHED, so that the next start sends it again, and `finish` reports it. Messages of a deleted
-    run are dropped too, which is an error only for the topmost run.
+    wait, others do not (`messages.py`). A run that ends while its files are waiting is FAILED, with
+    the reason, until they are sent. A call that the tracker refuses is dropped: its run does not
+    end as FINISHED, so that the next start sends it again, and `finish` reports it. Messages of a
+    deleted run are dropped too, which is an error only for the topmost run.
 
     No method raises an error while queueing: training continues while a server is down, and `drain`
     returns what is left.

@@ -150,8 +150,7 @@ class SweepLog:
         """Log an existing journal; `state` is updated on the way.
 
         Only a trial's latest rung, and only an end that is the last record, have files: those of
-        earlier
-        ones were overwritten.
+        earlier ones were overwritten.
         """
         records = journal.records
         self._final = {r.trial: r for r in records if isinstance(r, Told | Paused)}

@@ -26,8 +26,7 @@ _LEADERS = 5
 @dataclass(frozen=True)
 class Described:
     """Constant facts about a sweep. `exports`: whether its winner is written as a config file,
-    which
-    requires a network and images that a config can describe."""
+    which requires a network and images that a config can describe."""
 
     own_note: str | None
     leaves: Sequence[Leaf]
@@ -39,9 +38,8 @@ def sweep_note(about: Described, state: SweepState) -> str:
     """Return the description of a sweep's current state, with at most MAX_NOTE characters.
 
     `state` is that of a sweep that has begun. The user's note comes first, then the sweep's state,
-    the
-    commands to continue it and to retrain its winner, and the search space. What does not fit is
-    omitted, with a remark.
+    the commands to continue it and to retrain its winner, and the search space. What does not fit
+    is omitted, with a remark.
     """
     parts = [] if about.own_note is None else [_own(about.own_note)]
     assert state.begun is not None

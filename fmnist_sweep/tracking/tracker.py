@@ -48,9 +48,8 @@ class DatasetInput:
 class View:
     """A view of an experiment's runs: `columns` are metrics and params, as `metrics.loss` or
     `params.train.batch_size`, in order; `filter` is in MLflow's search syntax; if `best_first`
-    names
-    a metric, runs are sorted by it, not grouped by parent, the highest first or, with `lowest`, the
-    lowest first; `charts` is a regular expression of the plotted metrics."""
+    names a metric, runs are sorted by it, not grouped by parent, the highest first or, with
+    `lowest`, the lowest first; `charts` is a regular expression of the plotted metrics."""
 
     key: str
     name: str
@@ -64,9 +63,8 @@ class View:
 @dataclass(frozen=True)
 class RunStart:
     """The start of a run. `key` identifies it permanently: starting a key again attaches to its
-    run.
-    `params` is called only if they are written, because computing them may be slow. `views` of the
-    experiment are replaced when the run is created."""
+    run. `params` is called only if they are written, because computing them may be slow. `views` of
+    the experiment are replaced when the run is created."""
 
     key: str
     name: str
@@ -81,8 +79,7 @@ class RunStart:
 
 class Tracker(Protocol):
     """All calls are idempotent: what exists already is not written again. When a run is logged
-    again,
-    files and ends of rungs that others have followed are omitted."""
+    again, files and ends of rungs that others have followed are omitted."""
 
     def start(self, run: RunStart) -> None:
         """Create the run with that key, or attach to it if it exists."""
@@ -115,8 +112,7 @@ class Tracker(Protocol):
 
     def cut_off(self, key: str, status: RunStatus, reason: str | None, *, at: float) -> None:
         """Set the final status and, if given, the reason of a run that is still open; a run that
-        has
-        ended or was never started is not changed."""
+        has ended or was never started is not changed."""
 
     def is_stop_asked(self, key: str) -> bool:
         """Whether a user has tagged the run to stop it."""

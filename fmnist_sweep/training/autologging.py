@@ -27,10 +27,8 @@ def autologging_off() -> Iterator[None]:
     A notebook may have called `mlflow.autolog()`, which patches `fit` of Keras and scikit-learn in
     the
     whole process: it adds callbacks, and creates runs in the user's store or logs to the active
-    run.
-    MLflow's own flag that disables it affects all threads, and nested blocks end each other; here,
-    fits
-    in other threads are still logged.
+    run. MLflow's own flag that disables it affects all threads, and nested blocks end each other;
+    here, fits in other threads are still logged.
     """
     autologging = sys.modules.get("mlflow.utils.autologging_utils")  # else nothing is patched
     if getattr(autologging, _FLAG, True) is False:

@@ -32,8 +32,7 @@ class ImageSet:
         """Return the first `steps` batches in the given order, as (images, labels).
 
         Images are float32 in 0..1; labels are int64, or float32 rows with `one_hot`. The last batch
-        may be
-        smaller.
+        may be smaller.
         """
 
         def batch(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

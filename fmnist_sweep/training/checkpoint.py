@@ -37,10 +37,8 @@ class Checkpoint:
     """The state of a training after its last epoch.
 
     `weights` and `best_weights` are in the order of `model.weights`; `optimizer` is in the order of
-    the
-    optimizer's variables, including the step (and so the schedule's position). Early stopping and
-    the
-    best epoch are functions of `history`, so they have no state.
+    the optimizer's variables, including the step (and so the schedule's position). Early stopping
+    and the best epoch are functions of `history`, so they have no state.
     """
 
     weights: Arrays

@@ -22,8 +22,7 @@ def fuse_batch_norm(model: keras.Model) -> None:
 
     The layers remain Keras's: saved models and calls outside training are unchanged. Layers that
     normalise vectors or another axis than the last, or use renormalisation, are not changed: there
-    is
-    no gain, or no such operation.
+    is no gain, or no such operation.
     """
     for layer in model._flatten_layers():  # includes nested models, unlike `layers`
         is_fused = "call" in vars(layer)  # by an earlier training, if the builder reuses the model

@@ -16,8 +16,7 @@ def graphs_freed() -> Iterator[None]:
 
     For each custom gradient that is traced (in an optimizer's step and some activations) TensorFlow
     2.21 registers a function that refers to the whole graph, for the lifetime of the process: 14 MB
-    per
-    training of a small CNN. `keras.utils.clear_session` does not free it, and would reset the
+    per training of a small CNN. `keras.utils.clear_session` does not free it, and would reset the
     caller's
     Keras settings. Fixed after 2.21: https://github.com/tensorflow/tensorflow/issues/97697
     """
@@ -45,8 +44,7 @@ _left_behind = False
 @contextmanager
 def _registered_here() -> Iterator[list[str]]:
     """Yield the names that this thread registers inside the block. Those of other threads, where
-    the
-    user may be training another network, are still needed."""
+    the user may be training another network, are still needed."""
     register, thread, names = ops.RegisterGradient, threading.get_ident(), list[str]()
 
     def noted(name: str) -> object:

@@ -37,8 +37,7 @@ def check_network(
     config: RunConfig, data: TrainingData, build_model: ModelBuilder, folder: Path
 ) -> bool:
     """Build a config's network, in addition to the one that is trained, and check its outputs for a
-    few
-    training images, before and after it is saved and loaded.
+    few training images, before and after it is saved and loaded.
 
     This does not affect the training: the network is discarded, and the training seeds its own.
     `folder` contains the saved network meanwhile.

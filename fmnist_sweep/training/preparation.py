@@ -43,8 +43,7 @@ def overrides_with_threads(
     overrides: tuple[str, ...], config: RunConfig, workers: int = 1
 ) -> tuple[str, ...]:
     """Return the overrides with the number of threads, if the config leaves it to the machine, so
-    that
-    the command gives the same result on a machine with other cores."""
+    that the command gives the same result on a machine with other cores."""
     if config.train.threads is not None:
         return overrides
     others = (word for word in overrides if word.partition("=")[0] != "train.threads")
@@ -59,8 +58,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Prepared:
     Raises:
         DataError: a data file is missing, altered or malformed.
         ConfigError: the split cannot be made, early stopping has no metric, or the number of
-            threads
-            is not available.
+            threads is not available.
     """
     if dataset is None:
         dataset = load_dataset(config.data)

@@ -18,8 +18,7 @@ LEAST_SECONDS = 0.25
 @dataclass(frozen=True)
 class StepProgress:
     """Progress of a training after `step` of an epoch's `steps`. `epoch` and `last_epoch`, of the
-    rung,
-    count from 1; `loss` and `accuracy` are means over the epoch so far."""
+    rung, count from 1; `loss` and `accuracy` are means over the epoch so far."""
 
     epoch: int
     last_epoch: int
@@ -35,8 +34,7 @@ OnStep = Callable[[StepProgress], None]
 
 class StepWatch:
     """Checks the clock after each call of a training's step function, which may train several
-    steps,
-    and reports some of them.
+    steps, and reports some of them.
 
     Args:
         on_step: the progress callback.

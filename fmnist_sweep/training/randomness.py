@@ -37,9 +37,8 @@ def seeded_epoch(model: keras.Model, seed: int, epoch: int) -> Iterator[None]:
     """Set all sources of randomness inside the block to the state of an epoch's start.
 
     These are the model's random layers (dropout, augmentation), whose states are neither in a
-    `.keras`
-    file nor in a list of weights; Keras's global generator, used by layers without their own; and
-    Python's and NumPy's generators, which are restored at the end.
+    `.keras` file nor in a list of weights; Keras's global generator, used by layers without their
+    own; and Python's and NumPy's generators, which are restored at the end.
     """
     with _states_given_back():
         _set_layer_states(model, seed, epoch)

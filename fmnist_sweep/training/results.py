@@ -16,8 +16,7 @@ class EpochRecord:
     `metrics` has `loss`, `accuracy`, `learning_rate`, `epoch_seconds` and, with a validation set,
     `val_loss` and `val_accuracy`. `epoch` counts from 1; `ended_at` is in seconds since 1970.
     `step_loss`, if requested, has pairs of a step, counted from the start of the training, and the
-    mean
-    loss since the previous pair or the start of the epoch.
+    mean loss since the previous pair or the start of the epoch.
     """
 
     epoch: int
@@ -41,8 +40,7 @@ class RunResult:
     """The results of a training after a rung, over all of its epochs so far.
 
     `test_*` and `best_weights_sha256` are those of the best epoch's weights, `weights_sha256` of
-    the last
-    epoch's. `train_seconds` is the sum over all epochs.
+    the last epoch's. `train_seconds` is the sum over all epochs.
     """
 
     last_epoch: int

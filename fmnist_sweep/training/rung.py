@@ -60,13 +60,10 @@ def run_rung(
     """Train to the end of `last_epoch`, continuing from the checkpoint in `folder`.
 
     Writes `best.keras` and the checkpoints of the last two epochs to `folder`, each before
-    `on_epoch`
-    is called with its epoch. Without a usable checkpoint (none, damaged, or past `last_epoch`) the
-    training starts over, with the same result; this is logged if there should be one, of
-    `first_epoch`
-    or later.
-    `on_epoch` is also called for the epochs before the checkpoint, and returns whether to stop
-    after
+    `on_epoch` is called with its epoch. Without a usable checkpoint (none, damaged, or past
+    `last_epoch`) the training starts over, with the same result; this is logged if there should be
+    one, of `first_epoch` or later. `on_epoch` is also called for the epochs before the checkpoint,
+    and returns whether to stop after
     the last one. `every_steps`, `on_step`: as in `train`.
 
     Raises:

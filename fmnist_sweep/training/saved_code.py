@@ -15,8 +15,8 @@ import keras
 
 def foreign_code(path: Path) -> str | None:
     """Return what a `.keras` file needs beyond Keras: the name of a layer's class or of a function,
-    such
-    as `mine.Attention`; None if nothing, or if the file is damaged, which loading it reports."""
+    such as `mine.Attention`; None if nothing, or if the file is damaged, which loading it
+    reports."""
     try:
         with zipfile.ZipFile(path) as archive:
             network = json.loads(archive.read("config.json"))
@@ -29,8 +29,7 @@ def foreign_code(path: Path) -> str | None:
 def registered_here() -> dict[str, Any]:
     """Return what the user has registered with Keras and other processes cannot import: classes and
     functions of a notebook, a script or inside a function, by their registered names. What cannot
-    be
-    pickled is omitted."""
+    be pickled is omitted."""
     import cloudpickle
 
     found = {}

@@ -109,8 +109,7 @@ def train(
 @dataclass(frozen=True)
 class StepPlan:
     """The length of a training in steps. The last batch of an epoch may be smaller; with a budget
-    in
-    steps, the last epoch may have fewer steps."""
+    in steps, the last epoch may have fewer steps."""
 
     per_epoch: int
     total: int

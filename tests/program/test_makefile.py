@@ -206,7 +206,7 @@ def test_ui_says_what_writes_a_store_where_there_is_none(checkout: Path) -> None
     assert done.returncode == 2
     said = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
     assert len(said) == 1
-    assert "mlruns/mlflow.db is not there yet" in said[0]
+    assert "mlruns/mlflow.db does not exist" in said[0]
 
 
 # --- locks ------------------------------------------------------------------------------------

@@ -6,8 +6,6 @@ import dataclasses
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from program import QUICK_SPACE, SMALL, Store, environment, leaderboard, program, sweep_folder
+from program import QUICK_SPACE, SMALL, Store, leaderboard, program, started, sweep_folder
 from tiny_training import STEPS, config_of, data_of, without_times
 
 from fmnist_sweep.config.schema import RunConfig
@@ -243,10 +241,7 @@ def test_a_sweep_in_processes_that_is_killed_and_interrupted_ends_as_one_in_line
     of_the_kill: set[Path] = set()
     socket_folders: list[Path] = []
     for number, epochs in ((signal.SIGKILL, 2), (signal.SIGINT, 5), (signal.SIGHUP, 8)):
-        with subprocess.Popen(
-            [sys.executable, "-m", "fmnist_sweep", *ARGUMENTS], cwd=stopped, env=environment(),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        ) as running:  # fmt: skip
+        with started(stopped, *ARGUMENTS, own_group=True) as running:
             wait_until(lambda epochs=epochs: told_epochs(stopped) >= epochs)
             of_the_group = members(running.pid)
             socket_folder = socket_folder_of(running.pid)

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from program import QUICK_SPACE, SMALL, Store, calls, environment, leaderboard
+from forked import Forked
+from program import QUICK_SPACE, SMALL, Store, calls, leaderboard, started
 
 EPOCHS = 9999  # more than are trained before it is stopped, on whatever machine
 SWEEP = [*SMALL, *QUICK_SPACE, f"train.epochs={EPOCHS}", "sweep.max_trials=2", "sweep.name=mine"]
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def running(tmp_path: Path) -> Iterator[Forked]:
     """A sweep of two trials of many epochs, under way."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "fmnist_sweep", *SWEEP],
-        cwd=tmp_path, env=environment(), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as process:  # fmt: skip
+    with started(tmp_path, *SWEEP) as process:
         yield process
-        process.kill()
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
@@ -46,7 +40,7 @@ def wait_for(folder: Path, found: Callable[[dict[str, Any]], bool]) -> None:
 
 
 def test_a_command_and_a_tag_stop_one_trial_each_and_the_sweep_ends(
-    running: subprocess.Popen[str], tmp_path: Path
+    running: Forked, tmp_path: Path
 ) -> None:
     wait_for(tmp_path, lambda record: record["kind"] == "epoch" and record["trial"] == 0)
     asked, unknown, none = calls(
@@ -60,7 +54,7 @@ def test_a_command_and_a_tag_stop_one_trial_each_and_the_sweep_ends(
     wait_for(tmp_path, lambda record: record["kind"] == "epoch" and record["trial"] == 1)
     store = Store(tmp_path)
     store.client.set_tag(store.children[1].info.run_id, "stop", "true")
-    printed, _ = running.communicate(timeout=300)
+    printed = "".join(running.communicate(timeout=300))
     assert running.returncode == 0, printed
 
     stops = {r["trial"]: r["epoch"] for r in records(tmp_path) if r["kind"] == "stopped"}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,8 @@ from program import (
     Store,
     assert_same_outcome,
     calls_in,
-    environment,
     program,
+    started,
     sweep_folder,
     wait_for_epochs,
 )
@@ -61,15 +59,12 @@ def test_a_sweep_that_was_interrupted_goes_on_as_if_it_never_was(tmp_path: Path)
         folder.mkdir()
     assert program(whole, *arguments).returncode == 0
 
-    with subprocess.Popen(
-        [sys.executable, "-m", "fmnist_sweep", *arguments],
-        cwd=stopped, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    ) as running:  # fmt: skip
+    with started(stopped, *arguments) as running:
         wait_for_epochs(stopped, 3)
         running.send_signal(signal.SIGTERM)
-        printed, _ = running.communicate(timeout=300)
+        printed, errors = running.communicate(timeout=300)
     assert running.returncode == 128 + signal.SIGTERM
-    assert "To resume: python -m fmnist_sweep" in printed
+    assert "To resume: python -m fmnist_sweep" in printed + errors
     statuses = {run.info.status for run in Store(stopped).runs}
     assert "KILLED" in statuses
     assert "RUNNING" not in statuses

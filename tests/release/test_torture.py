@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 
 import pytest
-from torture import PLACES, SIGNALS, SWEEPS, Kill, Launcher, draw, torture, undisturbed
+from torture import PLACES, SIGNALS, SWEEPS, Kill, draw, torture, undisturbed
 
 KILLS = 3
 SEED = 1
 
 
-@pytest.fixture(scope="module")
-def launcher() -> Iterator[Launcher]:
-    with Launcher() as started:
-        yield started
-
-
 @pytest.mark.parametrize("tuner", SWEEPS)
-def test_killed_at_drawn_moments_it_ends_as_if_it_never_was(
-    tuner: str, launcher: Launcher, tmp_path: Path
-) -> None:
+def test_killed_at_drawn_moments_it_ends_as_if_it_never_was(tuner: str, tmp_path: Path) -> None:
     random_, turn = random.Random(f"{SEED}/{tuner}"), list(SWEEPS).index(tuner)
-    longest = undisturbed(launcher, tuner, tmp_path / "whole")
+    longest = undisturbed(tuner, tmp_path / "whole")
     # SIGKILL, at a place, and two others, which take turns.
     place = Kill(SIGNALS[0], random_.choice(list(PLACES)), nth=1, after=random_.random() < 0.5)
     others = SIGNALS[1:]
@@ -38,7 +29,6 @@ def test_killed_at_drawn_moments_it_ends_as_if_it_never_was(
     )
     kills = iter([place])
     report = torture(
-        launcher,
         tuner,
         tmp_path / "killed",
         (next(kills, None) or next(drawn) for _ in iter(int, 1)),

@@ -171,6 +171,10 @@ def test_elsewhere_the_tolerance_counts_and_what_differs_is_said(
     verification = compare(expected, near, here)
     assert verification.differences == (difference,)
     assert (verification.verdict, verification.tested) == ("within tolerance", "the tolerance")
+    # Weights that are the same bit by bit are exact wherever they were trained.
+    equal = compare(expected, replace(near, weights_sha256=OUTCOME.weights_sha256), here)
+    assert (equal.verdict, equal.tested) == ("exact", "the last bit")
+    assert equal.differences == (difference,)
     far = replace(near, metrics={"best_val_accuracy": 0.961, "test_accuracy": 0.3})
     assert compare(expected, far, here).verdict == "not reproduced"
 
@@ -182,6 +186,8 @@ def test_a_training_in_several_environments_is_never_held_to_its_last_bit(
     expected = expected_of(config, OUTCOME, [ENVIRONMENT, other])
     verification = compare(expected, OUTCOME, NUMERICS)
     assert isinstance(verification, Verification)
+    assert verification.verdict == "exact"
+    verification = compare(expected, replace(OUTCOME, weights_sha256=BEST), NUMERICS)
     assert verification.verdict == "within tolerance"
     assert expected_of(config, OUTCOME, []).numerics is None
     assert verification.differences == (

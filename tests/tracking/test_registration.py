@@ -22,6 +22,7 @@ import keras
 import mlflow
 import numpy as np
 import pytest
+from forked import run_forked
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from PIL import Image
@@ -271,9 +272,7 @@ main(sys.argv[2:])
 
 def test_a_kill_at_any_step_leaves_one_model_in_the_end(tmp_path: Path) -> None:
     for step in ("finalize_logged_model", "log_outputs", "create_model_version"):
-        killed = subprocess.run(
-            [sys.executable, "-c", _KILLED, step, *BAD], cwd=tmp_path, env=environment()
-        )
+        killed = run_forked(_KILLED, tmp_path, [step, *BAD], environment())
         assert killed.returncode == -9, step
     (done,) = calls(tmp_path, BAD)
     assert "version 1, the champion" in done.out, done.err

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import sqlite3
@@ -8,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -506,6 +508,28 @@ def test_all_pages_of_a_long_search_are_read(root: Path, monkeypatch: pytest.Mon
     assert dump(root) == before
 
 
+def test_python_s_collector_waits_for_a_search_and_goes_on(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    search, seen = MlflowClient.search_runs, []
+
+    def looking(*given: Any, **named: Any) -> Any:
+        seen.append(gc.isenabled())
+        if len(seen) == 2:
+            raise MlflowException("the database is locked")
+        return search(*given, **named)
+
+    tell(root, a_sweep_of(1))
+    monkeypatch.setattr(MlflowClient, "search_runs", looking)
+    with pytest.raises(RunError, match="locked"):
+        tell(root, a_sweep_of(1))
+    assert seen == [False, False]
+    assert gc.isenabled()
+
+
 # --- what is around ---------------------------------------------------------------------------
 
 
@@ -613,6 +637,29 @@ def test_run_deleted_in_the_ui_is_made_anew(root: Path) -> None:
     MlflowClient(local_store_uri(root)).delete_run(runs_in(root)["cnn-0a1b2c-0"].info.run_id)
     tell(root, a_sweep())
     assert content(root)["cnn-0a1b2c-0"] == expected["cnn-0a1b2c-0"]
+
+
+def test_trials_of_a_sweep_that_was_deleted_in_the_ui_are_those_of_the_new_one(root: Path) -> None:
+    from mlflow import MlflowClient
+
+    confirmation = replace(a_trial(7), key="cnn@1/0/seed7", name="seed7", parent_key="cnn@1/0")
+    confirm: list[Call] = [
+        lambda tracker: tracker.start(confirmation),
+        lambda tracker: tracker.end(confirmation.key, RunStatus.FINISHED, at=BEGAN + 50),
+        lambda tracker: tracker.end("cnn@1/0", RunStatus.FINISHED, at=BEGAN + 50),
+        lambda tracker: tracker.end(SWEEP.key, RunStatus.FINISHED, at=BEGAN + 51),
+    ]
+    tell(root, a_sweep() + confirm)
+    expected, before = content(root), runs_in(root)
+    client = MlflowClient(local_store_uri(root))
+    for name in ("cnn-0a1b2c", "cnn-0a1b2c-0"):
+        client.delete_run(before[name].info.run_id)
+    for again in (False, True):  # the second time nothing is left to do
+        tell(root, a_sweep(again=again) + confirm)
+        assert content(root) == expected
+        now = runs_in(root)
+        kept = {name for name in now if now[name].info.run_id == before[name].info.run_id}
+        assert kept == {"cnn-0a1b2c-1", "seed7"}
 
 
 def test_unknown_keys_are_named(root: Path) -> None:

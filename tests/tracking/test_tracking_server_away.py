@@ -20,6 +20,7 @@ from program import (
     SMALL,
     calls,
     environment,
+    started,
     wait_for_epochs,
 )
 
@@ -77,10 +78,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def test_what_was_trained_meanwhile_is_sent_when_it_is_back(server: Server, tmp_path: Path) -> None:
     journal = tmp_path / "mlruns" / "sweeps" / "away" / JOURNAL_FILE
-    with subprocess.Popen(
-        [sys.executable, "-m", "fmnist_sweep", *SWEEP, f"tracking.uri={server.uri}"],
-        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as running:  # fmt: skip
+    with started(tmp_path, *SWEEP, f"tracking.uri={server.uri}") as running:
         wait_for_epochs(tmp_path, 2)
         server.kill()
         while '"kind":"ended"' not in journal.read_text():

@@ -46,6 +46,12 @@ def test_each_file_that_is_named_exists() -> None:
     assert [name for name in named if not (REPOSITORY / name).exists()] == []
 
 
+def test_the_report_in_the_docs_names_its_version_and_no_commit() -> None:
+    page = (REPOSITORY / "docs/cnn/report.html").read_text()
+    assert re.search(r"fmnist-sweep \d+\.\d+\.\d+", page)
+    assert not re.search(r"\b[0-9a-f]{40}\b", page)
+
+
 def test_the_python_example_runs(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
     sweeps = tmp_path / "experiments" / "sweep"

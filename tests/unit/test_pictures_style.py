@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pytest
 from drawn_material import drawn_winner, names_of
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.font_manager import fontManager
 from PIL import Image
 
+from fmnist_sweep.pictures.fonts import FONT, families, family_with
 from fmnist_sweep.pictures.style import (
     LOOKS,
     SHADES,
@@ -20,10 +27,24 @@ from fmnist_sweep.pictures.style import (
     own_settings,
     plain_number,
     shown,
+    shown_class,
     style_axes,
     to_png,
 )
 from fmnist_sweep.pictures.winner import confusion_matrix
+
+NOBODYS = "犬"  # which no font of Matplotlib's has
+
+
+@pytest.fixture
+def matplotlib_s_fonts() -> Iterator[None]:
+    """Whatever fonts are installed."""
+    before = list(fontManager.ttflist)
+    fontManager.ttflist[:] = [font for font in before if font.fname.startswith(mpl.get_data_path())]
+    family_with.cache_clear()
+    yield
+    fontManager.ttflist[:] = before
+    family_with.cache_clear()
 
 
 def lightness(colour: str) -> float:
@@ -91,14 +112,72 @@ def test_a_shown_text_is_one_short_printable_line(text: str, limit: int) -> None
     assert shown(found, limit) == found
 
 
+@pytest.mark.usefixtures("matplotlib_s_fonts")
 def test_a_long_name_keeps_its_beginning_and_its_end() -> None:
     assert shown("a class of garments, number 17", 15) == "a class o…er 17"
     assert shown("short") == "short"
-    assert shown("犬 dog") == "□ dog"
+    assert shown(f"{NOBODYS} dog") == "□ dog"
 
 
-def test_characters_that_the_font_lacks_give_no_warning() -> None:
-    to_png(new_figure(3.0, 2.0, shown("犬 猫 \U0001f600")))
+@pytest.mark.usefixtures("matplotlib_s_fonts")
+def test_characters_that_no_font_has_give_no_warning() -> None:
+    to_png(finish(new_figure(3.0, 2.0, shown(f"犬 猫 \U0001f600 {NOBODYS}"))))
+
+
+@pytest.mark.usefixtures("matplotlib_s_fonts")
+def test_a_class_whose_name_cannot_be_drawn_is_shown_by_its_number() -> None:
+    names = ("dog", f"{NOBODYS} dog", "a\x07b", "e\u0301t\u00e9\n2")
+    assert [shown_class(names, c) for c in range(4)] == ["dog", "class 1", "class 2", "été 2"]
+
+
+@pytest.mark.usefixtures("matplotlib_s_fonts")
+def test_a_name_is_drawn_in_an_installed_font_that_has_it(tmp_path: Path) -> None:
+    lacking = to_png(confusion_matrix(drawn_winner(2), ("class 0", "dog")))
+    assert to_png(confusion_matrix(drawn_winner(2), (NOBODYS, "dog"))) == lacking
+    font = a_font(tmp_path / "mine.ttf", "Mine Sans", NOBODYS)
+    fontManager.addfont(font)
+    family_with.cache_clear()
+    assert shown_class((f"{NOBODYS} dog",), 0) == f"{NOBODYS} dog"
+    assert families(f"{NOBODYS} dog") == [FONT, "Mine Sans"]
+    assert to_png(confusion_matrix(drawn_winner(2), (NOBODYS, "dog"))) != lacking
+
+
+def test_looking_for_a_font_is_quiet(caplog: pytest.LogCaptureFixture) -> None:
+    family_with.cache_clear()
+    with own_settings():
+        to_png(confusion_matrix(drawn_winner(2), (NOBODYS, "dog")))
+    assert not caplog.records
+
+
+def test_letters_that_matplotlib_cannot_join_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    arabic = "\u0643\u0644\u0628"  # in Matplotlib's own font
+    monkeypatch.setattr(mpl, "__version_info__", (3, 11, 0))
+    assert shown_class((arabic,), 0) == arabic
+    monkeypatch.setattr(mpl, "__version_info__", (3, 10, 8))
+    assert shown_class((arabic,), 0) == "class 0"
+    assert shown_class(("dog",), 0) == "dog"
+
+
+def a_font(path: Path, family: str, characters: str) -> Path:
+    """Make a font of squares."""
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    for corner in ((0, 700), (600, 700), (600, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    square = pen.glyph()
+    builder = FontBuilder(1000)
+    names = [".notdef", *(f"u{ord(character):x}" for character in characters)]
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap(dict(zip(map(ord, characters), names[1:], strict=True)))
+    builder.setupGlyf(dict.fromkeys(names, square))
+    builder.setupHorizontalMetrics(dict.fromkeys(names, (650, 0)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": family, "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(path)
+    return path
 
 
 def test_series_differ_in_lightness_marker_and_line() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn_material import check_picture, drawn_winner, names_of
 
-from fmnist_sweep.pictures.style import NothingToShow, shown
+from fmnist_sweep.pictures.style import NothingToShow, shown_class
 from fmnist_sweep.pictures.winner import (
     accuracy_by_class,
     confidently_wrong,
@@ -61,7 +61,9 @@ def test_the_surest_mistakes_say_label_answer_and_probability() -> None:
     texts = check_picture(confidently_wrong(winner, names_of(10)))
     row = winner.wrong[0]
     answer = int(winner.probabilities[row].argmax())
-    label, other = (shown(names_of(10)[c], n) for c, n in ((winner.labels[row], 19), (answer, 17)))
+    label, other = (
+        shown_class(names_of(10), c, n) for c, n in ((winner.labels[row], 19), (answer, 17))
+    )
     assert any(text.startswith(f"{label}\n→ {other}\np ") for text in texts)
     assert sum("→" in text for text in texts) == len(winner.wrong) + 1  # and the foot
 

@@ -55,8 +55,7 @@ def dataset_input(given: DatasetInput) -> MlflowDatasetInput:
     """Return a set of the split as MLflow's dataset input.
 
     The digest is truncated to MLflow's limit of 36 characters; the profile, which the UI shows line
-    by
-    line, has it in full.
+    by line, has it in full.
     """
     features = TensorSpec(np.dtype(np.uint8), (-1, *given.image_shape))
     targets = TensorSpec(np.dtype(np.int64), (-1,))
@@ -81,8 +80,7 @@ def dataset_input(given: DatasetInput) -> MlflowDatasetInput:
 
 def view_tag(view: View, at_ms: int) -> tuple[str, str]:
     """Return a view as a tag of its experiment: MLflow's UI lists these under `Views`, and opens
-    one
-    given in a link as `viewStateShareKey`. `at_ms` is the time of creation in milliseconds."""
+    one given in a link as `viewStateShareKey`. `at_ms` is the time of creation in milliseconds."""
     columns = [_column(name) for name in view.columns]
     state: dict[str, object] = {
         "selectedColumns": columns,

@@ -2,8 +2,8 @@
 
 MLflow records the absolute artifact folder of each experiment, run and model. In a copy of a
 workspace those are the original's folders, and after a move they do not exist. So before MLflow
-opens
-a workspace's own store, the recorded folders are compared with the store's location and, if they
+opens a workspace's own store, the recorded folders are compared with the store's location and, if
+they
 differ, rewritten in one transaction: after a kill all are old or all are new.
 """
 
@@ -43,8 +43,7 @@ class StoreInUse:
     """A lock on a store's folder that prevents its paths from being rewritten while this is open.
 
     The same folder may have another path elsewhere (such as a container's mount): data would be
-    lost if
-    another program rewrote the recorded folders while this one writes.
+    lost if another program rewrote the recorded folders while this one writes.
     """
 
     def __init__(self, database: Path) -> None:
@@ -101,8 +100,7 @@ def open_at_home(database: Path, root: Path) -> StoreInUse:
     """Make a workspace's own store name the folders at its current location; return a lock on it.
 
     A store outside `root` is another workspace's and is not changed; neither are folders that were
-    never
-    inside this store's workspace, such as an experiment's on S3.
+    never inside this store's workspace, such as an experiment's on S3.
 
     Args:
         database: a SQLite file, an MLflow store of the installed version.

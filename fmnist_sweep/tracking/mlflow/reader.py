@@ -15,7 +15,12 @@ from mlflow.exceptions import MlflowException
 
 from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import ConfigError, RunError
-from fmnist_sweep.tracking.mlflow.calls import one_line_errors, quiet_logging, quoted
+from fmnist_sweep.tracking.mlflow.calls import (
+    collector_paused,
+    one_line_errors,
+    quiet_logging,
+    quoted,
+)
 from fmnist_sweep.tracking.mlflow.entities import KEY_TAG
 from fmnist_sweep.tracking.tracker import RunStatus
 
@@ -27,8 +32,7 @@ _SHOWN = 5
 @dataclass(frozen=True)
 class SeenRun:
     """A run as stored. `metrics` and `last_steps` are the last logged ones; `started_at` is in
-    seconds
-    since 1970."""
+    seconds since 1970."""
 
     id: str
     started_at: float
@@ -89,8 +93,7 @@ class MlflowReader:
         """Return the runs of some experiments that match a condition, newest first.
 
         `condition` is in MLflow's search syntax; missing experiments have no runs. `deleted`:
-        whether to
-        include runs marked as deleted.
+        whether to include runs marked as deleted.
         """
         with self._calling("search for runs"):
             ids = [
@@ -149,14 +152,15 @@ class MlflowReader:
     def _search(self, experiment_ids: list[str], condition: str, view: int) -> Iterator[Run]:
         token = None
         while True:
-            page = self._client.search_runs(
-                experiment_ids,
-                condition,
-                run_view_type=view,
-                max_results=_RUNS_A_PAGE,
-                order_by=["attributes.start_time DESC"],
-                page_token=token,
-            )
+            with collector_paused():
+                page = self._client.search_runs(
+                    experiment_ids,
+                    condition,
+                    run_view_type=view,
+                    max_results=_RUNS_A_PAGE,
+                    order_by=["attributes.start_time DESC"],
+                    page_token=token,
+                )
             yield from page
             token = page.token
             if not token:

@@ -40,8 +40,7 @@ class KnownRun:
     """A run that this tracker knows; `standing` is fetched on demand.
 
     `gap`: metrics were refused, so that an earlier step may be missing. `found_open`: the run was
-    open
-    when found, so its process may have been killed, with the same consequence.
+    open when found, so its process may have been killed, with the same consequence.
     """
 
     key: str

@@ -28,8 +28,7 @@ def resolve_tracking_uri(config_uri: str | None, environment_uri: str | None, ro
     """Return the tracking URI: the config's, else the environment's, else the store under `root`.
 
     Raises ConfigError for a plain folder, which MLflow 3 does not support, and for a SQLite path
-    that
-    is relative or not a file.
+    that is relative or not a file.
     """
     if config_uri is not None:
         origin, uri = "tracking.uri", config_uri
@@ -93,10 +92,8 @@ def prepare_store(uri: str, root: Path) -> Path | None:
 
     A new SQLite store is created; a server is contacted once, because MLflow's own retries would
     take
-    minutes. None: the server decides where artifacts are stored.
-    Raises ConfigError for a file that is not an MLflow store, RunError for an unreachable server or
-    a
-    full disk.
+    minutes. None: the server decides where artifacts are stored. Raises ConfigError for a file that
+    is not an MLflow store, RunError for an unreachable server or a full disk.
     """
     artifact_root = _local_database(root).parent / "artifacts"
     database = database_of(uri)
@@ -116,8 +113,7 @@ def require_store(uri: str) -> None:
     """Make sure that the store at `uri` can be read; nothing is created.
 
     Raises NoStore if there is none, ConfigError for a file that is not an MLflow store, RunError
-    for an
-    unreachable server.
+    for an unreachable server.
     """
     database = database_of(uri)
     if database is not None:

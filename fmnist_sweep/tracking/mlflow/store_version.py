@@ -2,8 +2,7 @@
 
 MLflow migrates an older store as soon as it opens it; programs with the older MLflow cannot open it
 afterwards. So the version is read first, without MLflow, and nothing is migrated: the error names
-the
-command that does it.
+the command that does it.
 """
 
 from __future__ import annotations

@@ -8,11 +8,16 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import LifecycleStage, Metric, Param, RunTag, ViewType
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from fmnist_sweep.errors import Refused
-from fmnist_sweep.tracking.mlflow.calls import one_line_errors, quiet_logging, quoted
+from fmnist_sweep.tracking.mlflow.calls import (
+    collector_paused,
+    one_line_errors,
+    quiet_logging,
+    quoted,
+)
 from fmnist_sweep.tracking.mlflow.entities import (
     KEY_TAG,
     MAX_DIGEST,
@@ -30,8 +35,8 @@ from fmnist_sweep.tracking.tracker import REASON_TAG, STOP_TAG, RunStart, RunSta
 from fmnist_sweep.training.results import EpochRecord
 
 _NO = ("false", "no", "0")
-_RUNS_A_PAGE = 500
-_METRICS_A_BATCH = 1000  # MLflow's limit
+_RUNS_A_PAGE = 1000  # each page is sorted anew; of so many, memory is some 60 MB
+_METRICS_A_BATCH = 1000  # more are refused
 
 
 class MlflowTracker:
@@ -39,8 +44,7 @@ class MlflowTracker:
 
     A run is found by its tag `fmnist.key`. Starting a run without a parent costs one search; all
     children of a run that was found cost one (paged) search together, children of a run created
-    here
-    none.
+    here none. Children of a deleted run become children of the run that replaces it.
 
     What exists is not changed, whichever process wrote it: a param, a tag of `start`, a dataset, a
     metric at a step. Only new data changes a status: the first new metric, or a new child, sets an
@@ -50,9 +54,8 @@ class MlflowTracker:
     tag.
 
     Not thread-safe. Errors of MLflow raise RunError, in one line; permanent ones, and calls with a
-    key
-    that was never started, Refused; calls about a deleted run RunDeleted. A run deleted before this
-    tracker started it is created anew. `where` never raises.
+    key that was never started, Refused; calls about a deleted run RunDeleted. A run deleted before
+    this tracker started it is created anew. `where` never raises.
     """
 
     def __init__(
@@ -61,13 +64,14 @@ class MlflowTracker:
         """Connect to the store and open the experiment; it is created if missing.
 
         `artifact_root`: folder for a new experiment's artifacts; None: the server decides.
-        `held`: the lock on the store's folder, released by `close`.
-        Raises ConfigError for a deleted experiment.
+        `held`: the lock on the store's folder, released by `close`. Raises ConfigError for a
+        deleted experiment.
         """
         quiet_logging()
         self._uri = uri
         self._held = held
         self._runs: dict[str, KnownRun] = {}
+        self._deleted: dict[str, set[str]] = {}  # MLflow's ids, by key
         with self._calling(f"open experiment {experiment!r}"):
             self._client = MlflowClient(tracking_uri=uri)
             self._experiment_id = open_experiment(self._client, experiment, artifact_root)
@@ -221,24 +225,31 @@ class MlflowTracker:
         if parent is None:
             self._attach(f"tags.`{KEY_TAG}` = {quoted(key)}", None)
         elif not parent.children_known:
-            self._attach(f"tags.`{PARENT_TAG}` = {quoted(parent.id)}", parent)
+            for run_id in (parent.id, *sorted(self._deleted.get(parent.key, ()))):
+                self._attach(f"tags.`{PARENT_TAG}` = {quoted(run_id)}", parent)
             parent.children_known = True
         return self._runs.get(key)
 
     def _attach(self, condition: str, parent: KnownRun | None) -> None:
         token = None
         while True:
-            page = self._client.search_runs(
-                [self._experiment_id],
-                condition,
-                max_results=_RUNS_A_PAGE,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
+            with collector_paused():
+                page = self._client.search_runs(
+                    [self._experiment_id],
+                    condition,
+                    run_view_type=ViewType.ALL,
+                    max_results=_RUNS_A_PAGE,
+                    order_by=["attributes.start_time ASC"],
+                    page_token=token,
+                )
             for found in page:
                 key = found.data.tags.get(KEY_TAG)
+                if key is None:
+                    continue
+                if found.info.lifecycle_stage != LifecycleStage.ACTIVE:
+                    self._deleted.setdefault(key, set()).add(found.info.run_id)
                 # The first counts, in case a server created two from one request sent twice.
-                if key is not None and key not in self._runs:
+                elif key not in self._runs:
                     self._runs[key] = KnownRun.found(key, found, parent)
             token = page.token
             if not token:
@@ -265,7 +276,7 @@ class MlflowTracker:
                 )
             raise
         started = (start.key, start.name, created.info.run_id, RunStatus.RUNNING)
-        run = KnownRun(*started, parent, children_known=True)
+        run = KnownRun(*started, parent, children_known=start.key not in self._deleted)
         run.standing = Standing(tags=tags)
         self._runs[start.key] = run
         return run
@@ -285,7 +296,10 @@ class MlflowTracker:
             self._client.log_batch(run.id, params=batch, synchronous=True)
             standing.params.update(new_params)
         tags = run_tags(start, None if run.parent is None else run.parent.id)
-        self._set_tags(run, {n: text for n, text in tags.items() if n not in standing.tags})
+        new = {n: text for n, text in tags.items() if n not in standing.tags}
+        if run.parent is not None and standing.tags.get(PARENT_TAG) != run.parent.id:
+            new[PARENT_TAG] = run.parent.id  # the one before was deleted
+        self._set_tags(run, new)
         inputs = {(given.name, given.sha256[:MAX_DIGEST]): given for given in start.inputs}
         new_inputs = [inputs[name] for name in inputs if name not in standing.inputs]
         if new_inputs:
