@@ -1,4 +1,4 @@
-"""`sweep.max_minutes` ends a training after the epoch in which it is used up."""
+"""`sweep.max_minutes` ends a training after the epoch that uses it up; a larger one goes on."""
 
 from __future__ import annotations
 
