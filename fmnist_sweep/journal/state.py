@@ -91,7 +91,7 @@ class SweepState:
     ends: int = 0
     epochs_total: int = 0
     rung_seconds: float = 0.0
-    paused_seconds: dict[int, float] = field(default_factory=dict)
+    paused_after: dict[int, int] = field(default_factory=dict)
     ended_trials: set[int] = field(default_factory=set)
     failed_trials: set[int] = field(default_factory=set)
 
@@ -162,10 +162,7 @@ class SweepState:
     def minutes(self, since_seconds: float = 0.0) -> float:
         """Return for how many minutes each worker has trained, which `sweep.max_minutes` bounds;
         `since_seconds` are those of epochs that have not ended, all of them together."""
-        trained = sum(
-            max(0.0, self._trained_seconds(asked) - self.paused_seconds.get(asked.ask, 0.0))
-            for asked in self.open_asks.values()
-        )
+        trained = sum(map(self._trained_seconds, self.open_asks.values()))
         return (self.rung_seconds + trained + since_seconds) / 60 / self.workers
 
     @property
@@ -235,7 +232,7 @@ class SweepState:
             raise ValueError(f"a result for ask {record.ask}: status and result are inconsistent")
         self._charge(record)
         del self.open_asks[record.ask]
-        self.paused_seconds.pop(record.ask, None)
+        self.paused_after.pop(record.ask, None)
         trial = self._trial(record.trial)
         trial.status, trial.reason = record.status, record.reason
         if record.status is TrialStatus.COMPLETED:
@@ -254,7 +251,7 @@ class SweepState:
         self._charge(record)
         trial.is_paused, trial.status = True, record.status
         trial.result, trial.score = record.result, record.score
-        trial.last_epoch = len(trial.history)
+        trial.last_epoch = self.paused_after[record.ask] = len(trial.history)
 
     def _continued(self, record: Continued) -> None:
         self._check_open(record)
@@ -273,13 +270,13 @@ class SweepState:
     def _charge(self, record: Told | Paused) -> None:
         # `seconds` are of the process that ended the rung, or paused it; an earlier one may have
         # been killed in it.
-        paid = self.paused_seconds.get(record.ask, 0.0)
-        spent = max(paid + record.seconds, self._trained_seconds(self.open_asks[record.ask]))
-        self.rung_seconds += spent - paid
-        self.paused_seconds[record.ask] = spent
+        trained = self._trained_seconds(self.open_asks[record.ask])
+        self.rung_seconds += max(record.seconds, trained)
 
     def _trained_seconds(self, asked: Asked) -> float:
-        history = self.trials[asked.trial].history[asked.first_epoch :]
+        # Since it was paused last, which was charged then.
+        since = self.paused_after.get(asked.ask, asked.first_epoch)
+        history = self.trials[asked.trial].history[since:]
         return sum(epoch.metrics.get("epoch_seconds", 0.0) for epoch in history)
 
     def _trial(self, number: int) -> Trial:

@@ -71,6 +71,14 @@ def test_it_is_overrun_by_less_than_an_epoch(name: str, epochs: float, tmp_path:
     assert end.state.minutes() * 60 == pytest.approx(end.state.epochs_total)
 
 
+def test_after_a_pause_the_seconds_around_its_epochs_count_too(tmp_path: Path) -> None:
+    # A part of a rung takes 4 seconds more than its epochs; a pause charges them.
+    end = run(sweep("full", 2), tmp_path, InstantExecutor(seconds=6.0))
+    assert (end.state.epochs_total, end.state.rung_seconds) == (2, 6.0)
+    end = run(sweep("full", 7.5), tmp_path, InstantExecutor(seconds=6.0))
+    assert (end.state.epochs_total, end.state.rung_seconds) == (4, 12.0)
+
+
 @pytest.mark.parametrize("workers", [2, 3])
 def test_each_worker_ends_with_its_current_epoch(workers: int, tmp_path: Path) -> None:
     end = run(sweep("full", 13.0), tmp_path, LateExecutor(workers=workers))
