@@ -76,9 +76,9 @@ class WinnerMaterial:
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """All of it. `winner` is None where no trial completed; `best_name` is what its config is
-    called in `experiments/best`, None where there is none; `is_registered`: MLflow's model registry
-    has the winner."""
+    """All material. `winner` is None if no trial completed; `best_name` is the name of its config
+    in `experiments/best`, None if there is none; `is_registered`: the winner is in MLflow's model
+    registry."""
 
     data: DataMaterial
     winner: WinnerMaterial | None = None

@@ -23,7 +23,7 @@ from fmnist_sweep.runs.baselines import Baseline, markdown, write_baseline_file
 from fmnist_sweep.runs.export import export_run
 from fmnist_sweep.sweep.stopping import request_stop
 from fmnist_sweep.sweep.trial_folders import trial_folder
-from fmnist_sweep.tracking.baseline_runs import gather
+from fmnist_sweep.tracking.baseline_runs import read_baseline_runs
 from fmnist_sweep.tracking.keys import sweep_key
 from fmnist_sweep.tracking.mlflow.calls import quoted
 from fmnist_sweep.tracking.mlflow.cleaner import MlflowCleaner
@@ -206,7 +206,7 @@ def baselines(config: Config, *names: str) -> None:
         if baseline_config.reported is None:
             out.print(f"{name}: has no `reported` results; not changed")
             continue
-        runs = gather(baseline_config, reader, f"baseline/{name}", _experiments(config))
+        runs = read_baseline_runs(baseline_config, reader, f"baseline/{name}", _experiments(config))
         if runs is None:
             missing.append(name)
             make_them = command(("-m", f"+baseline={name}", "train.seed=1,2,3"))

@@ -44,7 +44,7 @@ class BaselineRuns:
     expected: Expected | None
 
 
-def gather(
+def read_baseline_runs(
     config: Config, reader: MlflowReader, source: str, experiments: Sequence[str]
 ) -> BaselineRuns | None:
     """Return the results of a baseline's runs: for each seed, the newest finished run of exactly
