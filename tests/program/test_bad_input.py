@@ -41,7 +41,7 @@ BAD = {
     "data.train_file": ["data=csv", "data.train_file={folder}/page.zip"],
     "data.file": ["data=npz", "data.file={folder}/page.npz"],
     "train-images": ["data=fashion_mnist", "data.limit=null", "data.dir={folder}"],
-    "cannot be written": ["model=small_cnn"],
+    "is not writable": ["model=small_cnn"],
     "they are stored by a tracking server": ["model=small_cnn", "tracking.experiment=served"],
     "its artifacts cannot be written to mlflow-artifacts:/7": [
         "+space.train.batch_size={choice: [32]}",
@@ -92,7 +92,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, blank_store: Path) -> Any:
     cases = {}
     for named, overrides in BAD.items():
         folder = tmp_path_factory.mktemp("case")
-        if named == "cannot be written":
+        if named == "is not writable":
             (folder / "mlruns").write_text("a file, where a folder is to be")
         if "tracking.experiment=served" in overrides:
             (folder / "mlruns").mkdir()

@@ -113,7 +113,7 @@ def test_the_winner_reproduces_from_its_saved_config(smoke: Path, later: list[Ca
 
 def test_running_a_finished_sweep_again_changes_nothing(smoke: Path, later: list[Called]) -> None:
     assert later[1].exit_code == 0, later[1]
-    assert "go on" in later[1].out
+    assert "continue" in later[1].out
     before = (smoke / "before").read_bytes()
     assert (sweep_folder(smoke) / "journal.jsonl").read_bytes() == before
     assert {run.info.status for run in Store(smoke).runs} == {"FINISHED"}

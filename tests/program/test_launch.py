@@ -59,7 +59,7 @@ def test_the_printed_command_goes_on_with_the_sweep_and_one_that_is_finished_say
     (folder,) = (tmp_path / "mlruns" / "sweeps").iterdir()
     for one in (first, trained):
         assert f"{environment.cores()} thread" in one.out
-    assert words_after("go on", first.out) == going_on
+    assert words_after("continue", first.out) == going_on
     assert "nothing was trained" not in first.err
     assert f"sweep {folder.name} is finished since 20" in again.err
     assert "nothing was trained; raise sweep.max_trials to go on" in again.err

@@ -126,7 +126,7 @@ def test_it_holds_all_it_shows(folder: Path) -> None:
     assert best is not None
     assert best.result is not None
     for told in (
-        f"{best.score:.4f}", f"{best.result.test_accuracy:.4f}", "drawn images",
+        f"{best.score:.4f}", f"{best.result.test_accuracy:.4f}", "images are synthetic",
         "python -m fmnist_sweep +best=mine", "predict mine IMAGE.png", source.begun.command,
         source.begun.identity["data"], source.begun.identity["split"], best.result.weights_sha256,
     ):  # fmt: skip
@@ -316,6 +316,6 @@ def test_a_place_that_reports_cannot_go_to_is_refused_before_anything(tmp_path: 
     (tmp_path / "mlruns" / "reports").touch()
     refused, without = calls(tmp_path, SWEEP, [*SWEEP, "report=false"])
     assert refused.exit_code == 2
-    assert "mlruns/reports: cannot be written" in refused.err
+    assert "mlruns/reports: is not writable" in refused.err
     assert not (tmp_path / "mlruns" / "sweeps" / "mine" / "trials").exists()
     assert without.exit_code == 0, without.err

@@ -108,7 +108,7 @@ REFUSED = {
     ),
     "a column an image": (
         lambda: keras.Sequential([keras.Input((8, 8, 1)), layers.Dense(10, "softmax")]),
-        ["in shape (n, 8, 8, 10)", "allowed: (n, 10)"],
+        ["returns shape (n, 8, 8, 10)", "allowed: (n, 10)"],
     ),
     "sigmoids": (lambda: of(layers.Dense(10, "sigmoid")), ["sum to", PROBABILITY]),
     "not finite": (
