@@ -79,7 +79,7 @@ class SweepState:
     is how many rungs the sweep's executor trains at a time."""
 
     objective: Objective
-    workers: int = 1
+    workers: int = field(default=1, compare=False)
     begun: Begun | None = None
     environments: list[Environment] = field(default_factory=list)
     trials: dict[int, Trial] = field(default_factory=dict)

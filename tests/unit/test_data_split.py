@@ -150,13 +150,13 @@ LABELS = [0] * 10 + [1] * 6 + [2] * 8
     [
         (balanced(3, 4), LABELS, "split.test=4 is not divisible by the 3 classes"),
         (balanced(4, 3), LABELS, "split.validation=4 is not divisible by the 3 classes"),
-        (balanced(3, 21), LABELS, "split.test=21 takes 7 images of each class, but class b has 6"),
-        (balanced(9, 12), LABELS, "split.validation=9 takes 3 .* class b has 2"),
+        (balanced(3, 21), LABELS, "split.test=21 takes 7 images per class, but class b has only 6"),
+        (balanced(9, 12), LABELS, "split.validation=9 takes 3 .* class b has only 2"),
         (balanced(6, 6), [0, 1, 2] * 4, "split.test=6 and split.validation=6 use all 12 training"),
         (balanced(3, 0.1), LABELS, "split.test=0.1 of 24 training images is less than one"),
         (balanced(0.1, 3), LABELS, "split.validation=0.1 of 24 training images"),
         (wrapper(4), LABELS, "split.test=4 is not divisible by the 3 classes"),
-        (wrapper(21), LABELS, "split.test=21 takes 7 images of each class, but class b has 6"),
+        (wrapper(21), LABELS, "split.test=21 takes 7 images per class, but class b has only 6"),
         (wrapper(12), [0, 1, 2] * 4, "split.test=12 use all 12 training images"),
         (
             official(0.01),
@@ -173,7 +173,7 @@ def test_sizes_that_do_not_fit_are_refused(config: Any, labels: list[int], messa
 @pytest.mark.parametrize("config", [balanced(4, 4), wrapper(4)])
 def test_a_class_without_images_is_refused_by_name(config: Any) -> None:
     dataset = dataset_of([0, 2, 3] * 5, official=[0], classes=4)
-    with pytest.raises(ConfigError, match=r"split\.test=4 takes 1 .* class b has 0"):
+    with pytest.raises(ConfigError, match=r"split\.test=4 takes 1 .* class b has only 0"):
         make_split(config, dataset)
 
 

@@ -35,7 +35,7 @@ def test_any_picture_becomes_what_the_model_takes(
 def test_two_and_four_channels_get_opacity_as_their_last() -> None:
     half = Image.new("RGBA", (9, 7), (10, 20, 30, 128))
     assert fitted(half, (7, 9, 4)).pixels[0, 0].tolist() == [10, 20, 30, 128]
-    assert fitted(half, (7, 9, 4)).how == "it is"
+    assert fitted(half, (7, 9, 4)).how == "none"
     assert fitted(half, (7, 9, 2)).pixels[0, 0].tolist() == [18, 128]
     assert fitted(Image.new("L", (9, 7), 50), (7, 9, 2)).pixels[0, 0].tolist() == [50, 255]
     wider = fitted(Image.new("RGB", (9, 7), "red"), (12, 9, 4))  # opaque on what is transparent
@@ -56,7 +56,7 @@ def test_a_file_of_any_mode_is_read(tmp_path: Path, mode: str) -> None:
 def test_an_image_of_the_data_stays_as_it_is(seed: int) -> None:
     pixels = np.random.RandomState(seed).randint(0, 256, (28, 28)).astype(np.uint8)
     same = fitted(Image.fromarray(pixels), (28, 28, 1))
-    assert same.how == "it is"
+    assert same.how == "none"
     np.testing.assert_array_equal(same.pixels[..., 0], pixels)
 
 
@@ -110,8 +110,8 @@ def test_what_is_no_picture_is_refused_in_one_line(
         ("cut.png", "cannot be read as a picture: image file is truncated"),
         ("broken.png", "cannot be read as a picture: broken PNG file"),
         ("text.png", "cannot be read as a picture: its format is unknown"),
-        ("folder.png", "is no file"),
-        ("pipe.png", "is no file"),
+        ("folder.png", "is not a file"),
+        ("pipe.png", "is not a file"),
         ("link.png", "no such file"),
         ("missing.png", "no such file"),
         (f"{'x' * 300}.png", "cannot be read as a picture: File name too long"),
