@@ -212,7 +212,7 @@ def test_another_display_is_no_other_sweep(tmp_path: Path) -> None:
     again = InTerminal(tmp_path, *SWEEP, "display=live")
     assert again.exit_code == 0
     assert (folder / "journal.jsonl").read_bytes() == journal
-    assert any(line == "already done:  3 trials, 6 epochs" for line in again.lines)
+    assert any(line == "already done: 3 trials, 6 epochs" for line in again.lines)
 
 
 def test_a_config_that_was_kept_before_there_was_a_choice(tmp_path: Path) -> None:

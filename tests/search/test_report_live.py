@@ -86,7 +86,7 @@ def test_a_line_for_each_trial_that_runs_and_none_for_others(tmp_path: Path) -> 
     ]
     assert sum("  best  " in line for line in watched.printed) >= 1
     half = [
-        line for picture in watched.pictures for line in running(picture) if "begins" not in line
+        line for picture in watched.pictures for line in running(picture) if "starting" not in line
     ]
     assert any(line.count("━") == line.count("─") > 0 for line in half)
     assert all(" of 1-3  loss " in line and "  accuracy " in line for line in half)
@@ -122,7 +122,7 @@ def test_a_sweep_that_goes_on_says_from_where(tmp_path: Path) -> None:
     file = io.StringIO()
     out = Console(file=file, width=100)
     LiveSweep(config, out, Screen(out)).on_state(end.state)
-    assert file.getvalue() == "already done:  2 trials, 6 epochs\n"
+    assert file.getvalue() == "already done: 2 trials, 6 epochs\n"
 
 
 def test_a_confirmation_is_a_part_of_the_sweep_with_its_own_bar(tmp_path: Path) -> None:

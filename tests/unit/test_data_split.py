@@ -39,12 +39,12 @@ def dataset_of(labels: Any, official: Any = None, classes: int | None = None) ->
 
 
 def test_labels_that_no_class_has_are_refused() -> None:
-    with pytest.raises(DataError, match=r"memory: labels hold 3; allowed: 0\.\.2, as 3 classes"):
+    with pytest.raises(DataError, match=r"memory: labels contain 3; allowed: 0\.\.2 for 3 classes"):
         dataset_of([0, 1, 2, 3], classes=3)
-    with pytest.raises(DataError, match=r"memory: official_labels hold -1; allowed: 0\.\.2"):
+    with pytest.raises(DataError, match=r"memory: official_labels contain -1; allowed: 0\.\.2"):
         dataset_of([0, 1, 2], official=[0, -1])
     one = dataset_of([0, 1, 2])
-    with pytest.raises(DataError, match="memory: 2 labels of 3 images"):
+    with pytest.raises(DataError, match="memory: 2 labels for 3 images"):
         replace(one, labels=one.labels[:2])
 
 
