@@ -81,7 +81,7 @@ def test_a_view_at_80_columns() -> None:
         "best      val_accuracy 0.9500  trial 1  test_accuracy 0.9000",
         "trial 2   ━━━━━━─────── epoch 5 of 4-9 (promoted)  loss 0.2500  accuracy 0.9000",
         f"          {values}…",
-        "trial 10  ───────────── epochs 1-3  begins",
+        "trial 10  ───────────── epochs 1-3  starting",
     ]
 
 
