@@ -12,6 +12,7 @@ from fmnist_sweep.config.bounds import check_references
 from fmnist_sweep.config.messages import one_line
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.config.tracking_names import check_tracking_names
+from fmnist_sweep.config.upgrade import upgraded
 from fmnist_sweep.errors import ConfigError
 
 
@@ -30,7 +31,7 @@ def load_config(raw: DictConfig) -> Config:
         raise ConfigError(f"{error.full_key}: missing; write {error.full_key}=...") from error
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {first_line(error)}") from error
-    given = cast(dict[str, Any], plain)
+    given = upgraded(cast(dict[str, Any], plain))
     try:
         config = Config.model_validate(given)
     except ValidationError as error:
