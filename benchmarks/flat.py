@@ -150,6 +150,7 @@ def sweep(trials: int, tuner: str, tracking: str) -> dict[str, Any]:
     """Run a sweep of that many trials in the working directory, or resume it for one more."""
     from fmnist_sweep import run_sweep
     from fmnist_sweep.journal.records import Told
+    from fmnist_sweep.sweep.opening import Watch
 
     times: list[float] = []
 
@@ -174,7 +175,7 @@ def sweep(trials: int, tuner: str, tracking: str) -> dict[str, Any]:
     )  # fmt: skip
     executor = Instant()
     began = time.perf_counter()
-    run_sweep(config, executor=executor, observer=observer)
+    run_sweep(config, executor=executor, watch=Watch(on_record=observer))
     seconds = time.perf_counter() - began
     assert executor.first_rung is not None
     return {"times": times, "seconds": seconds, "ready": executor.first_rung - began}

@@ -97,6 +97,7 @@ def sweep(networks: int) -> list[float]:
     """Train the networks as a sweep's trials."""
     from fmnist_sweep import run_sweep
     from fmnist_sweep.journal.records import Told
+    from fmnist_sweep.sweep.opening import Watch
 
     sizes: list[float] = []
 
@@ -104,7 +105,8 @@ def sweep(networks: int) -> list[float]:
         if isinstance(record, Told):
             sizes.append(_megabytes())
 
-    run_sweep(compose_config([*SWEEP, f"sweep.max_trials={networks}"]), observer=observer)
+    config = compose_config([*SWEEP, f"sweep.max_trials={networks}"])
+    run_sweep(config, watch=Watch(on_record=observer))
     return sizes
 
 

@@ -102,14 +102,15 @@ def ours(config: Config, _: list[float]) -> dict[str, Any]:
     import fmnist_sweep.tracking.mlflow.tracker  # noqa: F401 - imported here, untimed
     from fmnist_sweep import run_sweep
     from fmnist_sweep.journal.records import Told
-    from fmnist_sweep.sweep import final_report
+    from fmnist_sweep.sweep import final_report, opening
     from fmnist_sweep.sweep import run as running
+    from fmnist_sweep.sweep.opening import Watch
     from fmnist_sweep.tracking import outbox
     from fmnist_sweep.training import checkpoint, rung, train
 
     clock = Clock()
     clock.follow(running, "plan_sweep", "reading data, planning")
-    clock.follow(running, "open_tracker", "opening the store")
+    clock.follow(opening, "open_tracker", "opening the store")
     clock.follow(running, "look_at_official_test", "official test, apart from its steps")
     clock.follow(outbox.Outbox, "finish", "waiting for MLflow at the end")
     clock.follow(train, "_compiled_model", "building networks")
@@ -127,7 +128,7 @@ def ours(config: Config, _: list[float]) -> dict[str, Any]:
             clock.lap()
 
     clock.start()
-    sweep = run_sweep(config, observer=observer)
+    sweep = run_sweep(config, watch=Watch(on_record=observer))
     measured = clock.read()
     trials = sweep.state.trials.values()
     rates = [trial.overrides[LEARNING_RATE] for trial in trials]

@@ -42,11 +42,8 @@ def launch_sweep(config: Config, composition: Composition) -> None:
         with sweep_display(config, out, lambda plan: _announce(plan, out)) as watch:
             sweep = run_sweep(
                 config,
-                composed=Composed(
-                    composition.selected.get("sweep", "sweep"),
-                    composition.overridden_keys,
-                    overrides,
-                ),
+                label=composition.selected.get("sweep", "sweep"),
+                composed=Composed(composition.overridden_keys, overrides),
                 watch=watch,
             )
     except (KeyboardInterrupt, RunError):

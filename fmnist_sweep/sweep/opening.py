@@ -53,12 +53,10 @@ class Composed:
     """How a config was composed.
 
     Attributes:
-        label: the first part of the sweep's name where `sweep.name` is null.
         pinned: config keys that are not searched, whatever the space says.
         overrides: the words of the command line, for the record.
     """
 
-    label: str = "sweep"
     pinned: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
 

@@ -53,6 +53,7 @@ def run_sweep(
     tuner: TunerFactory | None = None,
     scheduler: SchedulerFactory | None = None,
     executor: Executor | None = None,
+    label: str = "sweep",
     composed: Composed = Composed(),  # noqa: B008 - frozen
     watch: Watch = Watch(),  # noqa: B008 - frozen
 ) -> Sweep:
@@ -69,7 +70,8 @@ def run_sweep(
         scheduler: (problem, tuner) -> a `Scheduler`; None: the one that the config names.
         executor: runs the rungs, such as a cluster's engine behind `submit` and `wait`; None: the
             one that `config.executor` names.
-        composed: how the config was composed, for the sweep's name and for the record.
+        label: the first part of the sweep's name if `sweep.name` is null.
+        composed: how the config was composed: what is not searched, and the command for the record.
         watch: callbacks.
 
     Raises:
@@ -85,7 +87,7 @@ def run_sweep(
             config,
             build_model,
             data,
-            label=composed.label,
+            label=label,
             pinned=composed.pinned,
             workspace=workspace,
             own=caller.search,
