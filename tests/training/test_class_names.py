@@ -78,7 +78,7 @@ def test_names_put_right_reach_report_registry_and_champion_without_training(
     assert material is not None
     assert material.data.class_names == ("zero", "one")  # the last that had a report
     page = artifact(tmp_path, ours, "report.html").read_text()
-    assert "zero, one" in page
+    assert "0 zero, 1 one" in page
     assert page == (tmp_path / "mlruns" / "reports" / "own" / "report.html").read_text()
     asks = [line for line in (folder / "journal.jsonl").read_text().splitlines() if "asked" in line]
     assert len(asks) == 1
