@@ -33,7 +33,8 @@ class Tpe:
     be good (Bergstra et al. 2011; multivariate: Falkner et al. 2018, arXiv 1807.01774).
 
     A value that does not exist at a point is modelled as its lowest one. A point that is running
-    is taken for one of the others; so is an infeasible one. One whose training failed is left out. Where
+    is taken for one of the others; so is an infeasible one. One whose training failed is left
+    out. Where
     trials are trained in rungs, the model is of the longest rung that enough of them reached
     (BOHB's rule, in the same paper).
     """
