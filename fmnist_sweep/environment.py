@@ -247,8 +247,7 @@ def without_secrets(text: str) -> str:
     """Return a text with the secrets of the environment replaced by `***`.
 
     These are the values, of at least 8 characters, of variables whose names suggest a secret, such
-    as
-    HF_TOKEN, and passwords in addresses: in the text itself, and those in variables.
+    as HF_TOKEN, and passwords in addresses: in the text itself, and those in variables.
     """
     found = set()
     for name, value in os.environ.items():

@@ -26,7 +26,7 @@ from typing import Self
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["warm"])
-# Whoever starts a process asks after all others, and an exit code can be read once.
+# Starting a process also polls all others, and an exit code can be read only once.
 _lock = threading.Lock()
 
 

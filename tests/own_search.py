@@ -30,10 +30,7 @@ class Corners:
                 values = {**drawn, **near, path: drawn[path]}
                 if self._points.fits(values):
                     return Proposal(f"ask-{number}", values, self._points.point(values))
-        values = self._points.draw_fitting()
-        if values is None:
-            return Exhausted()
-        return Proposal(f"ask-{number}", values, self._points.point(values))
+        return self._points.proposal(number, None)
 
     def apply(self, record: Record) -> None:
         match record:

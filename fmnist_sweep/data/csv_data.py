@@ -94,8 +94,7 @@ def _frames(path: Path, key: str, shape: tuple[int, int, int]) -> Iterator[pd.Da
             raise is_wrong(f"found a header of {len(names):,} columns, many with the same name")
         stream.seek(0)
         # Without index_col=False pandas treats a surplus field as an index and shifts the rest;
-        # without
-        # low_memory=False it guesses a column's type separately for every few rows.
+        # without low_memory=False it guesses a column's type separately for every few rows.
         with pd.read_csv(
             stream, chunksize=ROWS_AT_A_TIME, index_col=False, low_memory=False
         ) as frames:

@@ -1,8 +1,7 @@
 """Detects Fashion-MNIST's images, in any file, order, number or split.
 
 Kaggle's tables, for example, have the same 70,000 images with a different division into training
-and
-test images. `fashion_mnist.bits` is a Bloom filter: for each image with its label, the bit at a
+and test images. `fashion_mnist.bits` is a Bloom filter: for each image with its label, the bit at a
 digest of both is set. An unknown image finds its bit set in one of thirty cases, so that a set of
 other images is never taken for Fashion-MNIST.
 """

@@ -54,8 +54,7 @@ def _photograph(
     drawn = draw_garments(labels, config.image_size, random)
     if config.noise:
         # The difference of two uniform variables has standard deviation 1/sqrt(6); a normal one
-        # needs a
-        # logarithm, whose last bit differs between machines.
+        # needs a logarithm, whose last bit differs between machines.
         noise = random.random_sample(drawn.shape) - random.random_sample(drawn.shape)
         drawn = drawn + np.float32(config.noise * 6**0.5) * noise.astype(np.float32)
     return np.rint(255 * np.clip(drawn, 0, 1)).astype(np.uint8)

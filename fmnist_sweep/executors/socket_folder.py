@@ -17,8 +17,8 @@ _PREFIX = "fmnist-socket-"
 def socket_folder() -> Iterator[Path]:
     """Yield a folder that only this user can access, with a path short enough for a socket.
 
-    Its owner holds a lock on it, which the system releases with the process: whoever gets the lock
-    may remove the folder. Programs that clean up /tmp respect the lock too, see
+    Its owner holds a lock on it, which the system releases when the process ends. A process that
+    gets the lock may remove the folder. Programs that clean up /tmp respect the lock too, see
     https://systemd.io/TEMPORARY_DIRECTORIES/.
     """
     folder, lock = _make()

@@ -34,6 +34,7 @@ from fmnist_sweep.sweep.budget import (
     why_spent,
 )
 from fmnist_sweep.sweep.plan import SweepPlan
+from fmnist_sweep.sweep.rungs import first_rung, known_outcome, promotion
 from fmnist_sweep.sweep.stopping import StopRequests
 from fmnist_sweep.sweep.trial_folders import TrialFolders
 from fmnist_sweep.training.results import EpochRecord
@@ -151,7 +152,8 @@ class SweepLoop:
         if number < len(self._config.sweep.start_with):
             overrides = flatten(self._config.sweep.start_with[number])
             last_epoch = self._scheduler.start_with_epochs
-            return self._affordable(self._first_rung(Suggestion(None, None), overrides, last_epoch))
+            start = Suggestion(None, None, last_epoch=last_epoch)
+            return self._affordable(self._first_rung(start, overrides))
         reached = why_no_new_trial(self._config, self._state)
         answer = self._scheduler.ask(number, new_trials=reached is None)
         match answer:
@@ -163,10 +165,13 @@ class SweepLoop:
                 assert reached is not None
                 return reached
         if answer.trial is not None:
-            return self._affordable(self._next_rung_of(self._state.trials[answer.trial], answer))
+            return self._affordable(promotion(self._state, answer))
         assert answer.point is not None  # a new trial's
-        overrides = self._plan.space.overrides(answer.point)
-        return self._affordable(self._first_rung(answer, overrides, answer.last_epoch))
+        return self._affordable(self._first_rung(answer, self._plan.space.overrides(answer.point)))
+
+    def _first_rung(self, answer: Suggestion, overrides: dict[str, Any]) -> Asked:
+        full = self._plan.epochs_of(apply_overrides(self._base, overrides))
+        return first_rung(self._state, answer, overrides, full)
 
     @property
     def _exhausted(self) -> str:
@@ -178,38 +183,6 @@ class SweepLoop:
         started = len(self._state.asks) >= len(self._config.sweep.start_with)
         return started and not self._state.open_asks and self._scheduler.is_used_up
 
-    def _first_rung(
-        self, answer: Suggestion, overrides: dict[str, Any], last_epoch: int | None
-    ) -> Asked:
-        """Return a new trial's first rung; `last_epoch` None: the whole training."""
-        if last_epoch is None:
-            last_epoch = self._plan.epochs_of(apply_overrides(self._base, overrides))
-        return Asked(
-            ask=len(self._state.asks),
-            trial=len(self._state.trials),
-            rung=0,
-            first_epoch=0,
-            last_epoch=last_epoch,
-            oracle_id=answer.id,
-            values=answer.values,
-            overrides=overrides,
-            at=time.time(),
-        )
-
-    def _next_rung_of(self, trial: Trial, answer: Suggestion) -> Asked:
-        assert answer.last_epoch is not None  # a promotion's
-        return Asked(
-            ask=len(self._state.asks),
-            trial=trial.number,
-            rung=trial.rung + 1,
-            first_epoch=answer.first_epoch,
-            last_epoch=answer.last_epoch,
-            oracle_id=answer.id,
-            values=answer.values,
-            overrides=trial.overrides,
-            at=time.time(),
-        )
-
     def _affordable(self, asked: Asked) -> Asked | str:
         return why_not_affordable(self._config, self._state, asked) or asked
 
@@ -217,7 +190,7 @@ class SweepLoop:
         trial = self._state.trials[asked.trial]
         if trial.result is not None:
             self._stop_if_asked(trial)
-        known = _known_outcome(trial)
+        known = known_outcome(trial)
         if known is not None:
             outcome: Future[RungOutcome] = Future()
             outcome.set_result(known)
@@ -322,16 +295,3 @@ class SweepLoop:
 
     def _found_infeasible(self, values: dict[str, Any], reason: str) -> None:
         self.record(FoundInfeasible(values, reason, at=time.time()))
-
-
-def _known_outcome(trial: Trial) -> RungOutcome | None:
-    """Return the outcome of a rung that is not trained.
-
-    Keras Tuner's Hyperband promotes trials that failed, which it counts as completed with the worst
-    score, and trials that were stopped.
-    """
-    if trial.reason is not None:
-        return RungOutcome(None, trial.reason, 0.0)
-    if trial.result is not None and trial.result.last_epoch == trial.stopped_at:
-        return RungOutcome(trial.result, None, 0.0)
-    return None

@@ -63,7 +63,7 @@ def register_winner(
     Returns:
         None where nothing is to be registered: no trial completed, or config and tracking do
         without; also, and the log is told why, where the winner's network cannot be loaded, or
-        takes code of the user's, which whoever serves it does not have.
+        needs code of the user's, which is missing where the model is served.
 
     Raises:
         RunError: MLflow cannot.

@@ -25,8 +25,7 @@ def autologging_off() -> Iterator[None]:
     """Disable MLflow's autologging in this thread inside the block; also a decorator.
 
     A notebook may have called `mlflow.autolog()`, which patches `fit` of Keras and scikit-learn in
-    the
-    whole process: it adds callbacks, and creates runs in the user's store or logs to the active
+    the whole process: it adds callbacks, and creates runs in the user's store or logs to the active
     run. MLflow's own flag that disables it affects all threads, and nested blocks end each other;
     here, fits in other threads are still logged.
     """

@@ -17,8 +17,8 @@ def graphs_freed() -> Iterator[None]:
     For each custom gradient that is traced (in an optimizer's step and some activations) TensorFlow
     2.21 registers a function that refers to the whole graph, for the lifetime of the process: 14 MB
     per training of a small CNN. `keras.utils.clear_session` does not free it, and would reset the
-    caller's
-    Keras settings. Fixed after 2.21: https://github.com/tensorflow/tensorflow/issues/97697
+    caller's Keras settings. Fixed after 2.21:
+    https://github.com/tensorflow/tensorflow/issues/97697
     """
     global _left_behind
     if _left_behind:

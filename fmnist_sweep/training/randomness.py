@@ -43,8 +43,7 @@ def seeded_epoch(model: keras.Model, seed: int, epoch: int) -> Iterator[None]:
     with _states_given_back():
         _set_layer_states(model, seed, epoch)
         # Layers such as AugMix draw from these while they are traced, which happens in the
-        # process's
-        # first epoch, whichever that is; so all epochs start with the same state.
+        # process's first epoch, whichever that is; so all epochs start with the same state.
         random.seed(seed)
         np.random.seed(seed)
         yield

@@ -158,8 +158,7 @@ def build_network(config: RunConfig, data: TrainingData, build_model: ModelBuild
         with seeded(config.train.seed):
             model = build_model(config, data.image_shape, data.train.classes)
             # A user's Sequential, or the layers of a subclass, may be built only with their first
-            # images, but
-            # the optimizer needs the weights before.
+            # images, but the optimizer needs the weights before.
             if isinstance(model, keras.Sequential) and not model.built:
                 model.build((None, *data.image_shape))
             elif isinstance(model, keras.Model) and not model.built:

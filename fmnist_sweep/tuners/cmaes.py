@@ -23,8 +23,8 @@ class CmaEs:
     dimension: a choice in the order of its values, one that does not exist at a point without
     effect. It suits ranges of numbers, and not choices among things that have no order.
 
-    A generation ends when as many of its points as the population are told; who comes later than
-    that, from other workers, does not count.
+    A generation ends when as many of its points as the population have scores; later scores, of
+    other workers, are left out.
     """
 
     name = "tuner cmaes"
@@ -45,13 +45,7 @@ class CmaEs:
 
     def propose(self, number: int) -> Proposal | Exhausted:
         """Propose a point of the present generation."""
-        values = self._sampled(number)
-        if values is None:
-            self._points.draws_from(number)
-            values = self._points.draw_fitting()
-        if values is None:
-            return Exhausted()
-        return Proposal(f"ask-{number}", values, self._points.point(values))
+        return self._points.proposal(number, self._sampled(number))
 
     def apply(self, record: Record) -> None:
         """Take in a record."""

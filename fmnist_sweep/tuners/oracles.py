@@ -106,7 +106,7 @@ class _Random(_Journaled, keras_tuner.oracles.RandomSearchOracle):  # type: igno
 
 
 class _Grid(_Journaled, keras_tuner.oracles.GridSearchOracle):  # type: ignore[misc]
-    """Every combination, in order, whoever answers first."""
+    """Every combination, in order, whichever trial ends first."""
 
     in_order = True
 
@@ -212,8 +212,8 @@ class _Hyperband(_Journaled, keras_tuner.oracles.HyperbandOracle):  # type: igno
     _used_up = False
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Answer an ask. One that is told to wait leaves nothing behind: it is in no journal, so
-        that a resume knows nothing of it."""
+        """Answer an ask. If the answer is to wait, the state is restored: such an ask is not
+        journaled, so that a resume knows nothing of it."""
         before = (list(self._brackets), self._current_bracket, self._current_iteration)
         was_used_up = self._used_up
         response = dict(super().populate_space(trial_id))

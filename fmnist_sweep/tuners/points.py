@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fmnist_sweep.files import canonical_json
 from fmnist_sweep.tuners.encoding import all_points, at, decode, draw, to_hyperparameters
-from fmnist_sweep.tuners.protocol import SearchProblem
+from fmnist_sweep.tuners.protocol import Exhausted, Proposal, SearchProblem
 
 _MOST_DRAWS = 10_000
 """Draws in a row, none of which fits, after which an infinite space is taken to be used up."""
@@ -72,6 +72,15 @@ class Points:
     def draw_fitting(self) -> dict[str, Any] | None:
         """Draw a point that fits at random; None if the space has none left."""
         return next((values for values in self._candidates() if self.fits(values)), None)
+
+    def proposal(self, number: int, values: dict[str, Any] | None) -> Proposal | Exhausted:
+        """Return the proposal of a point; None: of a random one that fits, if the space has one."""
+        if values is None:
+            self.draws_from(number)
+            values = self.draw_fitting()
+        if values is None:
+            return Exhausted()
+        return Proposal(f"ask-{number}", values, self.point(values))
 
     @property
     def all_tried(self) -> bool:

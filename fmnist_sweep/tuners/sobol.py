@@ -30,11 +30,7 @@ class Sobol:
 
     def propose(self, number: int) -> Proposal | Exhausted:
         """Propose the next point of the sequence that fits."""
-        self._points.draws_from(number)
-        values = self._next_fitting() or self._points.draw_fitting()
-        if values is None:
-            return Exhausted()
-        return Proposal(f"ask-{number}", values, self._points.point(values))
+        return self._points.proposal(number, self._next_fitting())
 
     def apply(self, record: Record) -> None:
         """Take in a record: a point that was used is not proposed again."""

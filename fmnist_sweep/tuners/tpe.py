@@ -33,10 +33,9 @@ class Tpe:
     be good (Bergstra et al. 2011; multivariate: Falkner et al. 2018, arXiv 1807.01774).
 
     A value that does not exist at a point is modelled as its lowest one. A point that is running
-    is taken for one of the others; so is an infeasible one. One whose training failed is left
-    out. Where
-    trials are trained in rungs, the model is of the longest rung that enough of them reached
-    (BOHB's rule, in the same paper).
+    is taken for one of the others; so is an infeasible one. One whose training failed is left out.
+    If trials are trained in rungs, the model is of the longest rung that enough of them reached
+    (BOHB's rule, in the same paper); if the points themselves set their epochs, of all trials.
     """
 
     name = "tuner tpe"
@@ -55,20 +54,16 @@ class Tpe:
         self._values: dict[int, dict[str, Any]] = {}  # by trial
         self._infeasible: list[dict[str, Any]] = []
         self._since_asked = 0  # infeasible points
+        self._sets_epochs = problem.epochs is None or any(
+            "train.epochs" in changed for changed in (self._axes, *problem.space.variants.values())
+        )
         self._rungs: dict[int, _Rung] = {}  # by epochs
 
     def propose(self, number: int) -> Proposal | Exhausted:
         """Propose a point."""
-        values = None
         longest = self._longest()
-        if longest is not None:
-            values = self._sampled(longest, number)
-        if values is None:
-            self._points.draws_from(number)
-            values = self._points.draw_fitting()
-        if values is None:
-            return Exhausted()
-        return Proposal(f"ask-{number}", values, self._points.point(values))
+        values = None if longest is None else self._sampled(longest, number)
+        return self._points.proposal(number, values)
 
     def apply(self, record: Record) -> None:
         """Take in a record."""
@@ -85,7 +80,8 @@ class Tpe:
                     self._values[record.trial] = self._params(record.values)
                     self._since_asked = 0
                 if record.trial in self._values:
-                    self._rung(record.last_epoch).run(record.trial, self._values[record.trial])
+                    epochs = 0 if self._sets_epochs else record.last_epoch
+                    self._rung(epochs).run(record.trial, self._values[record.trial])
             case Told() if record.trial in self._values:
                 for rung in self._rungs.values():
                     rung.tell(record.trial, record.score)

@@ -272,3 +272,18 @@ def test_keras_tuner_s_hyperband_is_its_own_scheduler() -> None:
     config = Search("hyperband", "asha").config()
     with pytest.raises(ConfigError, match=r"^scheduler=asha: tuner=hyperband sets the"):
         plan_of(config, Path()).open_scheduler(lambda values, reason: None)
+
+
+def test_tpe_learns_where_points_set_their_own_epochs(tmp_path: Path) -> None:
+    space = {
+        "train": {
+            "epochs": {"int": [1, 12]},
+            "optimizer": {"learning_rate": {"float": [1e-4, 1e-2], "log": True}},
+        }
+    }
+    config = config_with(space, tuner="tpe", tuner__initial_points=5, sweep__max_trials=9)
+    proposed = run(config, tmp_path / "tpe").state.asks
+    as_at_random = config_with(space, tuner="tpe", tuner__initial_points=99, sweep__max_trials=9)
+    drawn = run(as_at_random, tmp_path / "random").state.asks
+    same = [a.overrides == b.overrides for a, b in zip(proposed, drawn, strict=True)]
+    assert same == [True] * 5 + [False] * 4

@@ -74,7 +74,7 @@ def test_what_is_tried_first_goes_through_the_rungs(tmp_path: Path) -> None:
     first, second = end.state.asks[:2]
     assert (first.last_epoch, second.last_epoch) == (1, 1)
     assert (first.overrides, second.overrides) == ({}, {"train.batch_size": 20})
-    # The formula's best of a rung goes on, whoever proposed it.
+    # The best of a rung goes on, whichever tuner proposed it.
     scores = {told.trial: told.score for told in end.journal.records if isinstance(told, Told)}
     assert set(scores) == set(end.state.trials)
 

@@ -75,8 +75,7 @@ class MlflowCleaner:
 
     def _free(self, runs: Sequence[SeenRun]) -> None:
         # As `mlflow gc` does for a run; that command would also purge all experiments and models
-        # that
-        # are marked as deleted.
+        # that are marked as deleted.
         store = SqlAlchemyStore(  # type: ignore[no-untyped-call]
             self._uri, (self._folders[0] / "mlruns" / "artifacts").absolute().as_uri()
         )

@@ -3,8 +3,7 @@
 MLflow records the absolute artifact folder of each experiment, run and model. In a copy of a
 workspace those are the original's folders, and after a move they do not exist. So before MLflow
 opens a workspace's own store, the recorded folders are compared with the store's location and, if
-they
-differ, rewritten in one transaction: after a kill all are old or all are new.
+they differ, rewritten in one transaction: after a kill all are old or all are new.
 """
 
 from __future__ import annotations

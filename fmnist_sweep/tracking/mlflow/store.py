@@ -164,8 +164,8 @@ def _creating(database: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        # Safe once the database exists: whoever waits for this lock, or creates a new one, finds
-        # nothing to do.
+        # Safe once the database exists: a process that waits for this lock, or creates a new one,
+        # finds nothing to do.
         if database.exists():
             lock.unlink(missing_ok=True)
         os.close(descriptor)

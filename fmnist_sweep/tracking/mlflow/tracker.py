@@ -271,9 +271,8 @@ class MlflowTracker:
             )
         except BaseException:
             if parent is not None:
-                parent.children_known = (
-                    False  # it may have been created although the response was lost
-                )
+                # It may have been created although the response was lost.
+                parent.children_known = False
             raise
         started = (start.key, start.name, created.info.run_id, RunStatus.RUNNING)
         run = KnownRun(*started, parent, children_known=start.key not in self._deleted)

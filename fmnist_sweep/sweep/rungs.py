@@ -1,0 +1,59 @@
+"""From a scheduler's suggestion to a rung; outcomes that are known without training."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fmnist_sweep.executors.protocol import RungOutcome
+from fmnist_sweep.journal.records import Asked
+from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.tuners.search import Suggestion
+
+
+def first_rung(
+    state: SweepState, answer: Suggestion, overrides: dict[str, Any], full: int
+) -> Asked:
+    """Return a new trial's first rung; `full`: the epochs of its full training."""
+    return Asked(
+        ask=len(state.asks),
+        trial=len(state.trials),
+        rung=0,
+        first_epoch=0,
+        last_epoch=full if answer.last_epoch is None else answer.last_epoch,
+        oracle_id=answer.id,
+        values=answer.values,
+        overrides=overrides,
+        at=time.time(),
+    )
+
+
+def promotion(state: SweepState, answer: Suggestion) -> Asked:
+    """Return the next rung of the trial that goes on."""
+    assert answer.trial is not None
+    assert answer.last_epoch is not None  # a promotion's
+    trial = state.trials[answer.trial]
+    return Asked(
+        ask=len(state.asks),
+        trial=trial.number,
+        rung=trial.rung + 1,
+        first_epoch=answer.first_epoch,
+        last_epoch=answer.last_epoch,
+        oracle_id=answer.id,
+        values=answer.values,
+        overrides=trial.overrides,
+        at=time.time(),
+    )
+
+
+def known_outcome(trial: Trial) -> RungOutcome | None:
+    """Return the outcome of a rung that is not trained, None if it has to be.
+
+    Keras Tuner's Hyperband promotes trials that failed, which it counts as completed with the worst
+    score, and trials that were stopped.
+    """
+    if trial.reason is not None:
+        return RungOutcome(None, trial.reason, 0.0)
+    if trial.result is not None and trial.result.last_epoch == trial.stopped_at:
+        return RungOutcome(trial.result, None, 0.0)
+    return None
