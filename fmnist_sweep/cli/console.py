@@ -176,9 +176,7 @@ def leaderboard_table(
             str(rank),
             str(trial.number),
             _score(trial, ranking[0]),
-            f"{trial.result.test_accuracy:.4f}",
-            *metric_cells(trial, more),
-            *_costs(trial)[: len(costs)],
+            *_numbers(trial, more)[: 1 + len(more) + len(costs)],
             ", ".join(
                 f"{short_path(p)}={plain(trial.overrides[p])}"
                 for p in paths
@@ -227,10 +225,12 @@ def _score(trial: Trial, best: Trial) -> str:
     return f"{confirmed[0]:.4f} ± {confirmed[1]:.4f}{mark}"
 
 
-def _costs(trial: Trial) -> list[str]:
+def _numbers(trial: Trial, metrics: Sequence[str]) -> list[str]:
     result = trial.result
     assert result is not None  # ranked trials have a result
     return [
+        f"{result.test_accuracy:.4f}",
+        *metric_cells(trial, metrics),
         f"{result.parameters:,}",
         str(result.last_epoch),
         f"{result.train_seconds:.1f}",

@@ -98,13 +98,13 @@ def _leaders(state: SweepState, metrics: Sequence[str]) -> list[str]:
     ranking = state.ranking()
     if not ranking:
         return []
-    more = also_shown(state, metrics)
-    scores = (state.objective.metric, "test_accuracy", *more)
+    also = also_shown(state, metrics)
+    scores = (state.objective.metric, "test_accuracy", *also)
     head = ("rank", "trial", *scores, "parameters", "epochs")
     rows = [_row((*head, "searched values")), _row(["---:"] * len(head) + ["---"])]
     for rank, trial in enumerate(ranking[:_LEADERS], start=1):
         rows.append(
-            _row([str(rank), str(trial.number), *_figures(trial, more), _values(trial.overrides)])
+            _row([str(rank), str(trial.number), *_figures(trial, also), _values(trial.overrides)])
         )
     left = len(ranking) - _LEADERS
     more = f"\n\n{left} more in `leaderboard.csv`." if left > 0 else ""

@@ -14,8 +14,8 @@ class EpochRecord:
     """One finished epoch.
 
     `metrics` has `loss`, `accuracy`, `learning_rate`, `epoch_seconds` and, with a validation set,
-    `val_loss`, `val_accuracy` and the other registered metrics. `epoch` counts from 1; `ended_at` is
-    in seconds since 1970.
+    `val_loss`, `val_accuracy` and the other registered metrics. `epoch` counts from 1; `ended_at`
+    is in seconds since 1970.
     `step_loss`, if requested, has pairs of a step, counted from the start of the training, and the
     mean loss since the previous pair or the start of the epoch.
     """
