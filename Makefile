@@ -5,7 +5,8 @@ VENV ?= .venv
 PORT ?= 5000
 KILLS ?= 100
 SEED ?=
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# Files go to the workers in the order of their folders: the longest first, tests/unit at last.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 LOCK_ARGS ?=
 # CUDA=1 also installs TensorFlow's CUDA libraries (Linux, about 3 GB more).
 CUDA ?=
@@ -51,7 +52,7 @@ baselines: ready ## train the published systems with three seeds and write their
 	@echo "Next: make ui"
 
 test-quick: ready ## tests without trainings or processes (a minute)
-	$(BIN)/python -m pytest tests/unit tests/search $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m 'not slow' tests/search tests/unit $(PYTEST_ARGS)
 	@echo "Next: make test"
 
 test: ready ## all tests except the release tests (PYTEST_ARGS='-k split' for a part)

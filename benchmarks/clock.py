@@ -1,4 +1,4 @@
-"""A clock for `overhead.py`: what of a sweep's time is training, and what takes the rest."""
+"""The clock of `overhead.py`: divides a sweep's time into training and the rest."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import Any
 STEPS, TRACING = "training and validation", "tracing"
 TEST, REPORT, REGISTERING = "measuring on test sets", "report", "registering"
 BESIDE = (TEST, REPORT, REGISTERING)
-"""Parts whose steps are no training: a network answers there for a test set or a picture."""
+"""Parts whose steps are not training, but predictions for a test set or a picture."""
 
 
 class Clock:
-    """Adds up, in the main thread, the seconds that each part takes.
+    """Adds up the seconds of each part, in the main thread.
 
-    A part inside another counts for itself alone. Keras's step functions are parts from the start.
+    Time in a nested part counts for that part only. Keras's step functions are parts from the
+    start.
     """
 
     def __init__(self) -> None:
@@ -34,18 +35,19 @@ class Clock:
             self._follow(TensorFlowTrainer, kind)
 
     def start(self) -> None:
-        """Forget what was before."""
+        """Reset the clock."""
         self.seconds.clear()
         self._laps = [(0.0, 0.0)]
         self._started = time.perf_counter()
 
     def lap(self) -> None:
-        """Note that a trial has ended."""
+        """Record the end of a trial."""
         wall = time.perf_counter() - self._started
         self._laps.append((wall, wall - self.seconds[STEPS] - self.seconds[TRACING]))
 
     def read(self) -> dict[str, Any]:
-        """Return all seconds, those of the parts, and each trial's, as JSON takes them."""
+        """Return the seconds of everything, of the parts, and of each trial, as plain values for
+        JSON."""
         walls, overheads = zip(*self._laps, strict=True)
         return {
             "wall": time.perf_counter() - self._started,
@@ -56,7 +58,7 @@ class Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Count what is inside as a part of that name."""
+        """Count the block as a part."""
         started = time.perf_counter()
         self._open.append(name)
         self._nested.append(0.0)
@@ -70,7 +72,7 @@ class Clock:
                 self._nested[-1] += elapsed
 
     def follow(self, owner: Any, attribute: str, name: str) -> None:
-        """Count each call of that function as a part of that name."""
+        """Count each call of a function as a part."""
         function = getattr(owner, attribute)
 
         @functools.wraps(function)
@@ -81,7 +83,7 @@ class Clock:
         setattr(owner, attribute, timed)
 
     def _follow(self, trainer: type, kind: str) -> None:
-        """Count the steps of each function of that kind that a model makes for itself."""
+        """Count the steps of each function of this kind that a model creates."""
         make, made = f"make_{kind}_function", f"{kind}_function"
         original = getattr(trainer, make)
 
@@ -99,7 +101,7 @@ class Clock:
         seen: set[tuple[Any, ...]] = set()
 
         def step(batches: Any) -> Any:
-            # Prediction gets its batches; the others an iterator, traced once for all its shapes.
+            # Prediction receives batches; the others an iterator, traced once for all its shapes.
             given = keras.tree.flatten(batches) if isinstance(batches, list) else []
             shapes = tuple(tuple(batch.shape) for batch in given)
             beside = [part for part in self._open if part in BESIDE]

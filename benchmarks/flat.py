@@ -1,15 +1,17 @@
-"""What a trial costs beside its training, as a sweep grows: an objective that answers at once.
+"""Cost per trial, apart from training, as a sweep grows, with an objective that returns at once.
 
-It comes in through `run_sweep`'s own door, its `executor`. Measured are milliseconds a trial around
-the 100th and the last, without and with MLflow on SQLite, and seconds until a sweep of that many
-trials stands again in a fresh process, for each tuner. The peer is Keras Tuner's own random oracle,
-asked and told by hand, with the JSON files that it writes; it slows down, and has at most 2,000.
+The objective is an `executor` passed to `run_sweep`. Measured are milliseconds per trial around the
+100th and the last, without and with MLflow on SQLite, and the seconds to resume a sweep of that
+size
+in a new process, for each tuner. The peer is Keras Tuner's own random oracle, with the JSON files
+that it writes; it slows down, and is limited to 2,000 trials.
 
-The Bayesian tuner is asked for initial points only, which are drawn: its row is its bookkeeping,
-and its resume has no surrogate to fit. What one costs, `surrogate.py` tells.
+The Bayesian tuner proposes only initial points, which are drawn: its row measures bookkeeping, and
+its
+resume fits no surrogate. `surrogate.py` measures the surrogate.
 
 `flat.py [trials=10000] [tuners=random,grid,hyperband,bayesian] [tracking=off,mlflow]`; with MLflow
-there is random search alone. `trials=120 tuners=random` takes a minute; at least 100 are needed.
+only random search is measured. `trials=120 tuners=random` takes a minute; at least 100 are needed.
 """
 
 from __future__ import annotations
@@ -31,12 +33,12 @@ from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.files import digest_of
 
 MOST_OF_THE_PEER = 2_000
-AROUND = 100  # trials of which one figure is
+AROUND = 100  # trials per figure
 TUNERS = {
     "random": (),
     "grid": (),
     "hyperband": ("train.epochs=9",),
-    "bayesian": ("tuner.initial_points=1000000",),  # so that no surrogate is ever asked
+    "bayesian": ("tuner.initial_points=1000000",),  # so that no surrogate is fitted
 }
 SWEEP = (
     "+sweep=cnn", "sweep.max_mflops=null", "sweep.max_minutes=null", "sweep.max_epochs_total=null",
@@ -46,7 +48,7 @@ SWEEP = (
 
 
 class Sizes(NamedTuple):
-    """How many trials, and whose."""
+    """How many trials, and of which tuners."""
 
     trials: int = 10_000
     tuners: tuple[str, ...] = tuple(TUNERS)
@@ -67,7 +69,7 @@ def main(arguments: list[str]) -> None:
 
 
 def compare(sizes: Sizes) -> None:
-    """Print each way's cost a trial at the beginning and the end, and what a resume takes."""
+    """Print each way's cost per trial at the beginning and the end, and the time of a resume."""
     trials = sizes.trials
     if trials < AROUND:
         raise SystemExit(f"trials={trials}: it takes at least {AROUND} to have two ends")
@@ -91,7 +93,7 @@ def compare(sizes: Sizes) -> None:
 
 
 def say_ends(name: str, times: list[float], peer: list[float] | None) -> list[float]:
-    """Print both ends, and how many times what it was at first the cost is at last."""
+    """Print the cost at both ends, and their ratio."""
     each = [1e3 * (after - before) for before, after in pairwise(times)]
     first, last = each[AROUND // 2 : AROUND // 2 + AROUND], each[-AROUND:]
     say_figure(f"{name}, at first", first, "ms", peer=peer)
@@ -102,7 +104,7 @@ def say_ends(name: str, times: list[float], peer: list[float] | None) -> list[fl
 
 
 class Instant:
-    """An executor whose trainings are a formula."""
+    """An executor whose training is a formula."""
 
     workers = 1
 
@@ -110,7 +112,7 @@ class Instant:
         self.first_rung: float | None = None
 
     def submit(self, rung: Any, on_epoch: Any) -> Future[Any]:
-        """Answer with a score that the config decides."""
+        """Return a score that depends only on the config."""
         from fmnist_sweep.executors.protocol import RungOutcome
         from fmnist_sweep.training.results import EpochRecord, RunResult
 
@@ -140,7 +142,7 @@ class Instant:
         return future
 
     def wait(self, futures: Collection[Future[Any]]) -> set[Future[Any]]:
-        """Return them all."""
+        """Return all futures."""
         return set(futures)
 
 
@@ -155,7 +157,7 @@ def sweep(trials: int, tuner: str, tracking: str) -> dict[str, Any]:
         if isinstance(record, Told) and tracking == "off":
             times.append(time.perf_counter())
 
-    if tracking == "mlflow":  # a trial is over when MLflow has it, in the outbox's thread
+    if tracking == "mlflow":  # a trial ends when it was logged, in the outbox's thread
         from fmnist_sweep.tracking.mlflow.tracker import MlflowTracker
 
         end = MlflowTracker.end
@@ -179,7 +181,7 @@ def sweep(trials: int, tuner: str, tracking: str) -> dict[str, Any]:
 
 
 def keras_tuner_alone(trials: int) -> dict[str, Any]:
-    """Ask and tell Keras Tuner's oracle as its own `Tuner` does, in the working directory."""
+    """Use Keras Tuner's oracle as its own `Tuner` does, in the working directory."""
     import keras_tuner
 
     from fmnist_sweep.space.reading import read_space
@@ -199,7 +201,7 @@ def keras_tuner_alone(trials: int) -> dict[str, Any]:
     times = []
     for _ in range(trials):
         trial = oracle.create_trial("tuner")
-        if trial.status == "STOPPED":  # it gives up after 20 repeats
+        if trial.status == "STOPPED":  # it stops after 20 repeats
             break
         score = int(digest_of(trial.hyperparameters.values)[:8], 16) / 2**32
         oracle.update_trial(trial.trial_id, {"val_accuracy": score})
@@ -210,7 +212,7 @@ def keras_tuner_alone(trials: int) -> dict[str, Any]:
 
 
 def _with_lists(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a space's config with Keras Tuner's own choices, which list their values, for ours."""
+    """Return a space's config with Keras Tuner's own choices, which list their values."""
     space = [
         each
         if each["class_name"] != "_Indices"

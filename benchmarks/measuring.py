@@ -1,4 +1,4 @@
-"""What the benchmarks share: sizes, where one measures, processes of their own, a figure's line."""
+"""Shared by the benchmarks: sizes, hardware, separate processes, printing of figures."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Sizes = TypeVar("Sizes", bound=NamedTuple)
 
 
 def read_sizes(arguments: Sequence[str], sizes: Sizes) -> Sizes:
-    """Return a benchmark's sizes, with what arguments such as `rounds=1` say in their place.
+    """Return a benchmark's sizes, changed by arguments such as `rounds=1`.
 
     Raises:
-        SystemExit: an argument is none of them; the message names them.
+        SystemExit: an argument is not a size; the message names them.
     """
     read, others = read_sizes_and_overrides(arguments, sizes)
     for other in others:
@@ -35,7 +35,7 @@ def read_sizes(arguments: Sequence[str], sizes: Sizes) -> Sizes:
 def read_sizes_and_overrides(
     arguments: Sequence[str], sizes: Sizes
 ) -> tuple[Sizes, tuple[str, ...]]:
-    """Return sizes as `read_sizes` does, and the other arguments: overrides of what is trained."""
+    """Return sizes as `read_sizes` does, and the other arguments, which are config overrides."""
     given, others = {}, []
     for argument in arguments:
         name, equals, value = argument.partition("=")
@@ -49,7 +49,7 @@ def read_sizes_and_overrides(
 
 
 def _like(default: Any, argument: str, value: str) -> Any:
-    if isinstance(default, tuple):  # none of them is empty
+    if isinstance(default, tuple):  # defaults are never empty
         return tuple(_like(default[0], argument, one) for one in value.split(","))
     try:
         return type(default)(value)
@@ -66,13 +66,13 @@ def _as_written(sizes: NamedTuple) -> str:
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
+    """Print a line immediately."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 def say_where() -> None:
-    """Print hardware, versions, and how busy the machine is already."""
+    """Print hardware, versions, and the current load of the machine."""
     threads = f"train.threads={environment.cores()}"
     place = environment_of_run(compose_config([threads]).run, ())
     versions = {**place.numerics.versions, **place.packages}
@@ -89,7 +89,7 @@ def say_figure(
     peer: Sequence[float] | None = None,
     whose: str = "the peer's",
 ) -> None:
-    """Print median, range and n of a figure, and how many times its peer's median it is."""
+    """Print median, range and n of a figure, and its ratio to its peer's median."""
     median = statistics.median(values)
     ratio = "" if peer is None else f", {median / statistics.median(peer):.2f} times {whose}"
     say(
@@ -99,10 +99,11 @@ def say_figure(
 
 
 def in_process(script: str, *arguments: str, cwd: Path | None = None) -> Any:
-    """Run a benchmark's file with arguments in a fresh process; return the JSON of its last line.
+    """Run a benchmark's file with arguments in a new process; return the JSON of its last line.
 
-    Without `cwd` it has an empty folder of its own, which is gone afterwards. MLflow writes there,
-    on SQLite, whatever the user has set.
+    Without `cwd` it runs in an empty temporary folder. MLflow logs there, to SQLite, regardless of
+    the
+    user's settings.
     """
     with started(script, *arguments, cwd=cwd) as process:
         printed, _ = process.communicate()
@@ -115,7 +116,7 @@ def in_process(script: str, *arguments: str, cwd: Path | None = None) -> Any:
 def started(
     script: str, *arguments: str, cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start such a process; several may run at a time."""
+    """Start such a process; several can run at a time."""
     with tempfile.TemporaryDirectory() as folder, subprocess.Popen(
         [sys.executable, script, *arguments],
         cwd=cwd or folder, env=own_environment(), stdout=subprocess.PIPE, text=True,
@@ -124,10 +125,10 @@ def started(
 
 
 def own_environment() -> dict[str, str]:
-    """Return this environment without what would send MLflow elsewhere."""
+    """Return this environment without variables that would send MLflow elsewhere."""
     return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
 
 
 def tell(value: Any) -> None:
-    """Print what `in_process` returns to the one that measures."""
+    """Print the value that `in_process` returns."""
     say(json.dumps(value))

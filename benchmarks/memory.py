@@ -1,16 +1,17 @@
-"""How much a process grows from its 10th to its 60th small network: plain Keras, and a sweep.
+"""Growth of a process from its 10th to its 60th small network: plain Keras, and a sweep.
 
-Each way runs in a process of its own, one after the other, three times:
+Each way runs in a separate process, one after the other, three times:
 
-- `plain`: build, compile, fit, evaluate, `del`; what a loop by hand does.
+- `plain`: build, compile, fit, evaluate, `del`, as in a hand-written loop.
 - `cleared`: the same, with `keras.backend.clear_session()` after each network.
-- `sweep`: `run_sweep` with random search, its checkpoints, its journal and MLflow on SQLite.
+- `sweep`: `run_sweep` with random search, checkpoints, journal and MLflow on SQLite.
 
-Measured is what the process holds in memory (Linux), after each network and Python's collection.
+Measured is the process's resident memory (Linux), after each network and a garbage collection.
 
 `memory.py [networks=60] [grows_from=10] [repeats=3] [ways=plain,cleared,sweep]`. `networks=3
 grows_from=1 repeats=1` takes half a minute. `memory.py way sweep 60` measures one way once and
-prints megabytes after each network.
+prints
+megabytes after each network.
 """
 
 from __future__ import annotations
@@ -56,14 +57,14 @@ def main(arguments: list[str]) -> None:
     """Measure one way, or compare them all."""
     match arguments:
         case ["way", way, networks]:
-            environment.load_tensorflow()  # quietly
+            environment.load_tensorflow()  # without log output
             tell(WAYS[way](int(networks)))
         case _:
             compare(read_sizes(arguments, Sizes()))
 
 
 def compare(sizes: Sizes) -> None:
-    """Print by how much each way's process grew."""
+    """Print the growth of each way's process."""
     first, last = sizes.grows_from, sizes.networks
     if not 1 <= first < last:
         raise SystemExit(
@@ -86,7 +87,7 @@ def plain(networks: int) -> list[float]:
 
 
 def cleared(networks: int) -> list[float]:
-    """Train the networks in a loop that has Keras forget each."""
+    """Train the networks in a loop that clears Keras's session after each."""
     import keras
 
     return _loop(networks, keras.backend.clear_session)

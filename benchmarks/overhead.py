@@ -1,28 +1,31 @@
-"""What a sweep costs beyond its training, beside Keras Tuner's own `Tuner` with MLflow's autolog.
+"""The cost of a sweep beyond its training, compared with Keras Tuner's `Tuner` with MLflow's
+autolog.
 
-- `ours`: `run_sweep` with random search over the learning rate, its checkpoints, its journal, its
-  test set and MLflow on SQLite.
-- `peer`: `keras_tuner.GridSearch` over the learning rates that ours tried, on NumPy arrays, with
-  `mlflow.tensorflow.autolog` as it comes and an MLflow run a trial, on SQLite too.
+- `ours`: `run_sweep` with random search over the learning rate, checkpoints, journal, test set and
+  MLflow on SQLite.
+- `peer`: `keras_tuner.GridSearch` over the same learning rates, on NumPy arrays, with the default
+  `mlflow.tensorflow.autolog` and one MLflow run per trial, also on SQLite.
 
-Both train the same architecture on the same images of the real Fashion-MNIST with the same number
-of threads, one after the other, each in a process of its own. The clock runs from the call of
-`run_sweep`, or from the opening of the peer's store, to the end; imports come before. The peer has
-its arrays ready when it starts; ours reads its data while the clock runs.
+Both train the same architecture on the same images of Fashion-MNIST with the same number of
+threads,
+one after the other, in separate processes. The clock runs from the call of `run_sweep`, or from the
+opening of the peer's store, to the end, without imports. The peer has its arrays ready at the
+start;
+ours reads its data while the clock runs.
 
-Overhead is what is left of that time without the calls of Keras's functions for a training or a
-validation step, and without tracing: the first call of each of these functions for a shape.
-Ours measures each trial on a test set too, draws a report and registers its winner, which the peer
-does not: overhead, the steps in there included. Report and registry come once, after the last
-trial: they are in the whole sweep's figures, in no trial's. For a model's signature autolog
-predicts once a trial: tracing, to the peer's advantage. Ours trains by fused operations: its steps
-are quicker, which changes shares of the wall, and no overhead. On a CPU such a call returns when
-its work is done, so that a clock around it is enough.
+Overhead is that time without the calls of Keras's training and validation step functions, and
+without tracing: the first call of each of these functions for a shape. Ours also evaluates each
+trial on a test set, draws a report and registers its winner: this is counted as overhead, including
+its steps. Report and registering come once, after the last trial: they are in the figures of the
+whole sweep, not of trials. For a model's signature autolog predicts once per trial: this is counted
+as tracing, to the peer's advantage. Ours trains with fused operations: its steps are faster, which
+changes the shares of the wall time, but not the overhead. On a CPU such a call returns when its
+work
+is done, so that a clock around it is sufficient.
 
-`overhead.py [trials=20] [images=40000] [epochs=6] [ways=ours,peer]`, and overrides of the config. A
-trial is of about 30 s then, on two cores that have nothing else to do (other work of low priority
-made it 42): epochs on 32,000 of the images. `trials=2 images=2000` takes a minute; `ways=ours` does
-without the peer, and without ratios.
+`overhead.py [trials=20] [images=40000] [epochs=6] [ways=ours,peer]`, and config overrides. A trial
+then takes about 30 s on two idle cores (42 s with other work of low priority): epochs on 32,000 of
+the images. `trials=2 images=2000` takes a minute; `ways=ours` omits the peer and the ratios.
 """
 
 from __future__ import annotations
@@ -63,7 +66,7 @@ def main(arguments: list[str]) -> None:
     """Measure one way, or compare both."""
     match arguments:
         case [("ours" | "peer") as way, overrides, rates]:
-            environment.load_tensorflow()  # quietly
+            environment.load_tensorflow()  # without log output
             environment.quiet_mlflow()
             tell(WAYS[way](compose_config(json.loads(overrides)), json.loads(rates)))
         case _:
@@ -71,7 +74,7 @@ def main(arguments: list[str]) -> None:
 
 
 def compare(sizes: Sizes, overrides: tuple[str, ...]) -> None:
-    """Print what each way's sweep took, in all and a trial."""
+    """Print the time of each way's sweep, in total and per trial."""
     say_where()
     say(f"{sizes.trials} trials of {sizes.epochs} epochs on {sizes.images} images, a tenth "
         "validation, a tenth test; n=1 sweep each way")  # fmt: skip
@@ -113,7 +116,7 @@ def ours(config: Config, _: list[float]) -> dict[str, Any]:
     clock.follow(checkpoint.CheckpointFolder, "save", "checkpoints")
     clock.follow(rung, "_save_model", "best models")
     clock.follow(rung, "evaluate", TEST)
-    clock.follow(rung, "probabilities", TEST)  # the winner's answers, for the report
+    clock.follow(rung, "probabilities", TEST)  # the winner's predictions, for the report
     clock.follow(final_report, "gather", REPORT)
     clock.follow(final_report, "up_to_date_report", REPORT)
     clock.follow(running, "register_winner", REGISTERING)
@@ -181,7 +184,10 @@ def peer(config: Config, rates: list[float]) -> dict[str, Any]:
     clock.follow(MlflowCallback, "on_train_begin", "MLflow's summary")
     clock.follow(mlflow.tensorflow, "log_model", "MLflow's models")
     clock.follow(gc, "collect", "Python's collection")
-    for name in ("absl", "mlflow"):  # a warning an epoch, on the format of autolog's checkpoints
+    for name in (
+        "absl",
+        "mlflow",
+    ):  # one warning per epoch about the format of autolog's checkpoints
         logging.getLogger(name).setLevel(logging.ERROR)
     clock.start()
     with clock.part("opening the store"):
@@ -192,7 +198,7 @@ def peer(config: Config, rates: list[float]) -> dict[str, Any]:
         tuner = Tracked(
             Network(),
             objective="val_accuracy",
-            max_consecutive_failed_trials=1,  # else a benchmark of nothing would end well
+            max_consecutive_failed_trials=1,  # otherwise failed trials would go unnoticed
             directory="tuner",
             project_name="peer",
         )
@@ -212,11 +218,13 @@ WAYS: dict[str, Callable[[Config, list[float]], dict[str, Any]]] = {"ours": ours
 
 
 def _stand_in_for_tensorboard() -> None:
-    """Have Keras Tuner and autolog find a TensorBoard, where there is none.
+    """Provide a TensorBoard for Keras Tuner and autolog, if there is none.
 
-    Keras Tuner's `Tuner` imports one before each trial, whether it is used or not, and autolog's
-    callback writes each epoch's metrics by it. TensorFlow 2.21 no longer brings it, and without it
-    every trial fails. This one writes nothing, to the peer's advantage.
+    Keras Tuner's `Tuner` imports it before each trial, whether or not it is used, and autolog's
+    callback
+    uses it to write each epoch's metrics. TensorFlow 2.21 no longer includes it, and without it
+    every
+    trial fails. This one writes nothing, to the peer's advantage.
     """
     if importlib.util.find_spec("tensorboard") is not None:
         return

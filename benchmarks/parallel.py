@@ -1,10 +1,11 @@
-"""Wall time of the `cnn` sweep: two workers with one thread each, or one process with both.
+"""Wall time of the `cnn` sweep: two workers with one thread each, or one process with two.
 
-Each round runs both from nothing, on the real data, with the same counted budget; the peer is the
+Each round runs both from the start, on the real data, with the same number of epochs; the peer is
+the
 inline executor of the same rounds.
 
-`parallel.py [epochs=16] [rounds=3] [executors=inline,processes]`, epochs in all, and overrides of
-the config. `epochs=1 rounds=1 data=synthetic data.train_size=600` takes a minute.
+`parallel.py [epochs=16] [rounds=3] [executors=inline,processes]`, epochs in total, and config
+overrides. `epochs=1 rounds=1 data=synthetic data.train_size=600` takes a minute.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def main(arguments: list[str]) -> None:
 
 
 def run(*overrides: str) -> tuple[float, int]:
-    """Run a sweep from nothing; return its wall seconds and how many epochs it trained."""
+    """Run a sweep from the start; return its wall seconds and its number of epochs."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         subprocess.run(

@@ -1,9 +1,10 @@
-"""How long one waits: for `--help`, for the import, from the command to the first training step.
+"""Start-up times: of `--help`, of the import, from the command to the first training step.
 
-The first step is that of a `cnn` sweep on the real data: with a store that exists, and without.
-The peer is what cannot be done without: `import tensorflow` and `import mlflow` in one process.
+The first step is that of a `cnn` sweep on the real data, with and without an existing store. The
+peer
+is the necessary minimum: `import tensorflow` and `import mlflow` in one process.
 
-`start.py [repeats=5]`, and overrides of the sweep's config. `repeats=1 data=synthetic` takes half a
+`start.py [repeats=5]`, and config overrides of the sweep. `repeats=1 data=synthetic` takes half a
 minute.
 """
 
@@ -26,7 +27,7 @@ import sys, fmnist_sweep
 heavy = {"tensorflow", "keras", "mlflow", "numpy", "pandas"} & set(sys.modules)
 assert not heavy, heavy
 """
-# What a sweep does until it trains, told by the file that it makes then.
+# A sweep up to its first step, at which it creates a file.
 FIRST_STEP = """
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ sys.exit(main(["+sweep=cnn", *sys.argv[1:]]))
 
 
 class Sizes(NamedTuple):
-    """How often each is measured."""
+    """How often each time is measured."""
 
     repeats: int = 5
 
@@ -71,7 +72,7 @@ def main(arguments: list[str]) -> None:
 
 
 def seconds_of(*arguments: str) -> float:
-    """Return how long Python takes for that."""
+    """Return how long a Python command takes."""
     began = time.perf_counter()
     subprocess.run(
         [sys.executable, *arguments], env=own_environment(), check=True, capture_output=True
@@ -80,7 +81,7 @@ def seconds_of(*arguments: str) -> float:
 
 
 def until_a_step(folder: Path, overrides: tuple[str, ...]) -> float:
-    """Return the seconds until a sweep has made a step in that folder, and interrupt it there."""
+    """Return the seconds until a sweep in that folder has made a step, and interrupt it there."""
     (folder / "stepped").unlink(missing_ok=True)
     began = time.perf_counter()
     with subprocess.Popen(

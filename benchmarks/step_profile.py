@@ -1,15 +1,14 @@
-"""Where one training step's time goes, operation by operation, and what the processor could do.
+"""The time of a training step by operation, compared with what the processor can do.
 
-One thread, so that operations do not overlap. The peer is the floor: how long the convolutions and
-matrix products would take at the speed of a large matrix product, measured in the same process
-before each profiled epoch; three times the forward operations, since a step calculates gradients by
-images and by weights too.
+One thread, so that operations do not overlap. The peer is the floor: the time that the convolutions
+and matrix products would take at the speed of a large matrix product, measured in the same process
+before each profiled epoch; three times the forward operations, because a step also computes the
+gradients of inputs and weights.
 
-Each figure is one of whole epochs that were profiled: the mean of their steps, by a clock around
-the step's function and, of the same steps, the operations in the profile. So what is outside of
-operations is what one of these steps took beside them: Keras's and TensorFlow's own work on a step,
-and the profiler's. How much the profiler adds tells the line of the epochs between, which it does
-not see. What the data's own threads do meanwhile is not of the step; its waiting for them is.
+Each figure is of a whole profiled epoch: the mean of its steps, by a clock around the step function
+and by the operations in the profile of the same steps. So the time outside of operations is Keras's
+and TensorFlow's own work on a step, and the profiler's. The line of the epochs without profiling
+shows the profiler's overhead. Work of the data's own threads is not included; waiting for them is.
 
 `step_profile.py [steps=20] [epochs=5] [networks=default,small_cnn]
 [precisions=float32,mixed_bfloat16]`. `steps=3 epochs=2 networks=small_cnn precisions=float32` takes
@@ -46,7 +45,7 @@ STEP, UNSEEN, FLOOR, OUTSIDE = (
 
 
 class Sizes(NamedTuple):
-    """How much is measured: of each network so many epochs of so many steps."""
+    """How much is measured: the epochs per network, and their steps."""
 
     steps: int = 20
     epochs: int = 5
@@ -72,7 +71,7 @@ def main(arguments: list[str]) -> None:
 
 
 def say_profile(told: dict[str, Any]) -> None:
-    """Print a step's parts, each beside the whole step, and the whole beside the floor."""
+    """Print a step's parts relative to the whole step, and the whole relative to the floor."""
     rows: dict[str, list[float]] = told["rows"]
     say(f"{told['images']} images a step; the peer is the floor")
     for name in (STEP, UNSEEN):
@@ -87,7 +86,7 @@ def say_profile(told: dict[str, Any]) -> None:
 
 
 def profile(network: str, precision: str, steps: int, epochs: int) -> dict[str, Any]:
-    """Return what a step of training consists of, in milliseconds, in each of the epochs."""
+    """Return the parts of a training step, in milliseconds, for each epoch."""
     config = with_train(compose_config(NETWORKS[network]).run, precision=precision)
     epoch = trainer(config, steps)
     epoch()  # traces
@@ -113,7 +112,7 @@ def profile(network: str, precision: str, steps: int, epochs: int) -> dict[str, 
 
 
 def trainer(config: RunConfig, steps: int) -> Callable[[], float]:
-    """Return what trains an epoch and returns the milliseconds of a step of it, on average."""
+    """Return a function that trains an epoch and returns the mean milliseconds of its steps."""
     import numpy as np
 
     from fmnist_sweep.training.batches import ImageSet, TrainingData
@@ -129,7 +128,7 @@ def trainer(config: RunConfig, steps: int) -> Callable[[], float]:
     function, seconds = model.train_function, []
 
     def timed(batches: Any) -> Any:
-        # On a CPU a step's function returns when its work is done.
+        # On a CPU the step function returns when its work is done.
         began = time.perf_counter()
         told = function(batches)
         seconds.append(time.perf_counter() - began)
@@ -148,7 +147,7 @@ def trainer(config: RunConfig, steps: int) -> Callable[[], float]:
 
 
 def profiled(epoch: Callable[[], float], steps: int) -> tuple[float, dict[str, float]]:
-    """Return what `epoch` does, and the milliseconds a step of each kind of operation in it."""
+    """Return the result of `epoch`, and the milliseconds per step of each kind of operation."""
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as folder:
@@ -159,7 +158,7 @@ def profiled(epoch: Callable[[], float], steps: int) -> tuple[float, dict[str, f
 
 
 def operations_of(folder: Path, steps: int) -> dict[str, float]:
-    """Return the milliseconds a step of each kind of operation, from a profile's files."""
+    """Return the milliseconds per step of each kind of operation, from a profile's files."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     spent: defaultdict[str, float] = defaultdict(float)
@@ -169,9 +168,10 @@ def operations_of(folder: Path, steps: int) -> dict[str, float]:
         for plane in space.planes:
             for line in plane.lines:
                 if line.name.startswith("tf_data"):
-                    continue  # the threads that prepare batches meanwhile
+                    continue  # threads that prepare batches
                 for event in line.events:
-                    # An operation is called `name:kind`; what holds others is called otherwise.
+                    # Operations are named `name:kind`; events that contain others are named
+                    # differently.
                     name, colon, kind = plane.event_metadata[event.metadata_id].name.rpartition(":")
                     if colon and name and " " not in name + kind and not name.endswith(":"):
                         spent[kind.removeprefix("_MklNative").removeprefix("_Mkl")] += (
@@ -188,7 +188,8 @@ def kind_of(operation: str) -> str:
 
 
 def floor_ms(config: RunConfig) -> float:
-    """Return the milliseconds of a step's convolutions and products at the speed of a large one."""
+    """Return the milliseconds of a step's convolutions and products at the speed of a large
+    product."""
     from fmnist_sweep.model.plan import plan_cnn
 
     forward = plan_cnn(config.model, (28, 28, 1), 10).mflops * 1e6
@@ -196,7 +197,7 @@ def floor_ms(config: RunConfig) -> float:
 
 
 def peak(precision: str) -> float:
-    """Return the operations a second of a large matrix product, the best of ten."""
+    """Return the operations per second of a large matrix product, the best of ten."""
     import tensorflow as tf
 
     size = 2048

@@ -1,11 +1,12 @@
-"""Seconds an ask of `tuner=bayesian`, by the trials so far and the values searched.
+"""Seconds per ask of `tuner=bayesian`, by number of trials and of searched values.
 
-A fresh tuner is asked for N trials that are drawn at random and told a score by a formula,
-then for ASKS more, each of which fits the surrogate to all trials before it. The peer is random
-search after as many trials, in the same process. The spaces are of independent floats.
+A new tuner is asked for N random trials, which get a score from a formula, then for ASKS more, each
+of which fits the surrogate to all trials before it. The peer is random search after as many trials,
+in the same process. The spaces consist of independent floats.
 
-A size is given up once an ask took longer than `LONGEST` seconds; larger numbers of trials are not
-tried then. At the end: from how many trials on an ask costs more than a tenth of a 30 s trial.
+When an ask takes longer than `LONGEST` seconds, larger numbers of trials are skipped. At the end:
+the
+number of trials from which an ask costs more than a tenth of a 30 s trial.
 
 `surrogate.py [dimensions=3,6,12,17] [trials=25,50,100,200,400] [asks=3]`. `dimensions=3 trials=5
 asks=1` takes seconds.
@@ -43,7 +44,7 @@ class Sizes(NamedTuple):
 
 
 def main(arguments: list[str]) -> None:
-    """Measure every size, the surrogate beside random search."""
+    """Measure every size, for the surrogate and for random search."""
     sizes = read_sizes(arguments, Sizes())
     say_where()
     say(f"an ask is dear above {DEAR:g} s, a tenth of a 30 s trial")
@@ -53,7 +54,8 @@ def main(arguments: list[str]) -> None:
 
 
 def dear_number(dimensions: int, trials: Sequence[int], asks: int) -> str:
-    """Measure a space's asks at growing numbers of trials; say from which on they are dear."""
+    """Measure a space's asks at growing numbers of trials; say from which number they are
+    expensive."""
     space = _space(dimensions)
     dear = f"{dimensions} values searched: never dear"
     for number in sorted(trials):
@@ -71,7 +73,7 @@ def asks_after(trials: int, space: Space, tuner: str, asks: int) -> list[float]:
     """Return the seconds of each ask after that many trials."""
     settings = [f"tuner={tuner}"]
     if tuner != PEER:
-        settings.append(f"tuner.initial_points={trials}")  # drawn, which takes no fit
+        settings.append(f"tuner.initial_points={trials}")  # random, without fitting
     config = compose_config(settings)
     objective = config.sweep.objective
     problem = SearchProblem(
@@ -83,7 +85,7 @@ def asks_after(trials: int, space: Space, tuner: str, asks: int) -> list[float]:
         started = time.perf_counter()
         proposal = searched.propose(number)
         seconds.append(time.perf_counter() - started)
-        assert isinstance(proposal, Proposal)  # floats are never used up
+        assert isinstance(proposal, Proposal)  # a continuous space is never used up
         searched.apply(
             Asked(number, number, 0, 0, 1, proposal.id, proposal.values, overrides={}, at=0.0)
         )
@@ -101,7 +103,7 @@ def _space(dimensions: int) -> Space:
 
 
 def _score(point: Mapping[str, Any]) -> float:
-    """Return a score as an accuracy's: best in one place, and with ripples."""
+    """Return a score like an accuracy, with one maximum and ripples."""
     distances: list[float] = [(value - 0.6) ** 2 for value in point.values()]
     return 0.9 - sum(distances) / len(distances) + 0.02 * math.sin(20 * sum(distances))
 

@@ -1,24 +1,26 @@
-"""Images trained a second: a bare `keras.Model.fit`, and this project's training of the same.
+"""Images trained per second: a plain `keras.Model.fit`, and the same training in this project.
 
 Two networks: the FashionMNISTCNN article's default, and the median, by operations, of 1,000 points
-of the `cnn` sweep's space. Each round has each way once, in fresh processes, which measure their
-second epoch and those after it:
+of
+the `cnn` sweep's space. Each round has each way once, in new processes, which measure all epochs
+but
+the first:
 
 - `bare`: Keras's own optimizer, `fit` on float32 NumPy arrays, shuffled, with the same batch size
-  and metrics; one thread a core.
-- `ours`: one process, one thread a core.
-- `together`: as many processes as cores, with one thread each; what they train in all.
+  and metrics; one thread per core.
+- `ours`: one process, one thread per core.
+- `together`: as many processes as cores, with one thread each; their total.
 
-Two rates: while the steps run, which is what the processor does; and over whole calls of `fit`,
-which is what one waits for. They differ where tf.data's tuner sleeps on at the end of an epoch.
+Two rates: while steps run, which is the processor's speed; and over whole calls of `fit`, which is
+the user's waiting time. They differ if tf.data's tuning thread sleeps at the end of an epoch.
 
 `throughput.py accuracy` trains both networks on all of the data for 5 epochs with 3 seeds, bare and
-ours, and compares what they are worth; an hour.
+ours, and compares the accuracies; an hour.
 
 `throughput.py [rounds=3] [epochs=4] [images=0] [networks=default,median]
 [precisions=float32,mixed_bfloat16] [processes=1,CORES]`, `throughput.py accuracy [epochs=5]
-[images=0] [networks=...] [precisions=...] [seeds=1,2,3]`, and overrides of the config; `images=0`:
-the network's own number, or all of the data. `rounds=1 epochs=2 images=256 networks=median
+[images=0] [networks=...] [precisions=...] [seeds=1,2,3]`, and config overrides; `images=0`: the
+network's own number, or all of the data. `rounds=1 epochs=2 images=256 networks=median
 precisions=float32` takes a minute.
 """
 
@@ -53,10 +55,10 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 class SpeedSizes(NamedTuple):
-    """How much is trained to tell the speed."""
+    """How much is trained to measure the speed."""
 
     rounds: int = 3
-    epochs: int = 4  # the first one, which traces, does not count
+    epochs: int = 4  # the first one, with tracing, is not counted
     images: int = 0
     networks: tuple[str, ...] = tuple(IMAGES)
     precisions: tuple[str, ...] = PRECISIONS
@@ -64,7 +66,7 @@ class SpeedSizes(NamedTuple):
 
 
 class AccuracySizes(NamedTuple):
-    """How much is trained to tell the accuracy."""
+    """How much is trained to measure the accuracy."""
 
     epochs: int = 5
     images: int = 0
@@ -74,7 +76,7 @@ class AccuracySizes(NamedTuple):
 
 
 class Way(NamedTuple):
-    """How to train: `bare` or `ours`, in which precision, in how many processes."""
+    """How to train: `bare` or `ours`, the precision, the number of processes."""
 
     kind: str
     precision: str
@@ -111,7 +113,8 @@ def main(arguments: list[str]) -> None:
 
 
 def compare_speed(config: RunConfig, images: int, sizes: SpeedSizes) -> None:
-    """Print the images a second of each way, beside the bare `fit` of the same rounds."""
+    """Print the images per second of each way, and its ratio to the `bare` fit of the same
+    rounds."""
     if sizes.epochs < 2:
         raise SystemExit(
             f"epochs={sizes.epochs}: the first epoch, which traces, does not count; 2 or more"
@@ -134,7 +137,7 @@ def compare_speed(config: RunConfig, images: int, sizes: SpeedSizes) -> None:
 
 
 def compare_accuracy(config: RunConfig, sizes: AccuracySizes) -> None:
-    """Print the accuracy of each way on the split's test set after these epochs, over the seeds."""
+    """Print each way's accuracy on the split's test set after these epochs, over the seeds."""
     config = with_train(config, epochs=sizes.epochs)
     ways = (BARE, *(Way("ours", precision) for precision in sizes.precisions))
     found: dict[Way, list[float]] = {way: [] for way in ways}
@@ -152,7 +155,7 @@ def compare_accuracy(config: RunConfig, sizes: AccuracySizes) -> None:
 
 
 def train(way: Way, config: RunConfig, images: int) -> list[dict[str, Any]]:
-    """Train in so many processes at the same time, which share the cores; return what they tell."""
+    """Train in several processes at the same time, which share the cores; return their results."""
     config = with_train(config, precision=way.precision)
     threads = str(environment.cores() // way.processes)
     given = (way.kind, threads, str(images), config.model_dump_json())
@@ -164,7 +167,7 @@ def train(way: Way, config: RunConfig, images: int) -> list[dict[str, Any]]:
 
 
 def bare(config: RunConfig, images: int) -> dict[str, Any]:
-    """Train as one does with Keras alone."""
+    """Train with Keras only."""
     import keras
     import tensorflow as tf
 
@@ -190,7 +193,7 @@ def bare(config: RunConfig, images: int) -> dict[str, Any]:
     model.compile(made, loss=make_loss(config.train), metrics=["accuracy"])
     seconds = []
     for epoch in range(config.train.epochs or 1):
-        # Keras shuffles by the global seed, from its beginning in each epoch: left as it is, all
+        # Keras shuffles by the global seed, reset in each epoch: otherwise all
         # epochs would have the same batches.
         tf.random.set_seed(1000 * config.train.seed + epoch)
         began = time.perf_counter()
@@ -201,7 +204,7 @@ def bare(config: RunConfig, images: int) -> dict[str, Any]:
 
 
 def check_bare(train: TrainConfig) -> None:
-    """Raise AssertionError where `bare` would train something else than `ours`."""
+    """Raise AssertionError if `bare` would train something else than `ours`."""
     from fmnist_sweep.training.optimizers import wants_one_hot
 
     optimizer, said = train.optimizer, "a bare fit is written for"
@@ -214,7 +217,7 @@ def check_bare(train: TrainConfig) -> None:
 
 
 def ours(config: RunConfig, images: int) -> dict[str, Any]:
-    """Train as a trial is trained."""
+    """Train like a trial."""
     from fmnist_sweep.training.evaluation import evaluate
     from fmnist_sweep.training.rung import default_builder
     from fmnist_sweep.training.train import train as train_ours
@@ -231,7 +234,7 @@ _steps: list[float] = []
 
 
 def time_steps() -> None:
-    """Have each training step note its seconds, whoever makes it."""
+    """Make each training step record its seconds."""
     from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
 
     make = TensorFlowTrainer.make_train_function
@@ -255,7 +258,7 @@ def time_steps() -> None:
 
 
 def rates_of(images: int, seconds: list[float]) -> dict[str, list[float]]:
-    """Return the images a second of each epoch: in its steps, and in the whole of its `fit`."""
+    """Return the images per second of each epoch: in its steps, and in the whole of its `fit`."""
     steps = len(_steps) // len(seconds)
     in_steps = [sum(_steps[epoch * steps : (epoch + 1) * steps]) for epoch in range(len(seconds))]
     return {
@@ -265,7 +268,7 @@ def rates_of(images: int, seconds: list[float]) -> dict[str, list[float]]:
 
 
 def sets(config: RunConfig, images: int) -> Any:
-    """Return the split's sets without the one that validates; so many training images, 0: all."""
+    """Return the split's sets without validation, with this many training images; 0: all."""
     from fmnist_sweep.training.batches import ImageSet, TrainingData
 
     dataset = load_dataset(config.data)
@@ -276,11 +279,11 @@ def sets(config: RunConfig, images: int) -> Any:
 
 
 def config_of(network: str, overrides: tuple[str, ...]) -> RunConfig:
-    """Return a network's config, and say which it is."""
+    """Return a network's config, and print what it is."""
     if network == "default":
         say("\ndefault: the FashionMNISTCNN article's network")
         return compose_config(overrides).run
-    environment.load_tensorflow()  # quietly
+    environment.load_tensorflow()  # without log output
     from fmnist_sweep.model.plan import plan_cnn
     from fmnist_sweep.sweep.plan import plan_sweep
     from fmnist_sweep.tuners.encoding import sample_points

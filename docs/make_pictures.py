@@ -1,9 +1,10 @@
-"""Makes the pictures of README and docs from a real sweep: `make pictures`, after `make sweep`.
+"""Creates the pictures of README and docs from a real sweep: `make pictures`, after `make sweep`.
 
-`python docs/make_pictures.py [SWEEP]`, in the folder that has its `mlruns/`: the latest `cnn` sweep
-by default. Its report and the report's pictures go to `docs/cnn/`; MLflow's UI and the report are
-photographed in Chromium, the console in a terminal while a `smoke` sweep runs, into
-`docs/pictures/`.
+`python docs/make_pictures.py [SWEEP]`, in the folder with its `mlruns/`; by default the latest
+`cnn`
+sweep. Its report and the report's pictures are written to `docs/cnn/`; screenshots of MLflow's UI
+and
+of the report in Chromium, and of the console during a `smoke` sweep, to `docs/pictures/`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ ANSI = {
 
 
 def main(arguments: list[str]) -> None:
-    """Make them all."""
+    """Create all pictures."""
     sweep = arguments[0] if arguments else latest_sweep()
     browser_path = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if browser_path is None:
@@ -67,17 +68,17 @@ def main(arguments: list[str]) -> None:
 
 
 def latest_sweep() -> str:
-    """Return the name of the `cnn` sweep whose report is the newest."""
+    """Return the name of the `cnn` sweep with the newest report."""
     reports = sorted(
         Path("mlruns/reports").glob("cnn-*/report.html"), key=lambda path: path.stat().st_mtime
     )
     if not reports:
-        sys.exit("make_pictures: no report of a cnn sweep in mlruns/reports; make sweep makes one")
+        sys.exit("make_pictures: no report of a cnn sweep in mlruns/reports; run make sweep")
     return reports[-1].parent.name
 
 
 def photograph_report(browser: Browser, report: Path) -> None:
-    """Take the top of the report, and its pictures of the winner."""
+    """Take screenshots of the top of the report, and of its pictures of the winner."""
     page = browser.new_page(viewport={"width": 1300, "height": 1250})
     page.goto(report.resolve().as_uri())
     keep("report.png", page.screenshot())
@@ -85,7 +86,7 @@ def photograph_report(browser: Browser, report: Path) -> None:
 
 
 def photograph_ui(browser: Browser, sweep: str) -> None:
-    """Take MLflow's table with the sweep unfolded, and the learning curves."""
+    """Take screenshots of MLflow's table with the sweep expanded, and of the learning curves."""
     with ui() as links:
         page = browser.new_page(viewport={"width": 1500, "height": 640})
         page.set_default_timeout(PATIENCE)
@@ -103,20 +104,20 @@ def photograph_ui(browser: Browser, sweep: str) -> None:
 
 
 def undisturbed(page: Page) -> bytes:
-    """Return a picture of a page of MLflow's without what a first visit puts around it."""
+    """Return a screenshot of a page of MLflow without the banners of a first visit."""
     assistant = page.locator("button[aria-label='Close']")
     if assistant.count():
         assistant.last.click()
     for banner in page.get_by_role("button", name="Hide banner").all():
         banner.click()
     page.mouse.move(0, 0)
-    page.wait_for_timeout(2000)  # for the last of what moves: nothing says when it has come to rest
+    page.wait_for_timeout(2000)  # for animations, whose end cannot be detected
     return page.screenshot()
 
 
 @contextmanager
 def ui() -> Iterator[dict[str, str]]:
-    """Serve the UI; gives the links that it prints."""
+    """Serve the UI; yields the links that it prints."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -140,7 +141,7 @@ def ui() -> Iterator[dict[str, str]]:
 
 
 def photograph_console(browser: Browser) -> None:
-    """Take the console in the middle of a `smoke` sweep."""
+    """Take a screenshot of the console in the middle of a `smoke` sweep."""
     with tempfile.TemporaryDirectory() as folder:
         ran = InTerminal(Path(folder), "+sweep=smoke", columns=COLUMNS)
     screen = pyte.Screen(COLUMNS, ROWS)
@@ -149,11 +150,11 @@ def photograph_console(browser: Browser) -> None:
     chosen = ""
     for frame in re.split(r"(?=\r\x1b\[2K)", ran.written):
         stream.feed(frame)
-        # In a trial that is not the first, some way into its training.
+        # In a trial after the first, some way into its training.
         if "epoch 2 of 1-3" in "\n".join(screen.display):
             chosen = as_html(screen)
     if not chosen:
-        sys.exit("make_pictures: the display never showed what is to be photographed")
+        sys.exit("make_pictures: the display never showed the wanted state")
     page = browser.new_page(viewport={"width": 1100, "height": 500}, device_scale_factor=1.5)
     page.set_content(
         "<style>body{margin:0;background:#15191e}pre{margin:0;padding:18px 22px;width:max-content;"
@@ -165,7 +166,7 @@ def photograph_console(browser: Browser) -> None:
 
 
 def as_html(screen: pyte.Screen) -> str:
-    """Return what a terminal shows, with its colours."""
+    """Return a terminal's content as HTML, with its colours."""
     lines = []
     for row in range(ROWS):
         cells = [screen.buffer[row][column] for column in range(COLUMNS)]
@@ -181,10 +182,10 @@ def as_html(screen: pyte.Screen) -> str:
 
 
 def keep(name: str, png: bytes) -> None:
-    """Write a picture, with a palette: a third of the size."""
+    """Write a picture with a palette, a third of the size."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     picture.quantize(200, dither=Image.Dither.NONE).save(PICTURES / name, optimize=True)
-    print(f"docs/pictures/{name}")  # noqa: T201 - what a script says
+    print(f"docs/pictures/{name}")  # noqa: T201 - a script's output
 
 
 if __name__ == "__main__":

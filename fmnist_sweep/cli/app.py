@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from mimetypes import guess_type
 from pathlib import Path
 
 from fmnist_sweep import environment, interrupts, streams
@@ -61,8 +62,8 @@ class Command:
     """A side command: its name, its own words, then overrides as for any config.
 
     `words` describes its own words to the user; their number must be `least` to `most` (None: no
-    limit). `paths`: words may be paths; the path of an existing file is one even if it looks like
-    an override.
+    limit). `paths`: words may be paths; the path of an existing file and the name of a picture are
+    words even if they look like an override.
     """
 
     run: Callable[..., None]
@@ -158,8 +159,12 @@ def _is_config(argument: str) -> bool:
 def _is_path(argument: str) -> bool:
     if argument.startswith(("/", "./", "../")):
         return True  # keys cannot begin like that
+    if argument.startswith("-"):
+        return False
+    if (guess_type(argument)[0] or "").startswith("image/"):
+        return True  # even if it does not exist: the command reports that
     try:
-        return not argument.startswith("-") and Path(argument).is_file()
+        return Path(argument).is_file()
     except OSError:  # longer than a file name can be
         return False
 

@@ -77,13 +77,11 @@ def launch_training(config: Config, composition: Composition) -> None:
             on_trouble=say_tracking_trouble,
         )
     result = run.result
-    validation = result.best_metrics.get("val_accuracy")
-    out.print(
-        f"best epoch {result.best_epoch}: "
-        + (f"val_accuracy {validation:.4f}, " if validation is not None else "")
-        + f"test_accuracy {result.test_accuracy:.4f}, test_loss {result.test_loss:.4f} "
-        f"({result.train_seconds:.1f} s)"
-    )
+    names: dict[str, None] = dict.fromkeys([config.train.monitor.metric, "val_accuracy"])
+    best = {name: result.best_metrics[name] for name in names if name in result.best_metrics}
+    best |= {"test_accuracy": result.test_accuracy, "test_loss": result.test_loss}
+    told = ", ".join(f"{name} {value:.4f}" for name, value in best.items())
+    out.print(f"best epoch {result.best_epoch}: {told} ({result.train_seconds:.1f} s)")
     out.print(f"weights {result.weights_sha256[:16]}, best {result.best_weights_sha256[:16]}")
     if config.reported is not None:
         out.print(reported_table(config.reported, result))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +25,16 @@ _log = logging.getLogger(__name__)
 
 
 def best_model_files(
-    config: Config, begun: Begun, sweep: Path, number: int, fetch_into: Path
+    config: Config,
+    begun: Begun,
+    sweep: Path,
+    number: int,
+    fetch_into: Path,
+    say: Callable[[str], None] = _log.warning,
 ) -> Iterator[Path]:
     """Yield the files that a trial's best model may be read from, each where there is one: that in
-    the sweep's folder, then one fetched from MLflow, which the log is told."""
+    the sweep's folder, then one fetched from MLflow. `say` is called with the reason why none
+    can be fetched."""
     local = trial_folder(sweep, number) / BEST_MODEL_FILE
     if local.exists():
         yield local
@@ -37,7 +43,7 @@ def best_model_files(
     except (FmnistSweepError, OSError) as error:
         if isinstance(error, StoreVersion) and config.tracking.enabled:
             raise  # what the user can mend, and has to, before anything is fetched
-        _log.warning("trial %d: its best model cannot be fetched: %s", number, error)
+        say(f"trial {number}: its best model cannot be fetched: {error}")
 
 
 def _fetched(config: Config, begun: Begun, number: int, folder: Path) -> Iterator[Path]:

@@ -79,10 +79,10 @@ class Sweep:
         best, begun = self._best(), self.state.begun
         assert best.result is not None  # it has completed
         assert begun is not None
-        reasons = []
+        reasons: list[str] = []
         with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place:
             for path in best_model_files(
-                self.config, begun, self.folder, best.number, fetch_into=Path(place)
+                self.config, begun, self.folder, best.number, Path(place), reasons.append
             ):
                 try:
                     return load_saved(path, best.result.best_weights_sha256)

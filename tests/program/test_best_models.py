@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from program import QUICK_SPACE, SMALL, Called, Store, artifact, calls, calls_in, sweep_folder
@@ -144,6 +146,19 @@ def test_a_confirmed_winner_is_kept_when_a_larger_budget_finds_a_better_score(
     assert [call.exit_code for call in done] == [0, 0], done
     assert all("winner: trial 1" in call.out for call in done), "trial 4 has the better score"
     assert loaded(found) == (True, "")
+
+
+def test_a_store_of_an_older_mlflow_is_named_whatever_the_tracking_is_now(tmp_path: Path) -> None:
+    sweep = [*SWEEP, "sweep.max_trials=1"]
+    for call in calls(tmp_path, sweep, [*sweep, "tracking=off"]):
+        assert call.exit_code == 0, call
+    with closing(sqlite3.connect(tmp_path / "mlruns" / "mlflow.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'acf3f17fdcc7'")
+    (called,) = calls(tmp_path, ["load", "mine"], before=_LOADS)
+    same, said = loaded(called)
+    assert not same
+    assert "is an MLflow store of an older version" in said
+    assert "mlflow db upgrade" in said
 
 
 def test_tracking_that_changed_since_loses_no_model(tmp_path: Path) -> None:

@@ -187,8 +187,8 @@ def test_a_metric_that_is_not_reached_is_told_and_exits_with_1(
 def test_elsewhere_the_table_says_what_differs(edits: dict[str, Called]) -> None:
     done = edits["versions"]
     assert done.exit_code == 0
-    # Here the weights are the same all the same.
-    assert "verdict: exact (tested: the last bit; this is another environment" in done.out
+    # The weights are equal: it is the same machine.
+    assert "verdict: exact (tested: the last bit; the environment differs" in done.out
     assert "tensorflow 1." in done.out
     assert "not compared" not in done.out
 
@@ -214,7 +214,7 @@ def test_without_tracking_a_rerun_is_held_to_its_record_too(edits: dict[str, Cal
 def test_the_record_of_another_run_is_never_taken_for_this_ones(place: Path, promoted: str) -> None:
     elsewhere = "import os\nos.environ['ONEDNN_DEFAULT_FPMATH_MODE'] = 'STRICT'\n"
     (trained,) = calls(place, ["+best=rungs"], before=elsewhere)
-    run_id = trained.out.partition("export ")[2].split()[0]
+    run_id = trained.out.partition("fmnist_sweep export ")[2].split()[0]
     _, first, again, other = calls(
         place,
         ["export", promoted],

@@ -49,7 +49,7 @@ def test_a_command_and_a_tag_stop_one_trial_each_and_the_sweep_ends(
     assert (asked.exit_code, unknown.exit_code, none.exit_code) == (0, 2, 2)
     assert asked.out.startswith("trial 0 of mine will stop after its current epoch")
     assert "stop: mine-7: cannot be stopped; allowed: " in unknown.err
-    assert "stop: other-0: there is no sweep 'other'; there are: mine" in none.err
+    assert "stop: other-0: sweep 'other' not found; there are: mine" in none.err
 
     wait_for(tmp_path, lambda record: record["kind"] == "epoch" and record["trial"] == 1)
     store = Store(tmp_path)

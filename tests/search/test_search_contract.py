@@ -41,7 +41,7 @@ TUNERS: dict[str, dict[str, Any]] = {
     "random": {},
     "grid": {},
     "bayesian": {"tuner__initial_points": 60},
-    "tpe": {"tuner__initial_points": 3},
+    "tpe": {"tuner__initial_points": 3, "tuner__candidates": 4},
     "cmaes": {"tuner__population": 5},
     "qmc": {},
 }
@@ -104,7 +104,12 @@ SEARCHES = {
     "random-own": Search("random", "full", {"train__epochs": 8}, OwnSearch(None, Doubling)),
     "own-own": Search("random", "full", {"train__epochs": 8}, OwnSearch(Corners, Doubling)),
 }
-every_search = pytest.mark.parametrize("name", SEARCHES)
+QUICK = {name for name in SEARCHES if name.startswith("random-") or name.endswith("-full")}
+"""Each tuner and each scheduler; `make test` has every pair."""
+every_search = pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in SEARCHES],
+)
 
 
 def fails(config: RunConfig) -> bool:

@@ -353,7 +353,7 @@ MISTAKES = [
     (["sweep.max_parameters=1"], "space: none of 200 points drawn from it can be tried; the first"),
     (["sweep.objective.metric=test_accuracy"],
      "sweep.objective.metric=test_accuracy: must be one of val_accuracy, val_loss"),
-    (["sweep.objective.metric=loss"], "sweep.objective.metric=loss is no validation metric"),
+    (["sweep.objective.metric=loss"], "sweep.objective.metric=loss is not a validation metric"),
 ]  # fmt: skip
 
 
@@ -378,7 +378,9 @@ def test_a_split_without_a_validation_set_has_nothing_to_search_by() -> None:
 
 def test_an_output_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mlruns").write_text("a file")
-    with pytest.raises(ConfigError, match=r"mlruns.sweeps: is not writable; allowed: a folder"):
+    with pytest.raises(
+        ConfigError, match=r"mlruns.sweeps: is not writable; allowed: a writable folder"
+    ):
         check_writable(tmp_path / "mlruns" / "sweeps")
     check_writable(tmp_path / "experiments" / "best")
     assert not (tmp_path / "experiments" / "best").exists()

@@ -10,48 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from each_record import EACH, OBJECTIVE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from search_fakes import ENVIRONMENT, config_with, journal_of, run, to_lines, train_at_once
+from search_fakes import config_with, journal_of, run, to_lines
 
-from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.errors import JournalError
 from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, to_line
 from fmnist_sweep.journal.records import (
     SCHEMA,
-    Asked,
-    Begun,
-    Confirmed,
     Ended,
     EpochEnded,
     FoundInfeasible,
-    LookedAtOfficialTest,
     Record,
-    RunsIn,
-    Stopped,
-    Told,
-    TrialStatus,
     from_json,
     to_json,
 )
 from fmnist_sweep.journal.state import SweepState
-
-RESULT = train_at_once(config_with().run, 1)[1]
-EACH: list[Record] = [
-    Begun(SCHEMA, "mine-é", {"space": {"a": [None, True, 0.1]}}, "python", 1.5),
-    FoundInfeasible({"b": 2, "a": 1}, "too large", 2.0),
-    Asked(0, 0, 0, 0, 1, "0000", {"b": 0, "a": 1}, {"train.seed": None, "a.pair": [3, 5]}, 2.5),
-    EpochEnded(0, 1, {"loss": 1e-300, "val_loss": 0.1 + 0.2}, 3.0, ((5, 0.1), (10, 1e-17))),
-    Told(0, 0, TrialStatus.COMPLETED, 0.5, RESULT, None, 1.25, 4.0),
-    Asked(1, 1, 0, 0, 1, None, None, {}, 4.5),
-    Told(1, 1, TrialStatus.FAILED, None, None, "it broke\u2028\n here", 0.0, 5.0),
-    Confirmed(0, 2, 0.75, RESULT, 6.0),
-    LookedAtOfficialTest(0, 0.5, 0.25, 10, "abc", 7.0),
-    RunsIn(ENVIRONMENT, 7.5),
-    Stopped(0, 1, 7.75),
-    Ended("enough", 8.0),
-]
-OBJECTIVE = Objective(metric="val_accuracy", direction="max")
 
 
 def reopened(path: Path) -> list[Record]:
@@ -185,7 +160,8 @@ def test_a_record_that_is_missing_in_the_middle_is_noticed_by_what_needs_it(
     lost: int, tmp_path: Path
 ) -> None:
     path = journal_of(EACH[:lost] + EACH[lost + 1 :], tmp_path)
-    needed = {2: 3, 3: 10, 5: 6}  # an ask or an epoch, by what follows it: an answer, a stop
+    # An ask, an epoch or a pause, by what follows it: an answer, a stop, an epoch, going on.
+    needed = {2: 3, 3: 10, 5: 6, 11: 12, 13: 14}
     if lost in needed:
         with pytest.raises(JournalError, match=rf"^{path}, line {needed[lost]}: "):
             SweepState.after(Journal(path), OBJECTIVE)

@@ -47,7 +47,7 @@ def test_the_budget_that_ends_the_sweep_is_named(tmp_path: Path) -> None:
     for budgets, words in (
         ({"max_trials": 3, "max_epochs_total": 100, "max_minutes": 100}, "3 of 3 trials"),
         ({"max_trials": 4, "max_epochs_total": 9}, "8 of 9 epochs, 2 trials"),
-        ({"max_trials": 4, "max_minutes": 0.1}, "0.1 of 0.1 min, 2 trials"),
+        ({"max_trials": 4, "max_minutes": 0.1}, "0.1 of 0.1 min, 1 trial"),
         ({}, "4 trials, 16 epochs"),
     ):
         config = config_of(**budgets)

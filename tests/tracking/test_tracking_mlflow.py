@@ -38,6 +38,7 @@ def tracking(**changed: Any) -> TrackingConfig:
         "note": None,
         "every_steps": None,
         "keep_checkpoints": None,
+        "registered_model": None,
     }
     return TrackingConfig.model_validate(given | changed)
 

@@ -73,7 +73,7 @@ def places(root: Path) -> list[str]:
 def tracking(**given: object) -> TrackingConfig:
     default = {
         "enabled": True, "uri": None, "experiment": None, "tags": {}, "note": None,
-        "every_steps": None, "keep_checkpoints": None,
+        "every_steps": None, "keep_checkpoints": None, "registered_model": None,
     }  # fmt: skip
     return TrackingConfig.model_validate({**default, **given})
 

@@ -37,7 +37,7 @@ from fmnist_sweep.tracking.opening import open_tracker
 from fmnist_sweep.workspace import Workspace
 config = TrackingConfig(
     enabled=True, uri=None, experiment=None, tags={}, note=None, every_steps=None,
-    keep_checkpoints=None,
+    keep_checkpoints=None, registered_model=None,
 )
 open_tracker(config, Workspace(Path(sys.argv[1])), "both")
 """

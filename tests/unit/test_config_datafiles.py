@@ -77,7 +77,7 @@ CODE = "{evil: {_target_: os.getcwd}}"
         ("defaults: [override /model@hydra: small_cnn]", "override /model@hydra"),
         ("defaults: [override /model: ../small_cnn]", "../small_cnn"),
         ("defaults: [override /model: [small_cnn]]", "small_cnn"),
-        ("defaults: [override /tracking: off]", "quotes"),
+        ("defaults: [override /tracking: off]", "quote the name"),
         ("defaults: [other]", "other"),
         ("defaults: {model: small_cnn}", "defaults"),
         ("tracking: {note: '${oc.env:HOME}'}", "${oc.env:HOME}"),
@@ -154,7 +154,7 @@ def test_shadow_of_a_shipped_file_is_refused(
     write(SPACE, "sweep/cnn.yaml")
     write(SPACE, "sweep/mine.yaml")
     message = refused("+sweep=cnn")
-    assert message.startswith("experiments/sweep/cnn.yaml: a shipped sweep has that name")
+    assert message.startswith("experiments/sweep/cnn.yaml: a shipped sweep has the same name")
     assert compose(["+sweep=mine"])[0].is_sweep
 
 

@@ -158,7 +158,7 @@ def test_any_value_is_taken_or_refused_in_one_line(path: tuple[str | int, ...], 
         (
             "sweep.objective.metric",
             "accuracy",
-            "sweep.objective.metric=accuracy is no validation metric; "
+            "sweep.objective.metric=accuracy is not a validation metric; "
             "allowed: val_accuracy, val_loss",
         ),
         ("sweep.confirm", {"top": 3}, "sweep.confirm.seeds: missing; must be a whole number "),

@@ -101,7 +101,8 @@ def test_an_exported_config_and_its_record_are_what_they_were(
     monkeypatch.chdir(ROOT)
     group, _, stem = name.partition("/")
     config = compose_config([f"+{group}={stem}"])
-    assert digest_of(as_stored(config)) == digest
+    without_added = {key: value for key, value in as_stored(config).items() if key != "scheduler"}
+    assert digest_of(without_added) == digest
     assert Config.model_validate(as_stored(config)) == config
     expected = config.expected
     assert expected is not None

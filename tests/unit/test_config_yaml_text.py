@@ -34,7 +34,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(values=st.dictionaries(KEYS, TREES, max_size=8))
 def test_what_is_written_reads_back(values: dict[str, Any]) -> None:
     assert OmegaConf.to_container(OmegaConf.create(to_yaml(values))) == values

@@ -211,6 +211,7 @@ def test_a_database_that_another_writer_holds_for_longer_than_mlflow_waits(
         note=None,
         every_steps=None,
         keep_checkpoints=None,
+        registered_model=None,
     )
     tracker = open_tracker(tracking, Workspace(tmp_path), "e")
     said: list[str | None] = []

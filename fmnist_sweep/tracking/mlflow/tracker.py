@@ -35,8 +35,8 @@ from fmnist_sweep.tracking.tracker import REASON_TAG, STOP_TAG, RunStart, RunSta
 from fmnist_sweep.training.results import EpochRecord
 
 _NO = ("false", "no", "0")
-_RUNS_A_PAGE = 1000  # each page is sorted anew; of so many, memory is some 60 MB
-_METRICS_A_BATCH = 1000  # more are refused
+_RUNS_A_PAGE = 1000  # each page is sorted anew; a page of this size takes about 60 MB
+_METRICS_A_BATCH = 1000  # MLflow's limit
 
 
 class MlflowTracker:

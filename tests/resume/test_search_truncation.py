@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from each_record import EACH, OBJECTIVE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from search_fakes import (
@@ -22,7 +23,6 @@ from search_fakes import (
     told,
     train_at_once,
 )
-from test_search_journal import EACH, OBJECTIVE
 from test_search_resume import LINE, SPACE, TUNERS
 
 from fmnist_sweep.config.schema import Config
