@@ -226,7 +226,7 @@ def ours(config: RunConfig, images: int) -> dict[str, Any]:
     epochs = config.train.epochs or 1
     trained = train_ours(config, data, 0, epochs, build_model=default_builder)
     seconds = [record.metrics["epoch_seconds"] for record in trained.checkpoint.history]
-    accuracy = evaluate(trained.model, data.test).accuracy
+    accuracy = evaluate(trained.model, data.test)["accuracy"]
     return {**rates_of(len(data.train), seconds), "test_accuracy": accuracy}
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fmnist_sweep.config.compose import compose_config
+    from fmnist_sweep.config.metrics import register_metric
     from fmnist_sweep.data import balanced_test_split, load_dataset
     from fmnist_sweep.data.npz_data import dataset_from_arrays
     from fmnist_sweep.model.builder import build_cnn
@@ -29,6 +30,7 @@ __all__ = [
     "dataset_from_arrays",
     "load_dataset",
     "load_sweep",
+    "register_metric",
     "run_sweep",
 ]
 
@@ -40,6 +42,7 @@ _HOME = {
     "dataset_from_arrays": "fmnist_sweep.data.npz_data",
     "load_dataset": "fmnist_sweep.data",
     "load_sweep": "fmnist_sweep.sweep.results",
+    "register_metric": "fmnist_sweep.config.metrics",
     "run_sweep": "fmnist_sweep.sweep.run",
 }
 _TRAINING = {"FashionMNISTCNN", "build_cnn", "load_sweep", "run_sweep"}

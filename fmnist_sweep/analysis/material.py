@@ -78,12 +78,13 @@ class WinnerMaterial:
 class Material:
     """All material. `winner` is None if no trial completed; `best_name` is the name of its config
     in `experiments/best`, None if there is none; `is_registered`: the winner is in MLflow's model
-    registry."""
+    registry; `metrics` are those of `sweep.metrics`."""
 
     data: DataMaterial
     winner: WinnerMaterial | None = None
     best_name: str | None = None
     is_registered: bool = False
+    metrics: tuple[str, ...] = ()
 
     @property
     def winner_sha256(self) -> str | None:
@@ -101,6 +102,7 @@ class Material:
             "sets": list(data.counts),
             "best_name": self.best_name,
             "is_registered": self.is_registered,
+            "metrics": self.metrics,
         }
         arrays: dict[str, NDArray[np.generic]] = {"samples": data.samples}
         arrays |= {f"counts.{name}": counts for name, counts in data.counts.items()}
@@ -138,7 +140,8 @@ class Material:
                     )
         except Exception as error:  # a damaged archive makes NumPy and zipfile raise all kinds
             raise RunError(f"{MATERIAL_FILE} cannot be read: {error}") from error
-        return cls(data, winner, told["best_name"], told.get("is_registered", False))
+        registered, metrics = told.get("is_registered", False), tuple(told.get("metrics", ()))
+        return cls(data, winner, told["best_name"], registered, metrics)
 
 
 _WINNERS_ARRAYS = ("probabilities", "labels", "wrong", "wrong_images")

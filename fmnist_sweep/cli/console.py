@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,9 @@ from fmnist_sweep.analysis.words import overrides_in_words, plain, short_path
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.journal.leaderboard import (
+    also_shown,
     cannot_be_told_apart,
+    metric_cells,
     paused_words,
     searched_paths,
     stopped_words,
@@ -84,7 +86,8 @@ class SweepProgress:
             case Asked():
                 self._out.print(self._asked(record, state), soft_wrap=True)
             case EpochEnded():
-                self._say_of(record.trial, epoch_line(record.record), state)
+                line = epoch_line(record.record, state.objective.metric)
+                self._say_of(record.trial, line, state)
             case Stopped():
                 self._say_of(record.trial, stopped_words(record.by, record.epoch), state)
             case Told():
@@ -142,16 +145,19 @@ class SweepProgress:
         )
 
 
-def epoch_line(record: EpochRecord) -> str:
-    """Return an epoch's metrics as a line."""
-    names = ("loss", "accuracy", "val_loss", "val_accuracy")
+def epoch_line(record: EpochRecord, objective: str = "val_accuracy") -> str:
+    """Return an epoch's metrics as a line, the objective among them."""
+    names = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy", objective))
     told = [f"{name} {record.metrics[name]:.4f}" for name in names if name in record.metrics]
     seconds = record.metrics["epoch_seconds"]
     return f"epoch {record.epoch:2d}  {'  '.join(told)}  {seconds:.1f} s"
 
 
-def leaderboard_table(state: SweepState, most: int = 20, *, width: int = _WIDEST) -> Table:
-    """Return the leaderboard for a console of the given width, its first `most` rows.
+def leaderboard_table(
+    state: SweepState, metrics: Sequence[str] = (), most: int = 20, *, width: int = _WIDEST
+) -> Table:
+    """Return the leaderboard for a console of the given width, its first `most` rows, with
+    `metrics` (see `also_shown`).
 
     If the console is narrow, the costs of the trials are omitted, not their values.
     """
@@ -160,7 +166,8 @@ def leaderboard_table(state: SweepState, most: int = 20, *, width: int = _WIDEST
     metric = state.objective.metric
     table = Table(title=f"Leaderboard by {metric}", title_justify="left")
     costs = ("parameters", "epochs", "seconds") if width >= _NARROW else ()
-    for name in ("rank", "trial", metric, "test_accuracy", *costs):
+    more = also_shown(state, metrics)
+    for name in ("rank", "trial", metric, "test_accuracy", *more, *costs):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("searched values", overflow="fold", min_width=30)
     ranking = state.ranking()
@@ -169,7 +176,7 @@ def leaderboard_table(state: SweepState, most: int = 20, *, width: int = _WIDEST
             str(rank),
             str(trial.number),
             _score(trial, ranking[0]),
-            *_numbers(trial)[: 1 + len(costs)],
+            *_numbers(trial, more)[: 1 + len(more) + len(costs)],
             ", ".join(
                 f"{short_path(p)}={plain(trial.overrides[p])}"
                 for p in paths
@@ -218,11 +225,12 @@ def _score(trial: Trial, best: Trial) -> str:
     return f"{confirmed[0]:.4f} ± {confirmed[1]:.4f}{mark}"
 
 
-def _numbers(trial: Trial) -> list[str]:
+def _numbers(trial: Trial, metrics: Sequence[str]) -> list[str]:
     result = trial.result
     assert result is not None  # ranked trials have a result
     return [
         f"{result.test_accuracy:.4f}",
+        *metric_cells(trial, metrics),
         f"{result.parameters:,}",
         str(result.last_epoch),
         f"{result.train_seconds:.1f}",

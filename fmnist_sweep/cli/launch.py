@@ -138,7 +138,7 @@ def _threads(config: Config) -> str:
 
 def _conclude(sweep: Sweep, overrides: tuple[str, ...]) -> None:
     out = console()
-    out.print(leaderboard_table(sweep.state, width=out.width))
+    out.print(leaderboard_table(sweep.state, sweep.config.sweep.metrics, width=out.width))
     for line in summary_lines(sweep.state):
         out.print(line, soft_wrap=True)
     state, best = sweep.state, sweep.state.best

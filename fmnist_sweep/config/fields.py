@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from fmnist_sweep.config.one_of import OneOf
 from fmnist_sweep.config.schema import Config
 
 Path = Sequence[str | int]
@@ -129,7 +130,7 @@ def _bare(kind: Any) -> Any:
 
 
 def _bounds(kind: Any) -> dict[type, Any]:
-    """Return the limits of an annotated type: Ge, Gt, Le, Lt, MinLen, MaxLen."""
+    """Return the limits of an annotated type: Ge, Gt, Le, Lt, MinLen, MaxLen, OneOf."""
     if get_origin(kind) is not Annotated:
         return {}
     limits: dict[type, Any] = {}
@@ -145,8 +146,8 @@ def _is_block(kind: Any) -> bool:
 
 def _in_words(kind: Any) -> str:
     bare, limits = _bare(kind), _bounds(kind)
-    if get_origin(bare) is Literal:
-        names = [str(name) for name in get_args(bare)]
+    if get_origin(bare) is Literal or OneOf in limits:
+        names = list(map(str, limits[OneOf].names() if OneOf in limits else get_args(bare)))
         return names[0] if len(names) == 1 else f"one of {', '.join(names)}"
     if get_origin(bare) is list:
         least, most = limits.get(MinLen), limits.get(MaxLen)

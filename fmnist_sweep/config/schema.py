@@ -12,11 +12,12 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fmnist_sweep.config.data_schema import DataConfig, SplitConfig
 from fmnist_sweep.config.metrics import (
-    DIRECTIONS,
-    VALIDATION_METRICS,
     Direction,
-    Metric,
+    leaderboard_metrics,
+    metric_of,
+    monitored_metrics,
     sign_of,
+    validation_metrics,
 )
 from fmnist_sweep.config.model_schema import (
     ModelConfig,
@@ -27,6 +28,7 @@ from fmnist_sweep.config.model_schema import (
     Seed,
     Strict,
 )
+from fmnist_sweep.config.one_of import OneOf
 from fmnist_sweep.config.record_schema import Expected, Reported
 from fmnist_sweep.config.scheduler_schema import SchedulerConfig
 from fmnist_sweep.config.tuner_schema import TunerConfig
@@ -90,19 +92,19 @@ class Objective(Strict):
     """The metric that is optimised. `direction` follows from it: null or a missing one is replaced
     by the metric's own, and another one is rejected."""
 
-    metric: Metric
+    metric: Annotated[str, OneOf(monitored_metrics)]
     direction: Direction = Field(default=None, validate_default=True)
 
     @field_validator("direction", mode="before")
     @classmethod
     def _follows_from_the_metric(cls, direction: Any, others: ValidationInfo) -> Any:
         # An unknown metric has no direction; only the unknown metric is reported then.
-        metric = others.data.get("metric", VALIDATION_METRICS[0])
-        return DIRECTIONS[metric] if direction is None else direction
+        metric = others.data.get("metric", "val_accuracy")
+        return metric_of(metric).direction if direction is None else direction
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
-        own = DIRECTIONS[self.metric]
+        own = metric_of(self.metric).direction
         if self.direction != own:
             raise ValueError(
                 f"direction={self.direction} with metric={self.metric}: the best {self.metric} is "
@@ -162,13 +164,15 @@ class Confirm(Strict):
 
 
 class SweepConfig(Strict):
-    """A search: its budgets (the first one reached ends it), its objective, its limits."""
+    """A search: its budgets (the first one reached ends it), its objective, its limits. `metrics`:
+    what leaderboards show besides."""
 
     name: SweepName | None
     max_trials: PositiveInt | None
     max_epochs_total: PositiveInt | None
     max_minutes: Positive | None
     objective: Objective
+    metrics: list[Annotated[str, OneOf(leaderboard_metrics)]]
     start_with: list[dict[str, Any]]
     confirm: Confirm | None
     max_failure_rate: Annotated[float, Field(ge=0.0, le=1.0)]
@@ -177,10 +181,10 @@ class SweepConfig(Strict):
 
     @model_validator(mode="after")
     def _a_validation_metric(self) -> Self:
-        if self.objective.metric not in VALIDATION_METRICS:
+        if self.objective.metric not in validation_metrics():
             raise ValueError(
                 f"objective.metric={self.objective.metric} is not a validation metric; "
-                f"allowed: {', '.join(VALIDATION_METRICS)}"
+                f"allowed: {', '.join(validation_metrics())}"
             )
         return self
 

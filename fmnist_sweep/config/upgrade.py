@@ -16,6 +16,7 @@ ADDED: dict[str, Any] = {
     "tracking.keep_checkpoints": None,
     "tracking.registered_model": None,
     "scheduler": {"name": "full"},
+    "sweep.metrics": [],
 }
 """Keys by path that earlier versions did not have, each with the value that means what they did."""
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import assert_never
 
+from fmnist_sweep.config.metrics import metrics_of_your_own
 from fmnist_sweep.config.schema import Config, InlineConfig, ProcessesConfig
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.executors.inline import InlineExecutor
@@ -21,22 +22,25 @@ from fmnist_sweep.training.train import ModelBuilder
 
 
 def check_executor(config: Config, build_model: ModelBuilder | None) -> None:
-    """Reject a builder that cannot be sent to a worker process, before anything is written.
+    """Reject a builder or metric that cannot be sent to a worker process, before anything is
+    written.
 
     Raises:
         ConfigError: says why it cannot be sent.
     """
-    if not isinstance(config.executor, ProcessesConfig) or build_model is None:
+    sent = {f"metric {metric.name}": metric for metric in metrics_of_your_own()}
+    if not isinstance(config.executor, ProcessesConfig) or (build_model is None and not sent):
         return
     import cloudpickle
 
-    try:
-        cloudpickle.dumps(build_model)
-    except Exception as error:
-        raise ConfigError(
-            f"executor=processes: build_model cannot be sent to a worker process: {error}; "
-            "executor=inline has no such limit"
-        ) from error
+    for name, thing in {"build_model": build_model, **sent}.items():
+        try:
+            cloudpickle.dumps(thing)
+        except Exception as error:
+            raise ConfigError(
+                f"executor=processes: {name} cannot be sent to a worker process: {error}; "
+                "executor=inline has no such limit"
+            ) from error
 
 
 @contextmanager
@@ -86,6 +90,7 @@ def _processes(
         tells_steps=on_step is not None,
         registered={} if build_model is None else registered_here(),
         reaches=None if build_model is None else reached_by(build_model),
+        metrics=metrics_of_your_own(),
     )
     try:
         prepared.data.save(shared)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from multiprocessing.connection import Client, Connection
 
 from fmnist_sweep import environment, streams
+from fmnist_sweep.config.metrics import register as register_metric_here
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.executors.protocol import Rung, RungOutcome, outcome_of
 from fmnist_sweep.executors.worker_messages import (
@@ -84,6 +85,8 @@ class _Worker:
         from fmnist_sweep.training.saved_code import register
 
         register(job.registered)
+        for metric in job.metrics:
+            register_metric_here(metric)
         data = TrainingData.mapped(job.data, job.classes)
         on_step = self._tell_step if job.tells_steps else None
         self.train = trainer(data, job.build_model, job.every_steps, on_step)

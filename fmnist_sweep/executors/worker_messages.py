@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fmnist_sweep.config.metrics import Metric
+
 
 @dataclass(frozen=True)
 class Job:
@@ -17,7 +19,7 @@ class Job:
     whether to report progress within epochs. `registered`: what the builder's networks need from
     Keras's
     registry, see `registered_here`. `reaches`: what the builder refers to in the owner's process
-    (`reached_by`).
+    (`reached_by`). `metrics`: those of the user's own.
     """
 
     data: Path
@@ -28,6 +30,7 @@ class Job:
     tells_steps: bool = False
     registered: Mapping[str, Any] = field(default_factory=dict)
     reaches: Mapping[str, str] | None = None
+    metrics: tuple[Metric, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, get_args
 
+from fmnist_sweep.config.metrics import metric_of, metrics_of_your_own
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.config.upgrade import without_additions
 from fmnist_sweep.errors import ConfigError
@@ -51,6 +52,9 @@ def sweep_identity(
         "data": data_sha256,
         "split": split_sha256,
     }
+    metric = metric_of(config.sweep.objective.metric)
+    if metric in metrics_of_your_own():
+        identity["metric"] = code_of(metric.function)
     return without_additions(identity)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,19 +15,42 @@ from fmnist_sweep.journal.state import SweepState, Trial
 _SIGNIFICANCE = 0.05
 
 
-def leaderboard(state: SweepState) -> pd.DataFrame:
+def leaderboard(state: SweepState, metrics: Sequence[str] = ()) -> pd.DataFrame:
     """Return one row per trial: completed ones by rank, then the others by number.
 
     Columns: `rank`, `trial`, `status`, the objective's name, `confirmed_mean`, `confirmed_std` and
-    `ties_with_best` (if trials were confirmed), `test_accuracy`, `parameters`, `best_epoch`,
-    `epochs`, `train_seconds`, `best_weights_sha256`, `reason`, and the searched values by config
-    path (empty if a value does not exist for a trial).
+    `ties_with_best` (if trials were confirmed), `test_accuracy`, `metrics` (see `also_shown`),
+    `parameters`, `best_epoch`, `epochs`, `train_seconds`, `best_weights_sha256`, `reason`, and the
+    searched values by config path (empty if a value does not exist for a trial).
     """
     ranking = state.ranking()
     ranked = {trial.number: rank for rank, trial in enumerate(ranking, start=1)}
     others = [t for t in state.trials.values() if t.status is not TrialStatus.COMPLETED]
     rows = [_row(trial, ranked.get(trial.number), ranking, state) for trial in ranking + others]
-    return pd.DataFrame(rows, columns=_columns(state))
+    more = also_shown(state, metrics)
+    for trial, row in zip(ranking + others, rows, strict=True):
+        row |= {name: metric_of_trial(trial, name) for name in more}
+    return pd.DataFrame(rows, columns=_columns(state, more))
+
+
+def also_shown(state: SweepState, metrics: Sequence[str]) -> list[str]:
+    """Return which of `metrics`, such as `val_macro_f1` and `test_ece`, a leaderboard shows besides
+    the objective and `test_accuracy`, each once."""
+    always = (state.objective.metric, "test_accuracy")
+    return [name for name in dict.fromkeys(metrics) if name not in always]
+
+
+def metric_of_trial(trial: Trial, name: str) -> float | None:
+    """Return a trial's metric, `val_*` of its best epoch or `test_*`; None if it has none, such as
+    one that was trained by an earlier version."""
+    result = trial.result
+    return None if result is None else {**result.best_metrics, **result.of_test_set}.get(name)
+
+
+def metric_cells(trial: Trial, names: Sequence[str]) -> list[str]:
+    """Return a trial's metrics as text, `-` for those that it does not have."""
+    values = [metric_of_trial(trial, name) for name in names]
+    return ["-" if value is None else f"{value:.4f}" for value in values]
 
 
 def cannot_be_told_apart(trial: Trial, best: Trial) -> bool:
@@ -57,13 +81,14 @@ def searched_paths(state: SweepState) -> list[str]:
     return list(dict.fromkeys(path for trial in state.trials.values() for path in trial.overrides))
 
 
-def _columns(state: SweepState) -> list[str]:
+def _columns(state: SweepState, metrics: Sequence[str]) -> list[str]:
     confirmed = (
         ["confirmed_mean", "confirmed_std", "ties_with_best"] if _any_confirmed(state) else []
     )
     return [
         "rank", "trial", "status", state.objective.metric, *confirmed, "test_accuracy",
-        "parameters", "best_epoch", "epochs", "train_seconds", "best_weights_sha256", "reason",
+        *metrics, "parameters", "best_epoch", "epochs", "train_seconds", "best_weights_sha256",
+        "reason",
         *searched_paths(state),
     ]  # fmt: skip
 

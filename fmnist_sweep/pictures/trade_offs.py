@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep.config.metrics import DIRECTIONS
+from fmnist_sweep.config.metrics import metric_of
 from fmnist_sweep.journal.state import SweepState, Trial
 from fmnist_sweep.pictures.scales import draw_scores, score_axis, time_unit, use_log, use_log_time
 from fmnist_sweep.pictures.style import (
@@ -121,7 +121,7 @@ def _draw(
     costs: NDArray[np.float64],
     accuracy: NDArray[np.float64],
 ) -> None:
-    ends = score_axis(axes, accuracy, DIRECTIONS["accuracy"])
+    ends = score_axis(axes, accuracy, metric_of("accuracy").direction)
     epochs = np.array([len(trial.history) for trial in trials])
     for look, name, chosen in _budgets(epochs):
         draw_scores(axes, costs[chosen], accuracy[chosen], ends, look, label=name)

@@ -36,9 +36,10 @@ def gather(
     files: Callable[[int], Iterable[Path]],
     *,
     is_registered: bool,
+    metrics: tuple[str, ...],
 ) -> Path:
     """Write `material.npz` into a sweep's folder, unless what stands there is the same: of the same
-    winner, registered or not, and with the same names of the classes.
+    winner, registered or not, and with the same metrics and names of the classes.
 
     Args:
         folder: the sweep's folder.
@@ -47,6 +48,7 @@ def gather(
         best_name: what the winner's config is called in `experiments/best`.
         files: gives where the best model of a trial may be read from, one after another.
         is_registered: whether MLflow's model registry has the winner.
+        metrics: what leaderboards show besides.
     """
     path = folder / MATERIAL_FILE
     digest = None if best is None or best.result is None else best.result.best_weights_sha256
@@ -56,6 +58,7 @@ def gather(
         before is not None
         and is_of_winner
         and (before.best_name, before.is_registered) == (best_name, is_registered)
+        and before.metrics == metrics
         and before.data.class_names == prepared.dataset.class_names
     ):
         return path
@@ -63,7 +66,8 @@ def gather(
         winner = before.winner
     else:
         winner = None if best is None else _winner(best, prepared, files)
-    material = Material(_data(prepared.dataset, prepared.split), winner, best_name, is_registered)
+    data = _data(prepared.dataset, prepared.split)
+    material = Material(data, winner, best_name, is_registered, metrics)
     with write_whole(path) as file:
         file.write(material.to_bytes())
     return path

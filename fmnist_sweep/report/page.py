@@ -19,7 +19,7 @@ from fmnist_sweep.analysis.words import (
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.journal.identity import search_words, space_of
-from fmnist_sweep.journal.leaderboard import paused_words, stopped_words
+from fmnist_sweep.journal.leaderboard import also_shown, metric_cells, paused_words, stopped_words
 from fmnist_sweep.journal.records import TrialStatus
 from fmnist_sweep.journal.state import SweepState, Trial
 from fmnist_sweep.provenance import command, package_version, was_typed
@@ -60,6 +60,7 @@ def report_page(
     failed = [state.trials[number] for number in sorted(state.failed_trials)]
     space = space_of(source.begun.identity)
     material = source.material
+    more = also_shown(state, () if material is None else material.metrics)
     parts = {
         "trials": "Trials",
         **({"search": "Search"} if of_sections["search"] else {}),
@@ -76,8 +77,9 @@ def report_page(
         "figures": _figures(state),
         "next_commands": _commands(source),
         "metric": state.objective.metric,
-        "leaders": [_row(rank, trial) for rank, trial in enumerate(ranking[:_LEADERS], 1)],
-        "others": [_row(rank, t) for rank, t in enumerate(ranking[_LEADERS:], _LEADERS + 1)],
+        "more_metrics": more,
+        "leaders": [_row(rank, trial, more) for rank, trial in enumerate(ranking[:_LEADERS], 1)],
+        "others": [_row(rank, t, more) for rank, t in enumerate(ranking[_LEADERS:], _LEADERS + 1)],
         "notes": _notes(state),
         "failures": [
             {"trial": t.number, "reason": t.reason, "searched": overrides_in_words(t.overrides)}
@@ -180,7 +182,7 @@ def _commands(source: ReportSource) -> list[tuple[str, str]]:
     return found
 
 
-def _row(rank: int, trial: Trial) -> dict[str, object]:
+def _row(rank: int, trial: Trial, metrics: Sequence[str]) -> dict[str, object]:
     result = trial.result
     assert result is not None  # ranked trials have a result
     confirmed = trial.confirmed_score
@@ -191,6 +193,7 @@ def _row(rank: int, trial: Trial) -> dict[str, object]:
         if confirmed is None
         else f"{confirmed[0]:.4f} ± {confirmed[1]:.4f}",
         "test_accuracy": f"{result.test_accuracy:.4f}",
+        "more_metrics": metric_cells(trial, metrics),
         "parameters": f"{result.parameters:,}",
         "best_epoch": result.best_epoch,
         "epochs": result.last_epoch,

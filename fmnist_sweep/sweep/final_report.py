@@ -43,6 +43,7 @@ def final_report(
                     plan.config, begun, plan.folder, number, Path(place)
                 ),
                 is_registered=is_registered,
+                metrics=tuple(plan.config.sweep.metrics),
             )
         return up_to_date_report(plan.folder, plan.name)
     except Exception as error:  # noqa: BLE001 - whatever draws it, and the user's settings, may raise

@@ -113,8 +113,8 @@ def look_at_official_test(
     record(
         LookedAtOfficialTest(
             trial=best.number,
-            accuracy=measured.accuracy,
-            loss=measured.loss,
+            accuracy=measured["accuracy"],
+            loss=measured["loss"],
             images=len(official),
             best_weights_sha256=digest,
             at=time.time(),

@@ -179,4 +179,4 @@ def _measured(
 ) -> float:
     images = ImageSet(*prepared.split.test_set(prepared.dataset), prepared.dataset.classes)
     network = registry.network(champion, place / "champion")
-    return evaluate_saved(network, images, champion.tags.get(WEIGHTS_TAG, "")).accuracy
+    return evaluate_saved(network, images, champion.tags.get(WEIGHTS_TAG, ""))["accuracy"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.config.metrics import VALIDATION
 from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.config.yaml_text import config_yaml
@@ -90,14 +91,19 @@ def final_metrics(result: RunResult) -> dict[str, float]:
     """Return the metrics at the end of a training's last epoch, by their names in MLflow."""
     metrics = {
         "best_epoch": float(result.best_epoch),
-        "test_accuracy": result.test_accuracy,
-        "test_loss": result.test_loss,
+        **result.of_test_set,
         "train_seconds": result.train_seconds,
     }
-    for name in ("val_accuracy", "val_loss"):
-        if name in result.best_metrics:
-            metrics[f"best_{name}"] = result.best_metrics[name]
-    return metrics
+    return metrics | best_of(result)
+
+
+def best_of(result: RunResult) -> dict[str, float]:
+    """Return the validation metrics of a training's best epoch, by their names in MLflow."""
+    return {
+        f"best_{name}": value
+        for name, value in result.best_metrics.items()
+        if name.startswith(VALIDATION)
+    }
 
 
 def log_metrics(tracker: Tracker, key: str, result: RunResult, *, at: float) -> None:

@@ -41,6 +41,7 @@ from fmnist_sweep.tracking.keys import confirmation_key, sweep_key, trial_key
 from fmnist_sweep.tracking.run_log import (
     CUSTOM_BUILDER_TAG,
     CUSTOM_DATA_TAG,
+    best_of,
     cut_off_failed,
     end_failed,
     environment_tags,
@@ -309,17 +310,13 @@ class SweepLog:
         }
         best = state.best
         if best is not None and best.result is not None:
-            metrics |= {
-                f"best_{name}": value
-                for name, value in best.result.best_metrics.items()
-                if name.startswith("val_")
-            }
+            metrics |= best_of(best.result)
             metrics["test_accuracy"] = best.result.test_accuracy
         self._tracker.metrics(self._sweep_key, metrics, step=state.ends, at=record.at)
         if self._replayed_to is not None and record is not self._replayed_to:
             return
         self._models.settle(state)
-        log_summary(self._tracker, self._sweep_key, self._folder, state)
+        log_summary(self._tracker, self._sweep_key, self._folder, state, self._config.sweep.metrics)
         ended = {"sweep.ended": record.reason, NOTE_TAG: sweep_note(self._about, state)}
         self._tracker.tags(self._sweep_key, ended)
         if best is None:

@@ -10,6 +10,7 @@ from typing import Any
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import SweepConfig
 from fmnist_sweep.files import canonical_json
+from fmnist_sweep.journal.leaderboard import also_shown, metric_cells
 from fmnist_sweep.journal.records import Begun
 from fmnist_sweep.journal.spending import continued
 from fmnist_sweep.journal.state import SweepState, Trial
@@ -43,7 +44,7 @@ def sweep_note(about: Described, state: SweepState) -> str:
     """
     parts = [] if about.own_note is None else [_own(about.own_note)]
     assert state.begun is not None
-    parts += [_standing(state, state.begun.name), *_leaders(state)]
+    parts += [_standing(state, state.begun.name), *_leaders(state, about.sweep.metrics)]
     parts += _commands(about, state, state.begun)
     text = "\n\n".join(parts)
     return f"{text}\n\n{_space(about.leaves, MAX_NOTE - len(text) - 2)}"
@@ -93,29 +94,31 @@ def _standing(state: SweepState, name: str) -> str:
     return "  \n".join(lines)
 
 
-def _leaders(state: SweepState) -> list[str]:
+def _leaders(state: SweepState, metrics: Sequence[str]) -> list[str]:
     ranking = state.ranking()
     if not ranking:
         return []
-    head = ("rank", "trial", state.objective.metric, "test_accuracy", "parameters", "epochs")
+    also = also_shown(state, metrics)
+    scores = (state.objective.metric, "test_accuracy", *also)
+    head = ("rank", "trial", *scores, "parameters", "epochs")
     rows = [_row((*head, "searched values")), _row(["---:"] * len(head) + ["---"])]
     for rank, trial in enumerate(ranking[:_LEADERS], start=1):
         rows.append(
-            _row([str(rank), str(trial.number), *_figures(trial), _values(trial.overrides)])
+            _row([str(rank), str(trial.number), *_figures(trial, also), _values(trial.overrides)])
         )
     left = len(ranking) - _LEADERS
     more = f"\n\n{left} more in `leaderboard.csv`." if left > 0 else ""
     return ["### Leaderboard\n\n" + "\n".join(rows) + more]
 
 
-def _figures(trial: Trial) -> list[str]:
+def _figures(trial: Trial, metrics: Sequence[str]) -> list[str]:
     result, confirmed = trial.result, trial.confirmed_score
     assert result is not None  # ranked trials have a result
     score = f"{trial.score:.4f}"
     if confirmed is not None:
         score = f"{confirmed[0]:.4f} ± {confirmed[1]:.4f}"
     counts = [f"{result.parameters:,}", str(len(trial.history) or result.last_epoch)]
-    return [score, f"{result.test_accuracy:.4f}", *counts]
+    return [score, f"{result.test_accuracy:.4f}", *metric_cells(trial, metrics), *counts]
 
 
 def _commands(about: Described, state: SweepState, begun: Begun) -> list[str]:

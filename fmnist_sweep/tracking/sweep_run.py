@@ -85,10 +85,12 @@ def trial_params(
     return params
 
 
-def log_summary(tracker: Tracker, key: str, folder: Path, state: SweepState) -> None:
+def log_summary(
+    tracker: Tracker, key: str, folder: Path, state: SweepState, metrics: Sequence[str]
+) -> None:
     """Log a sweep's final files: journal, leaderboard, and the winner's config."""
     tracker.file(key, folder / JOURNAL_FILE)
-    table = leaderboard(state).to_csv(index=False)
+    table = leaderboard(state, metrics).to_csv(index=False)
     tracker.content(key, lambda: table, "leaderboard.csv")
     best = folder / "best.yaml"
     if best.exists():

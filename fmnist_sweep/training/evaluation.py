@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.config.metrics import TRAINING_METRICS, metrics_for
+from fmnist_sweep.errors import TrialFailed
+from fmnist_sweep.reasons import reason_of
 from fmnist_sweep.training.batches import ImageSet
 
-# Keras's own guard against log(0); the same, so that losses compare.
-_EPSILON = 1e-7
 _BATCH_SIZE = 1000
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a model does on one set."""
+def evaluate(model: keras.Model, images: ImageSet, prefix: str = "") -> dict[str, float]:
+    """Return all registered metrics of a model on a set, from one prediction, by `prefix` and name.
 
-    accuracy: float
-    loss: float
+    Where a probability is not finite, all but accuracy and loss are NaN.
 
-
-def evaluate(model: keras.Model, images: ImageSet) -> Evaluation:
-    """Return accuracy and cross-entropy (no label smoothing, so that trials compare)."""
-    chances = probabilities(model, images)
-    of_the_label = chances[np.arange(len(images)), images.labels]
-    return Evaluation(
-        accuracy=float(np.mean(chances.argmax(axis=1) == images.labels)),
-        loss=float(-np.mean(np.log(np.clip(of_the_label, _EPSILON, 1.0 - _EPSILON)))),
-    )
+    Raises:
+        TrialFailed: a metric of the user's own raised an error; the message names it.
+    """
+    chances, labels = probabilities(model, images), images.labels.view()
+    for array in (chances, labels):
+        array.flags.writeable = False
+    is_finite = bool(np.isfinite(chances).all())
+    measured = {}
+    for metric in metrics_for(images.classes):
+        value = math.nan
+        if is_finite or metric.name in TRAINING_METRICS:
+            try:
+                value = float(metric.function(chances, labels))
+            except Exception as error:  # a user's function may raise any error
+                raise TrialFailed(f"metric {metric.name}: {reason_of(error)}") from error
+        measured[f"{prefix}{metric.name}"] = value
+    return measured
 
 
 def probabilities(model: keras.Model, images: ImageSet) -> NDArray[np.float64]:

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import TypeVar
 
 from fmnist_sweep import environment
-from fmnist_sweep.config.metrics import VALIDATION_METRICS
-from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.config.metrics import VALIDATION, metric_of
+from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.data import Dataset, Split, load_dataset, make_split
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.training.batches import TrainingData
@@ -57,12 +57,13 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Prepared:
 
     Raises:
         DataError: a data file is missing, altered or malformed.
-        ConfigError: the split cannot be made, early stopping has no metric, or the number of
-            threads is not available.
+        ConfigError: the split cannot be made, a metric does not exist for that data, early
+            stopping has no metric, or the number of threads is not available.
     """
     if dataset is None:
         dataset = load_dataset(config.data)
     split = make_split(config.split, dataset)
+    _check_metrics(config, dataset.classes)
     _check_early_stopping(config, split)
     assert config.train.threads is not None  # set by `with_threads`
     environment.use_threads(config.train.threads)
@@ -82,9 +83,22 @@ def epochs_of(config: RunConfig, prepared: Prepared) -> int:
     return epochs if stop is None else stop
 
 
+def _check_metrics(config: RunConfig, classes: int) -> None:
+    named = [("train.monitor.metric", config.train.monitor.metric)]
+    if isinstance(config, Config) and config.is_sweep:
+        named = [("sweep.objective.metric", config.sweep.objective.metric)]
+        named += [("sweep.metrics", name) for name in config.sweep.metrics]
+    for path, name in named:
+        least = metric_of(name).least_classes
+        if classes < least:
+            raise ConfigError(
+                f"{path}: {name} needs data with at least {least} classes; this has {classes}"
+            )
+
+
 def _check_early_stopping(config: RunConfig, split: Split) -> None:
     patience, metric = config.train.early_stopping.patience, config.train.monitor.metric
-    if patience is not None and metric in VALIDATION_METRICS and split.validation is None:
+    if patience is not None and metric.startswith(VALIDATION) and split.validation is None:
         raise ConfigError(
             f"train.early_stopping.patience={patience}: split {split.scheme} has no validation set "
             f"for {metric}; set split.validation, or train.early_stopping.patience=null"

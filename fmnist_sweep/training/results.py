@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 BEST_MODEL_FILE = "best.keras"
@@ -14,7 +14,8 @@ class EpochRecord:
     """One finished epoch.
 
     `metrics` has `loss`, `accuracy`, `learning_rate`, `epoch_seconds` and, with a validation set,
-    `val_loss` and `val_accuracy`. `epoch` counts from 1; `ended_at` is in seconds since 1970.
+    `val_loss`, `val_accuracy` and the other registered metrics. `epoch` counts from 1; `ended_at`
+    is in seconds since 1970.
     `step_loss`, if requested, has pairs of a step, counted from the start of the training, and the
     mean loss since the previous pair or the start of the epoch.
     """
@@ -40,7 +41,9 @@ class RunResult:
     """The results of a training after a rung, over all of its epochs so far.
 
     `test_*` and `best_weights_sha256` are those of the best epoch's weights, `weights_sha256` of
-    the last epoch's. `train_seconds` is the sum over all epochs.
+    the last epoch's. `train_seconds` is the sum over all epochs. `test_metrics` are the other
+    registered metrics of the test set, by names such as `test_macro_f1`; results of earlier
+    versions have none.
     """
 
     last_epoch: int
@@ -53,3 +56,10 @@ class RunResult:
     stopped_early: bool
     weights_sha256: str
     best_weights_sha256: str
+    test_metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def of_test_set(self) -> dict[str, float]:
+        """All metrics of the test set, by their names in MLflow."""
+        always = {"test_accuracy": self.test_accuracy, "test_loss": self.test_loss}
+        return {**always, **self.test_metrics}

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.config.metrics import TEST
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.files import put_in_place
@@ -20,7 +21,7 @@ from fmnist_sweep.training.autologging import autologging_off
 from fmnist_sweep.training.batches import ImageSet, TrainingData
 from fmnist_sweep.training.calculation import usual_calculation
 from fmnist_sweep.training.checkpoint import Checkpoint, CheckpointFolder, weights_digest
-from fmnist_sweep.training.evaluation import Evaluation, evaluate, probabilities
+from fmnist_sweep.training.evaluation import evaluate, probabilities
 from fmnist_sweep.training.graphs import graphs_freed
 from fmnist_sweep.training.network_check import check_network
 from fmnist_sweep.training.progress import OnStep
@@ -112,8 +113,8 @@ def default_builder(
 @interrupts_deferred()
 @graphs_freed()
 @usual_calculation()
-def evaluate_saved(path: Path, images: ImageSet, sha256: str) -> Evaluation:
-    """Evaluate a saved model on a set; see `load_saved`."""
+def evaluate_saved(path: Path, images: ImageSet, sha256: str) -> dict[str, float]:
+    """Return a saved model's metrics on a set, by name; see `load_saved`."""
     with seeded(0):  # random layers take their seeds from Python's generator
         return evaluate(load_saved(path, sha256), images)
 
@@ -150,15 +151,16 @@ def _measure(config: RunConfig, data: TrainingData, trained: Trained, path: Path
     best = best_epoch(state.history, config.train.monitor)
     restore_weights(model, state.best_weights)
     with seeded_epoch(model, config.train.seed, best):
-        test = evaluate(model, data.test)
-    check_finite(best, {"test_loss": test.loss})
+        test = evaluate(model, data.test, TEST)
+    check_finite(best, test)
     _save_model(model, path)
     return RunResult(
         last_epoch=state.epoch,
         best_epoch=best,
         best_metrics=state.history[best - 1].metrics,
-        test_accuracy=test.accuracy,
-        test_loss=test.loss,
+        test_accuracy=test.pop("test_accuracy"),
+        test_loss=test.pop("test_loss"),
+        test_metrics=test,
         train_seconds=sum(record.metrics["epoch_seconds"] for record in state.history),
         parameters=model.count_params(),
         stopped_early=trained.stopped_early,

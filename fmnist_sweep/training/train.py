@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from fmnist_sweep.config.metrics import VALIDATION
 from fmnist_sweep.config.schema import EarlyStopping, Objective, RunConfig, TrainConfig
 from fmnist_sweep.errors import RunError, TrialFailed
 from fmnist_sweep.training.batches import TrainingData
@@ -222,8 +223,7 @@ def _train_epoch(
         logs = fitted.history
         metrics = {"loss": float(logs["loss"][0]), "accuracy": float(logs["accuracy"][0])}
         if data.validation is not None:
-            validation = evaluate(model, data.validation)
-            metrics |= {"val_loss": validation.loss, "val_accuracy": validation.accuracy}
+            metrics |= evaluate(model, data.validation, VALIDATION)
     check_finite(epoch, metrics)
     # The rate of the last step; Keras reports the next step's, which is not used at a cosine's end.
     step = plan.before(epoch) + plan.of_epoch(epoch) - 1
@@ -234,10 +234,12 @@ def _train_epoch(
 
 
 def check_finite(epoch: int, metrics: Mapping[str, float]) -> None:
-    """Raise TrialFailed, naming epoch and metric, if a metric is not finite."""
-    for name, value in metrics.items():
-        if not math.isfinite(value):
-            raise TrialFailed(f"the loss is not finite in epoch {epoch}: {name}={value}")
+    """Raise TrialFailed, naming epoch and metric, if a metric is not finite; the loss comes
+    first."""
+    for name in sorted(metrics, key=lambda name: not name.endswith("loss")):
+        if not math.isfinite(metrics[name]):
+            what = "the loss" if name.endswith("loss") else "a metric"
+            raise TrialFailed(f"{what} is not finite in epoch {epoch}: {name}={metrics[name]}")
 
 
 def _advance(

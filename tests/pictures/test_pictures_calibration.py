@@ -8,7 +8,8 @@ from drawn_material import check_picture, drawn_winner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnist_sweep.pictures.calibration import calibration, expected_calibration_error
+from fmnist_sweep.metrics import expected_calibration_error
+from fmnist_sweep.pictures.calibration import calibration
 from fmnist_sweep.pictures.style import NothingToShow
 
 

@@ -172,7 +172,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_every_public_name_is_there() -> None:
     from fmnist_sweep import data
-    from fmnist_sweep.config import compose
+    from fmnist_sweep.config import compose, metrics
     from fmnist_sweep.data import npz_data
     from fmnist_sweep.model import builder, wrapper
     from fmnist_sweep.sweep import results as sweep
@@ -186,6 +186,7 @@ def test_every_public_name_is_there() -> None:
         "dataset_from_arrays": npz_data,
         "load_dataset": data,
         "load_sweep": sweep,
+        "register_metric": metrics,
         "run_sweep": running,
     }
     assert set(fmnist_sweep.__all__) == {"__version__", *homes}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from program import REPOSITORY
 from search_fakes import InstantExecutor, config_with, run, train_at_once
 
+from fmnist_sweep.config import metrics
 from fmnist_sweep.executors.protocol import Rung, RungOutcome
 from fmnist_sweep.schedulers.opening import OwnSearch
 
@@ -17,13 +19,15 @@ SPACE = {"train": {"optimizer": {"learning_rate": {"float": [1e-4, 1e-1], "log":
 
 
 @pytest.fixture(scope="module")
-def defined() -> dict[str, Any]:
-    """What the page's blocks define."""
+def defined() -> Iterator[dict[str, Any]]:
+    """What the page's blocks define; the metric that they register is removed again."""
     text = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
     names: dict[str, Any] = {"__name__": "extending"}
-    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(compile(block, "docs/extending.md", "exec"), names)
-    return names
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "_METRICS", dict(metrics._METRICS))
+        for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+            exec(compile(block, "docs/extending.md", "exec"), names)
+        yield names
 
 
 def test_a_tuner_of_one_s_own(defined: dict[str, Any], tmp_path: Path) -> None:

@@ -62,9 +62,9 @@ def test_an_evaluation_is_over_the_whole_set(
     expected = chances_by_hand(trained_model, images)
     assert chances.dtype == np.float64
     np.testing.assert_allclose(chances, expected, atol=1e-6)
-    assert measured.accuracy == hits_by_hand(chances, images.labels).mean()
+    assert measured["accuracy"] == hits_by_hand(chances, images.labels).mean()
     loss = losses_by_hand(expected, images.labels, 0.0).mean()
-    assert measured.loss == pytest.approx(loss, rel=1e-5)
+    assert measured["loss"] == pytest.approx(loss, rel=1e-5)
 
 
 def test_a_certain_mistake_costs_what_keras_says() -> None:
@@ -76,9 +76,9 @@ def test_a_certain_mistake_costs_what_keras_says() -> None:
     measured = evaluate(model, images)
 
     reference = keras.losses.SparseCategoricalCrossentropy()
-    assert measured.accuracy == 0.5
+    assert measured["accuracy"] == 0.5
     expected = float(reference(images.labels, probabilities(model, images).astype(np.float32)))
-    assert measured.loss == pytest.approx(expected, rel=1e-4)
+    assert measured["loss"] == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(

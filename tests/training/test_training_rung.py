@@ -129,7 +129,7 @@ def test_a_result_says_where_the_training_stands(straight: Straight) -> None:
         model = keras.saving.load_model(path, safe_mode=True)
     assert weights_digest(weights_of(model)) == result.best_weights_sha256
     test = evaluate(model, data.test)
-    assert (test.accuracy, test.loss) == (result.test_accuracy, result.test_loss)
+    assert {f"test_{name}": value for name, value in test.items()} == result.of_test_set
     with random_state_kept():
         assert evaluate_saved(path, data.test, result.best_weights_sha256) == test
 

@@ -159,7 +159,8 @@ def test_any_value_is_taken_or_refused_in_one_line(path: tuple[str | int, ...], 
             "sweep.objective.metric",
             "accuracy",
             "sweep.objective.metric=accuracy is not a validation metric; "
-            "allowed: val_accuracy, val_loss",
+            "allowed: val_accuracy, val_loss, val_balanced_accuracy, val_macro_f1, "
+            "val_top3_accuracy, val_ece",
         ),
         ("sweep.confirm", {"top": 3}, "sweep.confirm.seeds: missing; must be a whole number "),
         (

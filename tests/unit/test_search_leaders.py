@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnist_sweep.config.metrics import Metric
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.journal.leaders import Leaders
 
@@ -17,7 +16,7 @@ from fmnist_sweep.journal.leaders import Leaders
     metric=st.sampled_from(["val_accuracy", "val_loss"]),
 )
 def test_those_with_a_place_are_the_best_of_all_that_were_not_displaced(
-    offers: list[tuple[int, float]], most: int, metric: Metric
+    offers: list[tuple[int, float]], most: int, metric: str
 ) -> None:
     leaders = Leaders(Objective(metric=metric), most)
     sign = -1.0 if metric == "val_accuracy" else 1.0
@@ -33,7 +32,7 @@ def test_those_with_a_place_are_the_best_of_all_that_were_not_displaced(
 
 
 @pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
-def test_who_is_left_out_makes_room(metric: Metric) -> None:
+def test_who_is_left_out_makes_room(metric: str) -> None:
     leaders = Leaders(Objective(metric=metric), 1)
     assert leaders.take_in(0, 0.5) is None
     leaders.leave_out(0)
