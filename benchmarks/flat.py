@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from measuring import in_process, read_sizes, say, say_figure, say_where, tell
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.files import digest_of
 
@@ -59,10 +59,10 @@ def main(arguments: list[str]) -> None:
     """Measure one way, or compare them all."""
     match arguments:
         case ["sweep", trials, tuner, tracking]:
-            environment.load_tensorflow()
+            runtime.load_tensorflow()
             tell(sweep(int(trials), tuner, tracking))
         case ["keras_tuner", trials]:
-            environment.load_tensorflow()
+            runtime.load_tensorflow()
             tell(keras_tuner_alone(int(trials)))
         case _:
             compare(read_sizes(arguments, Sizes()))

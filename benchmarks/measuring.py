@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.provenance import environment_of_run
 
@@ -73,10 +73,10 @@ def say(line: str) -> None:
 
 def say_where() -> None:
     """Print hardware, versions, and the current load of the machine."""
-    threads = f"train.threads={environment.cores()}"
+    threads = f"train.threads={runtime.cores()}"
     place = environment_of_run(compose_config([threads]).run, ())
     versions = {**place.numerics.versions, **place.packages}
-    say(f"{place.numerics.cpu}, {environment.cores()} cores, {place.platform}")
+    say(f"{place.numerics.cpu}, {runtime.cores()} cores, {place.platform}")
     say(", ".join(f"{name} {version}" for name, version in versions.items()))
     say(f"load average before: {os.getloadavg()[0]:.1f}")
 

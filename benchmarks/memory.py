@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from measuring import in_process, read_sizes, say, say_figure, say_where, tell
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.config.compose import compose_config
 
 ALLOWED_MB = 20
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> None:
     """Measure one way, or compare them all."""
     match arguments:
         case ["way", way, networks]:
-            environment.load_tensorflow()  # without log output
+            runtime.load_tensorflow()  # without log output
             tell(WAYS[way](int(networks)))
         case _:
             compare(read_sizes(arguments, Sizes()))

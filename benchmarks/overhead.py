@@ -42,7 +42,7 @@ from typing import Any, NamedTuple
 from clock import REGISTERING, REPORT, STEPS, TEST, TRACING, Clock
 from measuring import in_process, read_sizes_and_overrides, say, say_figure, say_where, tell
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import Config
 
@@ -66,8 +66,8 @@ def main(arguments: list[str]) -> None:
     """Measure one way, or compare both."""
     match arguments:
         case [("ours" | "peer") as way, overrides, rates]:
-            environment.load_tensorflow()  # without log output
-            environment.quiet_mlflow()
+            runtime.load_tensorflow()  # without log output
+            runtime.quiet_mlflow()
             tell(WAYS[way](compose_config(json.loads(overrides)), json.loads(rates)))
         case _:
             compare(*read_sizes_and_overrides(arguments, Sizes()))

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from measuring import own_environment, read_sizes_and_overrides, say, say_figure, say_where
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 
 
 class Sizes(NamedTuple):
@@ -34,7 +34,7 @@ class Sizes(NamedTuple):
 def main(arguments: list[str]) -> None:
     """Measure both, in turn."""
     sizes, overrides = read_sizes_and_overrides(arguments, Sizes())
-    workers = environment.cores()
+    workers = runtime.cores()
     each = {
         "inline": (f"inline, {workers} threads", (f"train.threads={workers}",)),
         "processes": (

@@ -31,8 +31,8 @@ assert not heavy, heavy
 FIRST_STEP = """
 import sys
 from pathlib import Path
-from fmnist_sweep import environment
-environment.load_tensorflow()
+from fmnist_sweep import runtime
+runtime.load_tensorflow()
 from fmnist_sweep.training import interrupts
 
 looking = interrupts._looking

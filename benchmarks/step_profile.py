@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from measuring import in_process, read_sizes, say, say_figure, say_where, tell
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.space.overrides import with_train
@@ -57,8 +57,8 @@ def main(arguments: list[str]) -> None:
     """Profile one network, or each."""
     match arguments:
         case ["profile", network, precision, steps, epochs]:
-            environment.load_tensorflow()
-            environment.use_threads(1)
+            runtime.load_tensorflow()
+            runtime.use_threads(1)
             tell(profile(network, precision, int(steps), int(epochs)))
         case _:
             sizes = read_sizes(arguments, Sizes())

@@ -44,7 +44,7 @@ from measuring import (
     tell,
 )
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import RunConfig, TrainConfig
 from fmnist_sweep.data import load_dataset, make_split
@@ -62,7 +62,7 @@ class SpeedSizes(NamedTuple):
     images: int = 0
     networks: tuple[str, ...] = tuple(IMAGES)
     precisions: tuple[str, ...] = PRECISIONS
-    processes: tuple[int, ...] = (1, environment.cores())
+    processes: tuple[int, ...] = (1, runtime.cores())
 
 
 class AccuracySizes(NamedTuple):
@@ -94,8 +94,8 @@ def main(arguments: list[str]) -> None:
     """Measure one way, or compare them all."""
     match arguments:
         case [("bare" | "ours") as kind, threads, images, config]:
-            environment.load_tensorflow()
-            environment.use_threads(int(threads))
+            runtime.load_tensorflow()
+            runtime.use_threads(int(threads))
             time_steps()
             trained = bare if kind == "bare" else ours
             tell(trained(RunConfig.model_validate_json(config), int(images)))
@@ -157,7 +157,7 @@ def compare_accuracy(config: RunConfig, sizes: AccuracySizes) -> None:
 def train(way: Way, config: RunConfig, images: int) -> list[dict[str, Any]]:
     """Train in several processes at the same time, which share the cores; return their results."""
     config = with_train(config, precision=way.precision)
-    threads = str(environment.cores() // way.processes)
+    threads = str(runtime.cores() // way.processes)
     given = (way.kind, threads, str(images), config.model_dump_json())
     with ExitStack() as stack:
         others = [stack.enter_context(started(__file__, *given)) for _ in range(way.processes - 1)]
@@ -283,7 +283,7 @@ def config_of(network: str, overrides: tuple[str, ...]) -> RunConfig:
     if network == "default":
         say("\ndefault: the FashionMNISTCNN article's network")
         return compose_config(overrides).run
-    environment.load_tensorflow()  # without log output
+    runtime.load_tensorflow()  # without log output
     from fmnist_sweep.model.plan import plan_cnn
     from fmnist_sweep.sweep.plan import plan_sweep
     from fmnist_sweep.tuners.encoding import sample_points

@@ -52,7 +52,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _TRAINING:
-        from fmnist_sweep.environment import load_tensorflow
+        from fmnist_sweep.runtime import load_tensorflow
 
         load_tensorflow()  # without its log output, before our modules import it
     value = getattr(import_module(_HOME[name]), name)

@@ -2,13 +2,13 @@
 
 import sys
 
-from fmnist_sweep import environment, streams
+from fmnist_sweep import runtime, streams
 
 
 def run() -> None:
     """Run the program and exit."""
     streams.open_closed_descriptors()
-    environment.show_warnings_only()
+    runtime.show_warnings_only()
     # Imported here, because these imports may open files and show warnings.
     from fmnist_sweep.cli.app import main
     from fmnist_sweep.interrupts import end_process

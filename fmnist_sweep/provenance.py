@@ -9,9 +9,10 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.config.record_schema import Environment, Numerics
 from fmnist_sweep.config.schema import Config, RunConfig
+from fmnist_sweep.masking import without_secrets
 
 # Version of this package's own calculations: incremented with each change that alters the bits of a
 # training, so that earlier records are compared within their tolerance.
@@ -42,9 +43,9 @@ def environment_of_run(config: RunConfig, overrides: tuple[str, ...]) -> Environ
             versions=calculating,
             cpu=cpu_model(),
             cpu_features=_cpu_features(),
-            accelerators=environment.accelerators(),
+            accelerators=runtime.accelerators(),
             threads=threads,
-            settings=environment.numeric_settings(),
+            settings=runtime.numeric_settings(),
         ),
         packages=_versions(_OTHERS),
         platform=platform.platform(),
@@ -78,7 +79,7 @@ def was_typed(line: str) -> bool:
 
 def recorded_command(overrides: tuple[str, ...]) -> str:
     """Return the command without secrets of the environment, for storing."""
-    return command(tuple(map(environment.without_secrets, overrides)))
+    return command(tuple(map(without_secrets, overrides)))
 
 
 def recorded_config(config: Config) -> Config:
@@ -88,13 +89,13 @@ def recorded_config(config: Config) -> Config:
     masked = {
         "uri": _masked(tracking.uri),
         "note": _masked(tracking.note),
-        "tags": {name: environment.without_secrets(text) for name, text in tracking.tags.items()},
+        "tags": {name: without_secrets(text) for name, text in tracking.tags.items()},
     }
     return config.model_copy(update={"tracking": tracking.model_copy(update=masked)})
 
 
 def _masked(text: str | None) -> str | None:
-    return None if text is None else environment.without_secrets(text)
+    return None if text is None else without_secrets(text)
 
 
 def git_commit(folder: Path) -> str | None:
@@ -113,9 +114,7 @@ def git_diff(folder: Path) -> str | None:
     answer = _git(folder, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD")
     if not answer:
         return None
-    answer = environment.without_secrets(
-        answer
-    )  # before truncating, which may cut a secret in half
+    answer = without_secrets(answer)  # before truncating, which may cut a secret in half
     if len(answer) > _MOST_OF_A_DIFF:
         return f"{answer[:_MOST_OF_A_DIFF]}\n[truncated: {len(answer):,} characters]\n"
     return answer

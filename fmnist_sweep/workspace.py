@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.files import folder_in
 
 
@@ -24,7 +24,7 @@ class Workspace:
     @classmethod
     def here(cls) -> Workspace:
         """Return the workspace of the working directory, with MLFLOW_TRACKING_URI."""
-        return cls(Path.cwd(), environment.tracking_uri_from_environment())
+        return cls(Path.cwd(), runtime.tracking_uri_from_environment())
 
     @property
     def mlruns(self) -> Path:

@@ -10,12 +10,13 @@ from itertools import takewhile
 from mimetypes import guess_type
 from pathlib import Path
 
-from fmnist_sweep import environment, interrupts, streams
+from fmnist_sweep import interrupts, runtime, streams
 from fmnist_sweep.config.compose import Task, run_main
 from fmnist_sweep.config.composition import Composition
 from fmnist_sweep.config.messages import did_you_mean
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError, FmnistSweepError
+from fmnist_sweep.masking import without_secrets
 from fmnist_sweep.reasons import reason_of
 
 _SHOWN_WORDS, _SHOWN_LETTERS = 5, 60
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(config: Config, composition: Composition) -> None:
     """Run a sweep if the config has a space, else a single training."""
     streams.outlive_standard_output()
-    environment.load_tensorflow()
+    runtime.load_tensorflow()
     if config.is_sweep:
         from fmnist_sweep.cli.launch import launch_sweep
 
@@ -74,22 +75,22 @@ class Command:
 
 
 def _space(config: Config, composition: Composition) -> None:
-    environment.load_tensorflow()
+    runtime.load_tensorflow()
     from fmnist_sweep.cli.launch import launch_space
 
     launch_space(config, composition)
 
 
 def _predict(config: Config, _composition: Composition, *words: str) -> None:
-    environment.load_tensorflow()
-    environment.quiet_mlflow()
+    runtime.load_tensorflow()
+    runtime.quiet_mlflow()
     from fmnist_sweep.cli.predict import predict
 
     predict(config, *words)
 
 
 def _ui(config: Config, _composition: Composition, *words: str) -> None:
-    environment.quiet_mlflow()
+    runtime.quiet_mlflow()
     from fmnist_sweep.cli.ui import ui
 
     ui(config, *words)
@@ -99,7 +100,7 @@ def _side_command(name: str) -> Callable[..., None]:
     """Return a wrapper for a function of `side_commands.py`, which is imported when called."""
 
     def run(config: Config, _composition: Composition, *words: str) -> None:
-        environment.quiet_mlflow()
+        runtime.quiet_mlflow()
         from fmnist_sweep.cli import side_commands
 
         getattr(side_commands, name)(config, *words)
@@ -204,7 +205,7 @@ def _is_missed(out: streams.SteadyStream) -> bool:
 
 def _report(message: str, exit_code: int) -> int:
     """Write one line to stderr, after the traceback if the user requested it."""
-    if environment.hydra_full_error():
+    if runtime.hydra_full_error():
         traceback.print_exc()
-    sys.stderr.write(f"error: {environment.without_secrets(' '.join(message.split()))}\n")
+    sys.stderr.write(f"error: {without_secrets(' '.join(message.split()))}\n")
     return exit_code

@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import sys
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.cli.console import console
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.masking import without_secrets
 from fmnist_sweep.provenance import command
 from fmnist_sweep.tracking.mlflow.reader import MlflowReader
 from fmnist_sweep.tracking.mlflow.store import is_server
@@ -36,7 +37,7 @@ def ui(config: Config, port: str = "5000") -> None:
     uri = tracking_uri(config.tracking, workspace)
     reader = open_reader(config.tracking, workspace)
     if is_server(uri):
-        address = environment.without_secrets(uri).rstrip("/")
+        address = without_secrets(uri).rstrip("/")
         _print_links(f"MLflow's UI: {address}", address, reader, config)
         return
     _require_free(number)
@@ -46,7 +47,7 @@ def ui(config: Config, port: str = "5000") -> None:
     served = ("--host", _HOST, "--port", str(number), "--workers", _WORKERS)
     words: tuple[str, ...] = ("-m", "fmnist_sweep.tracking.mlflow.ui_process", "ui", *served)
     words += ("--default-artifact-root", artifacts)
-    environment.become((sys.executable, *words), backend_store=uri)
+    runtime.become((sys.executable, *words), backend_store=uri)
 
 
 def _port(text: str) -> int:

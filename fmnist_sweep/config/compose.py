@@ -25,7 +25,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.config.composing_errors import bad_syntax, missing_choice, refused
 from fmnist_sweep.config.composition import Composition
 from fmnist_sweep.config.datafiles import (
@@ -40,6 +40,7 @@ from fmnist_sweep.config.override_grammar import keep_assertions
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.config.shipped import shipped_conf_dir
 from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.masking import without_secrets
 
 _PRIMARY = "config"
 _VERSION_BASE = "1.3"
@@ -66,7 +67,7 @@ def run_main(task: Task, argv: Sequence[str]) -> None:
     jobs = [(load_config(raw), _composition(about)) for raw, about in _compose_jobs(argv)]
     for number, (config, composition) in enumerate(jobs, start=1):
         if len(jobs) > 1:
-            typed = environment.without_secrets(" ".join(composition.overrides))
+            typed = without_secrets(" ".join(composition.overrides))
             sys.stdout.write(f"[{number}/{len(jobs)}] {typed}\n")
             sys.stdout.flush()
         task(config, composition)
@@ -121,7 +122,7 @@ def _compose_jobs(argv: Sequence[str]) -> list[tuple[DictConfig, DictConfig]]:
         during.enter_context(_user_files())
         during.enter_context(_multirun_dir())
         during.enter_context(_command_line(argv))
-        during.enter_context(environment.hydra_raises())
+        during.enter_context(runtime.hydra_raises())
         try:
             with redirect_stderr(said):
                 program()

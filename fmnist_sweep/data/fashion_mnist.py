@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from fmnist_sweep.data.dataset import FASHION_MNIST_CLASSES, Dataset
 from fmnist_sweep.data.packed import kind_of
-from fmnist_sweep.environment import keras_home, load_tensorflow
 from fmnist_sweep.errors import DataError
+from fmnist_sweep.runtime import keras_home, load_tensorflow
 
 NAME = "fashion-mnist"
 TRAIN_IMAGES = "train-images-idx3-ubyte"

@@ -9,8 +9,8 @@ import numpy as np
 
 from fmnist_sweep.config.data_schema import CsvData, DataConfig, FashionMnistData, NpzData
 from fmnist_sweep.data.dataset import Dataset
-from fmnist_sweep.environment import data_dir_from_environment
 from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.runtime import data_dir_from_environment
 
 
 def load_dataset(config: DataConfig) -> Dataset:

@@ -20,9 +20,9 @@ from fmnist_sweep.config.data_schema import FashionMnistData
 from fmnist_sweep.data.dataset import Dataset
 from fmnist_sweep.data.fashion_mnist import SYSTEM_FOLDER
 from fmnist_sweep.data.loading import load_dataset
-from fmnist_sweep.environment import data_dir_from_environment
 from fmnist_sweep.errors import DataError
 from fmnist_sweep.files import write_text_whole
+from fmnist_sweep.runtime import data_dir_from_environment
 from fmnist_sweep.streams import make_steady, open_closed_descriptors
 
 DEBIAN_PACKAGE = "dataset-fashion-mnist"

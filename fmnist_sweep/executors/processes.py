@@ -20,7 +20,7 @@ from pathlib import Path
 from loky import BrokenProcessPool, ProcessPoolExecutor
 from loky import wait as wait_for
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.executors import worker
 from fmnist_sweep.executors.calls import Calls
@@ -37,7 +37,7 @@ _MOST_FALSE_STARTS = 3  # consecutive deaths in one slot before training
 # leak.
 _ENVIRONMENT = {
     "LOKY_MAX_MEMORY_LEAK_SIZE": "1e15",
-    **environment.KERAS_NEEDS,  # unpickling a builder may import Keras
+    **runtime.KERAS_NEEDS,  # unpickling a builder may import Keras
 }
 
 

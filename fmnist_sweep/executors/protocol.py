@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from fmnist_sweep.config.schema import RunConfig
-from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.interrupts import stop_if_asked
+from fmnist_sweep.masking import without_secrets
 from fmnist_sweep.reasons import reason_of
 from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord, RunResult

@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 from multiprocessing.connection import Client, Connection
 
-from fmnist_sweep import environment, streams
+from fmnist_sweep import runtime, streams
 from fmnist_sweep.config.metrics import register as register_metric_here
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.executors.protocol import Rung, RungOutcome, outcome_of
@@ -38,9 +38,9 @@ def start(job: Job, address: Address) -> None:
     connection.send((address.worker, os.getpid()))
     try:
         check_builder(job)
-        environment.load_tensorflow()
-        environment.use_threads(job.threads)
-        environment.share_accelerators()
+        runtime.load_tensorflow()
+        runtime.use_threads(job.threads)
+        runtime.share_accelerators()
         _worker = _Worker(job, connection)
     except Exception as error:
         connection.send(CannotStart(reason_of(error)))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.pictures.fonts import FONT, can_be_drawn, families, family_with
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def own_settings() -> Iterator[None]:
     Settings are global to the process: figures on other threads are affected meanwhile. Only one
     block can be active at a time.
     """
-    environment.load_matplotlib()
+    runtime.load_matplotlib()
     import matplotlib as mpl
 
     log = logging.getLogger("matplotlib.font_manager")  # warns of a family without that weight

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmnist_sweep.config.schema import Config, TrackingConfig
-from fmnist_sweep.environment import MASK
 from fmnist_sweep.errors import FmnistSweepError, NoStore, StoreVersion
 from fmnist_sweep.journal.records import Begun
+from fmnist_sweep.masking import MASK
 from fmnist_sweep.sweep.trial_folders import trial_folder
 from fmnist_sweep.tracking.keys import sweep_key, trial_key
 from fmnist_sweep.tracking.opening import open_reader

@@ -6,8 +6,9 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist_sweep.environment import quiet_mlflow, without_secrets
+from fmnist_sweep.masking import without_secrets
 from fmnist_sweep.provenance import command
+from fmnist_sweep.runtime import quiet_mlflow
 from fmnist_sweep.tracking.mlflow.moved_store import StoreInUse, open_at_home
 from fmnist_sweep.tracking.mlflow.store import (
     database_of,

@@ -81,6 +81,6 @@ def _process_settings() -> list[_Setting]:
             tf.config.experimental.enable_tensor_float_32_execution,
             True,
         ),
-        # `environment.use_threads` enables it if a GPU is used.
+        # `runtime.use_threads` enables it if a GPU is used.
         _Setting(tf_config.is_op_determinism_enabled, set_determinism, has_accelerators),
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.config.metrics import VALIDATION, metric_of
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.data import Dataset, Split, load_dataset, make_split
@@ -34,7 +34,7 @@ def with_threads(config: AnyRunConfig, workers: int = 1) -> AnyRunConfig:
     """Return the config with `train.threads: null` replaced by a worker's share of the cores."""
     if config.train.threads is not None:
         return config
-    share = max(1, environment.cores() // workers)
+    share = max(1, runtime.cores() // workers)
     train = config.train.model_copy(update={"threads": share})
     return config.model_copy(update={"train": train})
 
@@ -66,7 +66,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Prepared:
     _check_metrics(config, dataset.classes)
     _check_early_stopping(config, split)
     assert config.train.threads is not None  # set by `with_threads`
-    environment.use_threads(config.train.threads)
+    runtime.use_threads(config.train.threads)
     return Prepared(dataset, split)
 
 

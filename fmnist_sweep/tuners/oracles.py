@@ -10,7 +10,7 @@ import keras_tuner
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.config.tuner_schema import TunerConfig
 from fmnist_sweep.tuners.encoding import next_in_grid, place_in_grid
@@ -167,7 +167,7 @@ class _Bayesian(_Journaled, keras_tuner.oracles.BayesianOptimizationOracle):  # 
         self.gpr = self._make_gpr()
         # Its matrices are small, and there are thousands of them: threads would cost more time
         # than they save, and change the last digits.
-        with warnings.catch_warnings(), environment.one_blas_thread():
+        with warnings.catch_warnings(), runtime.one_blas_thread():
             # On how well the surrogate fits; there is nothing that a user could do about it.
             warnings.simplefilter("ignore", ConvergenceWarning)
             self._fit_to_the_told()

@@ -14,9 +14,9 @@ MODEL = "checkpoints/best.keras"
 SWEEP = [*SMALL, *QUICK_SPACE, "train.epochs=1", "sweep.name=mine"]
 _LOADS = """
 import json
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.cli import app
-environment.load_tensorflow()
+runtime.load_tensorflow()
 import fmnist_sweep
 from fmnist_sweep.training.checkpoint import weights_digest
 from fmnist_sweep.errors import FmnistSweepError

@@ -20,7 +20,7 @@ EARLIER = Path(__file__).parents[1] / "earlier"
 EXPECTED = json.loads((EARLIER / "expected.json").read_text(encoding="utf-8"))
 LOAD = """
 import fmnist_sweep
-from fmnist_sweep.environment import use_threads
+from fmnist_sweep.runtime import use_threads
 
 use_threads(1)
 loaded = fmnist_sweep.load_sweep("finished")

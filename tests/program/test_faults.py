@@ -34,8 +34,8 @@ def fill():
 
 """
 _FULL_FROM_THE_FIRST_TRIAL_ON = f"""{_FULL}
-from fmnist_sweep import environment
-environment.load_tensorflow()
+from fmnist_sweep import runtime
+runtime.load_tensorflow()
 from fmnist_sweep.sweep.loop import SweepLoop
 
 run = SweepLoop.run

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from program import QUICK_SPACE, SMALL, Store, calls
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.cli import launch
 from fmnist_sweep.config.compose import compose
 
 # The number of threads is left to the machine.
 SWEEP = [word for word in (*SMALL, *QUICK_SPACE) if not word.startswith("train.threads")]
 SWEEP += ["train.epochs=1", "sweep.max_trials=1"]
-THREADS = f"train.threads={environment.cores()}"
+THREADS = f"train.threads={runtime.cores()}"
 
 
 def words_after(label: str, printed: str) -> list[str]:
@@ -39,7 +39,7 @@ def test_ctrl_c_prints_a_command_that_has_the_threads(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(environment, "cores", lambda: 6)
+    monkeypatch.setattr(runtime, "cores", lambda: 6)
     monkeypatch.setattr(launch, "run_sweep", interrupted)
     config, composition = compose([*SWEEP, *more])
     with pytest.raises(KeyboardInterrupt):
@@ -58,7 +58,7 @@ def test_the_printed_command_goes_on_with_the_sweep_and_one_that_is_finished_say
     first, again, gone_on, trained = done
     (folder,) = (tmp_path / "mlruns" / "sweeps").iterdir()
     for one in (first, trained):
-        assert f"{environment.cores()} thread" in one.out
+        assert f"{runtime.cores()} thread" in one.out
     assert words_after("continue", first.out) == going_on
     assert "nothing was trained" not in first.err
     assert f"sweep {folder.name} is finished since 20" in again.err

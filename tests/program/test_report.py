@@ -93,8 +93,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 _FAILS_ONCE = """
 import matplotlib as mpl
-from fmnist_sweep import environment
-environment.load_tensorflow()
+from fmnist_sweep import runtime
+runtime.load_tensorflow()
 from fmnist_sweep.report import reporting
 
 mpl.rcParams.update({"text.usetex": True, "axes.facecolor": "red", "font.size": 30})

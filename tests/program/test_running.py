@@ -11,11 +11,11 @@ from search_fakes import InstantExecutor, journal_of
 
 from fmnist_sweep import load_sweep, run_sweep
 from fmnist_sweep.config.compose import compose_config
-from fmnist_sweep.environment import cores
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.journal.file import JOURNAL_FILE, Journal
 from fmnist_sweep.journal.records import Begun
 from fmnist_sweep.report.source import source_in
+from fmnist_sweep.runtime import cores
 from fmnist_sweep.sweep.results import CONFIG_FILE, Sweep
 
 SWEEP = (

@@ -19,11 +19,11 @@ from program import QUICK_SPACE, SMALL, Store, leaderboard, program, started, sw
 from tiny_training import STEPS, config_of, data_of, without_times
 
 from fmnist_sweep.config.schema import RunConfig
-from fmnist_sweep.environment import cores
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.executors.processes import ProcessExecutor, worker_processes
 from fmnist_sweep.executors.protocol import OnEpoch, Rung, RungOutcome
 from fmnist_sweep.executors.worker_messages import Job
+from fmnist_sweep.runtime import cores
 from fmnist_sweep.training.batches import TrainingData
 from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord, RunResult

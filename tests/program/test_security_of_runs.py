@@ -25,10 +25,10 @@ from program import QUICK_SPACE, REPOSITORY, SMALL, Called, Store, artifact, cal
 from tiny_training import config_of, data_of, train_to
 
 from fmnist_sweep.cli import app
-from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.executors.inline import InlineExecutor
 from fmnist_sweep.executors.protocol import OnEpoch, Rung
+from fmnist_sweep.masking import without_secrets
 from fmnist_sweep.sweep.results import load_sweep
 from fmnist_sweep.tracking.mlflow.store import ensure_local_store, local_store_uri
 from fmnist_sweep.training.checkpoint import CheckpointFolder

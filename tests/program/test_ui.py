@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.cli.ui import ui
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.errors import ConfigError
@@ -29,7 +29,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[str, ...], str]]
     calls: list[tuple[tuple[str, ...], str]] = []
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(
-        environment, "become", lambda words, *, backend_store: calls.append((words, backend_store))
+        runtime, "become", lambda words, *, backend_store: calls.append((words, backend_store))
     )
     return calls
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from search_fakes import SMALL_DATA, config_with
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.config.compose import compose
 from fmnist_sweep.config.schema import Config, Objective
 from fmnist_sweep.data import load_dataset, make_split
@@ -49,7 +49,7 @@ def in_a_folder_with_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "experiments" / "sweep").mkdir(parents=True)
     (tmp_path / "experiments" / "sweep" / "mine.yaml").write_text(MINE)
     # Nothing is trained here, and another test may have started TensorFlow in this process.
-    monkeypatch.setattr(environment, "use_threads", lambda threads: None)
+    monkeypatch.setattr(runtime, "use_threads", lambda threads: None)
 
 
 def plan(*overrides: str, **arguments: Any) -> SweepPlan:
@@ -272,7 +272,7 @@ def test_other_threads_are_another_sweep_which_says_what_to_add() -> None:
 def test_threads_that_are_given_are_the_same_as_those_that_were_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(environment, "cores", lambda: 6)
+    monkeypatch.setattr(runtime, "cores", lambda: 6)
     assert plan().name == plan("train.threads=6").name
     halves = ["executor=processes", "executor.workers=2"]
     assert (

@@ -32,7 +32,7 @@ from fmnist_sweep import run_sweep
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.data import load_dataset, make_split
-from fmnist_sweep.environment import cores
+from fmnist_sweep.runtime import cores
 from fmnist_sweep.tracking.mlflow.registry import MlflowRegistry
 from fmnist_sweep.tracking.registered import WEIGHTS_TAG, Winner
 

@@ -18,8 +18,8 @@ from program import environment as of_program
 from tiny_training import config_of, data_of
 
 from fmnist_sweep.config.record_schema import Numerics
-from fmnist_sweep.environment import cores, load_tensorflow, numeric_settings
 from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.runtime import cores, load_tensorflow, numeric_settings
 from fmnist_sweep.training.rung import default_builder, load_saved, run_rung
 
 # Smoothed labels are what Keras's epsilon is used for.
@@ -111,9 +111,9 @@ import json, logging, sys
 sys.path[:0] = [{tests!r}, {tests!r} + "/training"]
 from pathlib import Path
 import fmnist_sweep
-from fmnist_sweep import environment
-environment.load_tensorflow()
-environment.use_threads({threads})
+from fmnist_sweep import runtime
+runtime.load_tensorflow()
+runtime.use_threads({threads})
 from test_calculation import digests
 from program import SMALL
 import keras

@@ -13,9 +13,9 @@ from program import SMALL
 
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import Config, RunConfig
-from fmnist_sweep.environment import cores
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.journal.file import JOURNAL_FILE
+from fmnist_sweep.runtime import cores
 from fmnist_sweep.sweep.builder_check import check_builder
 from fmnist_sweep.sweep.plan import plan_sweep
 from fmnist_sweep.sweep.run import run_sweep

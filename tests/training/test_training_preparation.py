@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from tiny_training import config_of
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.errors import ConfigError
@@ -15,7 +15,7 @@ from fmnist_sweep.training.preparation import Prepared, epochs_of, prepare, with
 def started_threads() -> int:
     """Return TensorFlow's threads in this process, started where no test has done so yet."""
     tf.constant(0)
-    return int(tf.config.threading.get_intra_op_parallelism_threads()) or environment.cores()
+    return int(tf.config.threading.get_intra_op_parallelism_threads()) or runtime.cores()
 
 
 def prepared(config: RunConfig) -> Prepared:
@@ -24,7 +24,7 @@ def prepared(config: RunConfig) -> Prepared:
 
 
 def test_null_threads_are_the_cores_and_a_number_stays() -> None:
-    assert with_threads(config_of()).train.threads == environment.cores()
+    assert with_threads(config_of()).train.threads == runtime.cores()
     assert with_threads(config_of("train.threads=3")).train.threads == 3
 
 

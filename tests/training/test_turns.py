@@ -17,10 +17,10 @@ from tiny_training import config_of, contents, train_to
 
 from fmnist_sweep import FashionMNISTCNN, build_cnn, run_sweep
 from fmnist_sweep.config.schema import Config
-from fmnist_sweep.environment import cores
 from fmnist_sweep.errors import UserError
 from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.runs.single import Origin, run_single
+from fmnist_sweep.runtime import cores
 from fmnist_sweep.sweep.opening import Watch
 from fmnist_sweep.training.graphs import graphs_freed
 from fmnist_sweep.training.rung import default_builder

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_sweep import environment
+from fmnist_sweep import runtime
 from fmnist_sweep.cpu_quota import cpu_quota
 
-CPUS = environment.cores()
+CPUS = runtime.cores()
 
 
 def process_in(folder: Path, group: str, root: str, version: int, limits: dict[str, str]) -> Path:
@@ -78,9 +78,9 @@ def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
 def test_a_quota_is_rounded_up_and_never_more_than_there_are(
     quota: float | None, cores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment, "_cores_to_run_on", lambda: 4)
-    monkeypatch.setattr(environment, "cpu_quota", lambda: quota)
-    assert environment.cores() == cores
+    monkeypatch.setattr(runtime, "_cores_to_run_on", lambda: 4)
+    monkeypatch.setattr(runtime, "cpu_quota", lambda: quota)
+    assert runtime.cores() == cores
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def a_real_group(name: str) -> Iterator[Path | None]:
 def test_a_real_group_counts_where_one_can_be_made() -> None:
     with a_real_group(f"fmnist-sweep-test-{os.getpid()}") as group:
         join = "" if group is None else f"open({str(group / 'cgroup.procs')!r}, 'w').write('0')"
-        reader = f"{join}\nfrom fmnist_sweep.environment import cores\nprint(cores())"
+        reader = f"{join}\nfrom fmnist_sweep.runtime import cores\nprint(cores())"
         done = subprocess.run(
             [sys.executable, "-c", reader], capture_output=True, text=True, timeout=60, check=True
         )

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.file_utils import local_file_uri_to_path
 
-from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.files import can_be_written
+from fmnist_sweep.masking import without_secrets
 from fmnist_sweep.tracking.mlflow.calls import short_reason
 
 _SECONDS = 30.0

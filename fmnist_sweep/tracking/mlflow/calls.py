@@ -12,8 +12,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking._tracking_service import utils as tracking_service
 from sqlalchemy.exc import SQLAlchemyError
 
-from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import FmnistSweepError, Refused, RunError
+from fmnist_sweep.masking import without_secrets
 from fmnist_sweep.tracking.unsent import MISTAKES
 
 _MAX_REASON = 300

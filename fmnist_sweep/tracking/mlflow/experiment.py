@@ -8,8 +8,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.masking import without_secrets
 from fmnist_sweep.tracking.mlflow.artifacts import require_artifacts
 
 # The experiment's type, which the UI would ask for otherwise.

@@ -13,8 +13,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
-from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import ConfigError, RunError
+from fmnist_sweep.masking import without_secrets
 from fmnist_sweep.tracking.mlflow.calls import (
     collector_paused,
     one_line_errors,

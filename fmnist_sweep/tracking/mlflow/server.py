@@ -7,8 +7,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import urlopen
 
-from fmnist_sweep.environment import without_secrets
 from fmnist_sweep.errors import RunError
+from fmnist_sweep.masking import without_secrets
 
 _TIMEOUT_SECONDS = 10
 

@@ -15,8 +15,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from fmnist_sweep.environment import quiet_mlflow, without_secrets
 from fmnist_sweep.errors import ConfigError, NoStore, RunError
+from fmnist_sweep.masking import without_secrets
+from fmnist_sweep.runtime import quiet_mlflow
 from fmnist_sweep.workspace import Workspace
 
 _SQLITE = "sqlite:///"

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from fmnist_sweep.environment import quiet_mlflow, without_secrets
 from fmnist_sweep.errors import ConfigError, NoStore, RunError, StoreVersion
+from fmnist_sweep.masking import without_secrets
+from fmnist_sweep.runtime import quiet_mlflow
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
