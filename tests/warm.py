@@ -1,5 +1,5 @@
-"""Imported once by the process that `forked.py` forks from: all that the program imports, and an
-empty MLflow store, which takes two seconds to create."""
+"""Imported once by the process that `forked.py` forks from: all that the program imports, a first
+config, which fills Hydra's caches, and an empty MLflow store, which takes two seconds to create."""
 
 import sqlite3
 import tempfile
@@ -11,13 +11,18 @@ from fmnist_sweep import runtime
 runtime.load_tensorflow()
 runtime.quiet_mlflow()
 
+from program import QUICK_SPACE, SMALL  # noqa: E402
+
 import fmnist_sweep.cli.launch  # noqa: E402 - quietly, so after those
 import fmnist_sweep.cli.side_commands  # noqa: E402
 import fmnist_sweep.report.reporting  # noqa: E402
 import fmnist_sweep.tracking.mlflow.registry  # noqa: E402
 import fmnist_sweep.tracking.mlflow.tracker  # noqa: E402
 import fmnist_sweep.tuners.opening  # noqa: E402, F401
+from fmnist_sweep.config.compose import compose_config  # noqa: E402
 from fmnist_sweep.tracking.mlflow import store  # noqa: E402
+
+compose_config([*SMALL, *QUICK_SPACE])
 
 with tempfile.TemporaryDirectory() as folder:
     made = Path(folder) / "mlflow.db"
