@@ -1,0 +1,91 @@
+"""Configs of earlier versions are read as today's, and stay what they were."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.upgrade import ADDED, upgraded, without_additions
+
+SOME_KEYS = st.sets(st.sampled_from(sorted(ADDED)))
+
+
+@cache
+def _today() -> dict[str, Any]:
+    return compose_config(["+sweep=smoke"]).model_dump()
+
+
+def _place(config: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    *parents, key = path.split(".")
+    for parent in parents:
+        config = config[parent]
+    return config, key
+
+
+def _without(paths: Collection[str]) -> dict[str, Any]:
+    """A config as a version wrote it that did not have these keys."""
+    config = copy.deepcopy(_today())
+    for path in paths:
+        node, key = _place(config, path)
+        del node[key]
+    return config
+
+
+@pytest.mark.parametrize("path", ADDED)
+def test_each_added_key_is_one_of_today_s_config(path: str) -> None:
+    node, key = _place(_today(), path)
+    assert key in node
+
+
+@given(SOME_KEYS)
+def test_a_config_without_some_of_the_keys_is_valid_and_means_what_it_did(
+    missing: set[str],
+) -> None:
+    old = _without(missing)
+    config = Config.model_validate(upgraded(old)).model_dump()
+    for path in missing:
+        node, key = _place(config, path)
+        meant = node[key]
+        # A group's file may say more than its name.
+        assert meant == ADDED[path] or meant["name"] == ADDED[path]["name"]
+    for path in set(ADDED) - missing:
+        (node, key), (before, _) = _place(config, path), _place(_today(), path)
+        assert node[key] == before[key]
+
+
+@given(SOME_KEYS)
+def test_a_digest_does_not_depend_on_keys_that_mean_what_was_meant_before(
+    missing: set[str],
+) -> None:
+    old = _without(missing)
+    assert without_additions(upgraded(old)) == without_additions(old)
+
+
+@pytest.mark.parametrize("change", [upgraded, without_additions])
+def test_what_is_given_is_not_changed(change: Any) -> None:
+    old = _without(list(ADDED)[:1])
+    before = copy.deepcopy(old)
+    change(old)
+    assert old == before
+
+
+def test_a_part_of_a_config_gets_the_keys_of_its_parts_alone() -> None:
+    part = {"sweep": {}, "train": {}}
+    in_sweep = {path.removeprefix("sweep.") for path in ADDED if path.startswith("sweep.")}
+    changed = upgraded(part)
+    assert set(changed) == {"sweep", "train"}
+    assert set(changed["sweep"]) == in_sweep
+
+
+def test_a_key_whose_value_is_another_counts() -> None:
+    config = copy.deepcopy(_today())
+    config["tracking"]["registered_model"] = "mine"
+    assert without_additions(config)["tracking"]["registered_model"] == "mine"
