@@ -10,6 +10,7 @@ from typing import Any
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import SweepConfig
 from fmnist_sweep.files import canonical_json
+from fmnist_sweep.journal.identity import search_words
 from fmnist_sweep.journal.leaderboard import also_shown, metric_cells
 from fmnist_sweep.journal.records import Begun
 from fmnist_sweep.journal.spending import continued
@@ -44,7 +45,7 @@ def sweep_note(about: Described, state: SweepState) -> str:
     """
     parts = [] if about.own_note is None else [_own(about.own_note)]
     assert state.begun is not None
-    parts += [_standing(state, state.begun.name), *_leaders(state, about.sweep.metrics)]
+    parts += [_standing(state, state.begun), *_leaders(state, about.sweep.metrics)]
     parts += _commands(about, state, state.begun)
     text = "\n\n".join(parts)
     return f"{text}\n\n{_space(about.leaves, MAX_NOTE - len(text) - 2)}"
@@ -70,12 +71,12 @@ def _own(note: str) -> str:
     return "\n".join([*lines, *([fence] if fence else [])])
 
 
-def _standing(state: SweepState, name: str) -> str:
+def _standing(state: SweepState, begun: Begun) -> str:
     metric, best = state.objective.metric, state.best
     spent = f"{counted(len(state.trials), 'trial')}, {counted(state.epochs_total, 'epoch')}, "
     spent += f"{state.rung_seconds / 60:.1f} minutes of training"
     how = "running or interrupted" if state.ended is None else f"ended: {_cell(state.ended.reason)}"
-    lines = [f"**{_escaped(name)}** ({how}): {spent}"]
+    lines = [f"**{_escaped(begun.name)}** ({how}): {spent}", search_words(begun.identity)]
     if best is not None and best.result is not None:
         score = f"{metric} **{best.score:.4f}**"
         lines.append(

@@ -39,6 +39,7 @@ from fmnist_sweep.tracking.tracker import Tracker
 from fmnist_sweep.training.results import RunResult
 from fmnist_sweep.workspace import Workspace
 
+IDENTITY = {"tuner": {"name": "random"}}
 METRICS = {"loss": 0.5, "accuracy": 0.8, "val_loss": 0.4, "val_accuracy": 0.85}
 RESULT = RunResult(
     last_epoch=1,
@@ -139,7 +140,7 @@ class Place:
         journal = Journal(self.folder / name / JOURNAL_FILE)
         with log.ends_what_is_open():
             log.replay(journal, state)
-            begun = Begun(SCHEMA, name, {}, "python -m fmnist_sweep", at=100.0)
+            begun = Begun(SCHEMA, name, IDENTITY, "python -m fmnist_sweep", at=100.0)
             for record in [begun, *RECORDS][len(journal.records) :]:
                 journal.append(record)
                 state.apply(record)
@@ -265,7 +266,8 @@ def test_a_description_follows_the_sweep_and_a_replay_changes_none(place: Place)
     log, state = place.log("noted", place.tracker()), SweepState(place.config.sweep.objective)
     journal = Journal(place.folder / "noted" / JOURNAL_FILE)
     stages = []
-    for record in [Begun(SCHEMA, "noted", {}, "python -m fmnist_sweep +sweep=x", 100.0), *RECORDS]:
+    begun = Begun(SCHEMA, "noted", IDENTITY, "python -m fmnist_sweep +sweep=x", 100.0)
+    for record in [begun, *RECORDS]:
         journal.append(record)
         state.apply(record)
         log(record, state)

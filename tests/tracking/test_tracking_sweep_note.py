@@ -46,9 +46,12 @@ LEAVES = (
 )
 
 
+IDENTITY = {"tuner": {"name": "tpe"}, "scheduler": {"name": "asha"}}
+
+
 def state_of(sweep: SweepConfig, *records: object, command: str = COMMAND) -> SweepState:
     state = SweepState(sweep.objective)
-    for record in (Begun(SCHEMA, "mine", {}, command, at=100.0), *records):
+    for record in (Begun(SCHEMA, "mine", IDENTITY, command, at=100.0), *records):
         state.apply(record)  # type: ignore[arg-type]
     return state
 
@@ -82,6 +85,7 @@ def commands(text: str) -> list[str]:
 
 def test_a_sweep_that_begins_tells_command_and_space(sweep: SweepConfig) -> None:
     text = sweep_note(described(sweep, "My **own**"), state_of(sweep))
+    assert "\ntuner tpe, scheduler asha\n" in text
     assert text.startswith("My **own**\n\n**mine** (running or interrupted): 0 trials")
     assert commands(text) == [COMMAND]
     assert tables(text) == [
