@@ -10,7 +10,6 @@ import atexit
 import io
 import multiprocessing
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from multiprocessing import forkserver
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Self
@@ -40,6 +39,7 @@ class Forked:
         env: the whole environment. What counts only while Python, TensorFlow or MLflow are
             imported has no effect.
         stdin: what standard input holds.
+        terminal: the descriptor of a terminal, which is standard input, output and error.
     """
 
     def __init__(
@@ -49,14 +49,26 @@ class Forked:
         arguments: Sequence[str],
         env: Mapping[str, str],
         stdin: str = "",
+        terminal: int | None = None,
     ) -> None:
-        self._files = Path(tempfile.mkdtemp(prefix="forked-"))
-        (self._files / "in").write_text(stdin, encoding="utf-8")
-        given = (code, str(folder), list(arguments), dict(env), str(self._files))
-        self._process: ForkServerProcess = _context.Process(target=_run, args=given)
+        self._printed: list[_Printed] = []
+        streams: list[Connection]
+        if terminal is None:
+            given = tempfile.TemporaryFile()  # noqa: SIM115 - closed as a connection
+            given.write(stdin.encode())
+            given.seek(0)
+            self._printed = [_Printed(), _Printed()]
+            streams = [Connection(os.dup(given.fileno())), *(each.end for each in self._printed)]
+            given.close()
+        else:
+            streams = [Connection(os.dup(terminal)) for _ in range(3)]
+        what = (code, str(folder), list(arguments), dict(env), streams)
+        self._process: ForkServerProcess = _context.Process(target=_run, args=what)
         with _lock:
             _start_server()
             self._process.start()
+        for stream in streams:
+            stream.close()
         assert self._process.pid is not None
         self.pid = self._process.pid
 
@@ -96,18 +108,35 @@ class Forked:
         return code
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Wait for the end; return what was printed on standard output and standard error.
+        """Wait for the end; return what was printed on standard output and standard error, nothing
+        if they are a terminal.
 
         Raises:
             TimeoutExpired: the process still runs.
         """
         self.wait(timeout)
-        if self._files.exists():
-            names = [self._files / name for name in ("out", "err")]
-            out, err = (p.read_text("utf-8") if p.exists() else "" for p in names)
-            self._printed = out, err
-            shutil.rmtree(self._files)
-        return self._printed
+        out, err = (each.text() for each in self._printed) if self._printed else ("", "")
+        return out, err
+
+
+class _Printed:
+    """What is printed to a pipe, read by a thread so that the pipe never is full."""
+
+    def __init__(self) -> None:
+        self._reads, self.end = _context.Pipe(duplex=False)
+        self._parts: list[bytes] = []
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def text(self) -> str:
+        """Wait until nobody has the pipe open, which worker processes may for a while."""
+        self._thread.join(60)
+        return b"".join(self._parts).decode()
+
+    def _read(self) -> None:
+        while part := os.read(self._reads.fileno(), 65536):
+            self._parts.append(part)
+        self._reads.close()
 
 
 def run_forked(
@@ -135,24 +164,21 @@ def _start_server() -> None:
             os.environ["PYTHONPATH"] = before
 
 
-def _run(code: str, folder: str, arguments: list[str], env: dict[str, str], files: str) -> None:
+def _run(
+    code: str, folder: str, arguments: list[str], env: dict[str, str], streams: list[Connection]
+) -> None:
     assert "tensorflow" in sys.modules, "tests/warm.py could not be imported"
-    for number, name, flags in (
-        (0, "in", os.O_RDONLY),
-        (1, "out", os.O_WRONLY | os.O_CREAT),
-        (2, "err", os.O_WRONLY | os.O_CREAT),
-    ):
-        handle = os.open(Path(files) / name, flags)
-        os.dup2(handle, number)
-        os.close(handle)
+    for number, stream in enumerate(streams):
+        os.dup2(stream.fileno(), number)
+        stream.close()
+    os.environ.clear()
+    os.environ.update(env)
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(open(0, "rb", closefd=False))  # noqa: SIM115
     for name, number in (("stdout", 1), ("stderr", 2)):
         binary = open(number, "wb", closefd=False)  # noqa: SIM115 - open until the process ends
-        stream = io.TextIOWrapper(binary, "utf-8", write_through=True)
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
-    os.environ.clear()
-    os.environ.update(env)
+        text = io.TextIOWrapper(binary, "utf-8", write_through=True)
+        setattr(sys, name, text)
+        setattr(sys, f"__{name}__", text)
     os.chdir(folder)
     sys.path.insert(0, "")
     sys.argv = ["-c", *arguments]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,20 +35,19 @@ EPOCH_METRICS = {
     "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "epoch_seconds",
 }  # fmt: skip
 LAST_METRICS = {"best_epoch", "best_val_accuracy", "test_accuracy", "test_loss", "train_seconds"}
-
-
-_PROGRAM = "from fmnist_sweep.__main__ import run; run()"
+PROGRAM = "from fmnist_sweep.__main__ import run; run()"
+"""What `python -m fmnist_sweep` does."""
 
 
 def program(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the program in a folder of its own; what it prints comes back."""
-    return run_forked(_PROGRAM, folder, arguments, environment())
+    return run_forked(PROGRAM, folder, arguments, environment())
 
 
 def started(folder: Path, *arguments: str, own_group: bool = False) -> Forked:
     """Start the program in a folder of its own; where asked, in a process group of its own."""
     before = "import os; os.setsid(); " if own_group else ""
-    return Forked(before + _PROGRAM, folder, arguments, environment())
+    return Forked(before + PROGRAM, folder, arguments, environment())
 
 
 @dataclass
@@ -74,29 +72,16 @@ for folder, arguments in json.load(sys.stdin):
 """
 
 
-def calls(
-    folder: Path, *each: Sequence[str], before: str = "", forked: bool = True
-) -> list[Called]:
+def calls(folder: Path, *each: Sequence[str], before: str = "") -> list[Called]:
     """Call the program several times in one process of its own, which spares starting TensorFlow
     for each; `before` is Python to run first."""
-    return calls_in(*((folder, one) for one in each), before=before, forked=forked)
+    return calls_in(*((folder, one) for one in each), before=before)
 
 
-def calls_in(
-    *each: tuple[Path, Sequence[str]], before: str = "", forked: bool = True
-) -> list[Called]:
-    """Call the program several times in one process, each time in a folder of its own. One that
-    is not `forked` prints to pipes, not to files."""
+def calls_in(*each: tuple[Path, Sequence[str]], before: str = "") -> list[Called]:
+    """Call the program several times in one process, each time in a folder of its own."""
     requests = json.dumps([(str(folder), list(arguments)) for folder, arguments in each])
-    code, folder = before + _DRIVER, each[0][0]
-    if forked:
-        done = run_forked(code, folder, (), environment(), requests)
-    else:
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=folder, env=environment(), input=requests, capture_output=True, text=True,
-            timeout=1000,
-        )  # fmt: skip
+    done = run_forked(before + _DRIVER, each[0][0], (), environment(), requests)
     assert done.returncode == 0, done.stderr
     return [Called(*json.loads(line)) for line in done.stdout.splitlines()]
 

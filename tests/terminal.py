@@ -8,15 +8,15 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
-import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from program import environment
+from forked import Forked
+from program import PROGRAM, environment
 
 _CONTROL = re.compile(r"\x1b\[(\?)?([0-9;]*)([A-Za-z])")
 
@@ -105,9 +105,9 @@ class InTerminal:
         folder: Path,
         *arguments: str,
         columns: int = 80,
-        act: Callable[[subprocess.Popen[bytes], Screen], None] | None = None,
+        act: Callable[[Forked, Screen], None] | None = None,
         term: str = "xterm-256color",
-        program: tuple[str, ...] = ("-m", "fmnist_sweep"),
+        code: str = PROGRAM,
     ) -> None:
         self.screen = Screen(columns)
         self.seen: set[str] = set()
@@ -117,11 +117,7 @@ class InTerminal:
         ours = {name: value for name, value in environment().items() if name != "NO_COLOR"}
         for name in ("COLUMNS", "LINES", "FORCE_COLOR"):
             ours.pop(name, None)
-        process = subprocess.Popen(
-            [sys.executable, *program, *arguments],
-            cwd=folder, env={**ours, "TERM": term, "PYTHONIOENCODING": "utf-8"},
-            stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
-        )  # fmt: skip
+        process = Forked(code, folder, arguments, {**ours, "TERM": term}, terminal=terminal)
         os.close(terminal)
         decoder = codecs.getincrementaldecoder("utf-8")()
         ends = time.monotonic() + 400
@@ -141,7 +137,7 @@ class InTerminal:
         finally:
             os.close(owner)
             if process.poll() is None and time.monotonic() >= ends:
-                process.kill()
+                process.send_signal(signal.SIGKILL)
             self.exit_code = process.wait(60)
 
     @property

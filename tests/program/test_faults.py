@@ -91,7 +91,7 @@ def records(folder: Path, kind: str) -> list[dict[str, Any]]:
 
 def test_a_disk_that_is_full_from_the_start_is_said_to_be(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole / "mlruns", tmp_path / "mlruns")
-    (full,) = calls(tmp_path, SWEEP, before=_FULL.format(bytes=1_000) + "fill()", forked=False)
+    (full,) = calls(tmp_path, SWEEP, before=_FULL.format(bytes=1_000) + "fill()")
     assert full.exit_code == 1, full
     assert "is the disk full?" in full.err
 
@@ -105,9 +105,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Path, Ca
     """What a full disk did to the sweep, and the same command afterwards, all in one process."""
     folders = {room: tmp_path_factory.mktemp(f"room-{room}") for room in ROOMS}
     full = {
-        room: calls(
-            folder, SWEEP, before=_FULL_FROM_THE_FIRST_TRIAL_ON.format(bytes=room), forked=False
-        )[0]
+        room: calls(folder, SWEEP, before=_FULL_FROM_THE_FIRST_TRIAL_ON.format(bytes=room))[0]
         for room, folder in folders.items()
     }
     again = calls_in(*((folder, SWEEP) for folder in folders.values()))

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import Forked
 from omegaconf import OmegaConf
 from program import QUICK_SPACE, SMALL, environment, program
 from search_fakes import base_config
@@ -48,7 +49,7 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.mark.parametrize("columns", [80, 140])
 def test_a_sweep_in_a_terminal(tmp_path: Path, columns: int) -> None:
-    run = InTerminal(tmp_path, *SWEEP, columns=columns, program=("-c", SLOWLY))
+    run = InTerminal(tmp_path, *SWEEP, columns=columns, code=SLOWLY)
     assert run.exit_code == 0, run.lines
     assert run.screen.unknown == []
     assert run.screen.cursor_shown
@@ -93,7 +94,7 @@ def test_an_interrupt_leaves_the_terminal_in_order(
 ) -> None:
     sent: list[bool] = []
 
-    def interrupt(process: subprocess.Popen[bytes], screen: Screen) -> None:
+    def interrupt(process: Forked, screen: Screen) -> None:
         trains = any(re.match(r"trial \d +[━─]+ epoch", line) for line in screen.lines)
         if trains and not sent:
             sent.append(True)
@@ -166,7 +167,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_what_others_print_stands_above_the_display(tmp_path: Path) -> None:
-    run = InTerminal(tmp_path, *SWEEP, program=("-c", NOISY))
+    run = InTerminal(tmp_path, *SWEEP, code=NOISY)
     assert run.exit_code == 0, run.lines
     for said in ("to standard output", "to standard error", "from C++ \ufffd",
                  "a warning of logging"):  # fmt: skip
