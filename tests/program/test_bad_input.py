@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import run_forked
 from mlflow import MlflowClient
 from program import SMALL, environment
 
@@ -82,7 +81,6 @@ for named, (folder, arguments) in json.load(sys.stdin).items():
     told[named] = [code, said.getvalue(), before == sorted(glob.glob("**", recursive=True))]
 print(json.dumps(told))
 """
-"""One process for all cases: TensorFlow takes seconds to import."""
 
 
 @pytest.fixture(scope="module")
@@ -106,10 +104,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, blank_store: Path) -> Any:
         if typed[0] == "data=csv":
             small.append("data.image_size=[2, 2]")
         cases[named] = (str(folder), [*small, *typed])
-    done = subprocess.run(
-        [sys.executable, "-c", ALL_CASES], input=json.dumps(cases),
-        env=environment(), capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    done = run_forked(ALL_CASES, data, (), environment(), json.dumps(cases))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import run_forked
+from program import environment
 
 from fmnist_sweep.config.compose import compose_config
 
@@ -57,11 +56,7 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     sweeps = tmp_path / "experiments" / "sweep"
     sweeps.mkdir(parents=True)
     (sweeps / "mine.yaml").write_bytes((REPOSITORY / "experiments/sweep/mine.yaml").read_bytes())
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    done = run_forked(code, tmp_path, (), environment())
     assert done.returncode == 0, done.stderr
     assert "test_accuracy" in done.stdout
     assert done.stdout.splitlines()[-1] in ("64", "128")

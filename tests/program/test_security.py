@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forked import run_forked
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from program import QUICK_SPACE, REPOSITORY, SMALL, calls, environment
@@ -152,11 +151,8 @@ def test_a_file_that_is_more_than_data_is_refused_and_does_nothing(
     cases = {named: (text, [*SMALL, f"+{group}=mine"]) for named, text in chosen.items()}
     shown = ["--cfg", "job", "--resolve", f"+{group}=mine"]
     cases |= {f"{named}, shown": (OTHERS[named], shown) for named in OTHERS if "laughs" in named}
-    done = subprocess.run(
-        [sys.executable, "-c", READ_ALL], cwd=tmp_path, input=json.dumps(cases),
-        env={**environment(), "SECRET": SECRET}, capture_output=True, text=True,
-        timeout=300,  # which anything that grows without end would take
-    )  # fmt: skip
+    secret = {**environment(), "SECRET": SECRET}
+    done = run_forked(READ_ALL, tmp_path, (), secret, json.dumps(cases))
     assert done.returncode == 0, done.stderr
     assert SECRET not in done.stdout
     told = json.loads(done.stdout.splitlines()[-1])

@@ -27,7 +27,7 @@ from program import (
 from fmnist_sweep.journal.file import JOURNAL_FILE
 
 SWEEP = [*SMALL, *QUICK_SPACE, "sweep.name=away", "sweep.max_trials=3"]
-IMPATIENT = "from fmnist_sweep.tracking import outbox\noutbox._PATIENCE_AT_THE_END = 15.0\n"
+IMPATIENT = "from fmnist_sweep.tracking import outbox\noutbox._PATIENCE_AT_THE_END = 3.0\n"
 
 
 class Server:
