@@ -21,7 +21,7 @@ from tiny_training import STEPS, config_of, data_of, without_times
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.executors.processes import ProcessExecutor, worker_processes
-from fmnist_sweep.executors.protocol import OnEpoch, Rung, RungOutcome
+from fmnist_sweep.executors.protocol import OnEpoch, OnRungStep, Rung, RungOutcome
 from fmnist_sweep.executors.worker_messages import Job
 from fmnist_sweep.runtime import cores
 from fmnist_sweep.training.batches import TrainingData
@@ -34,12 +34,21 @@ THREADS = cores()  # as this process has it: bits depend on it
 
 @contextmanager
 def workers(
-    folder: Path, count: int = 1, *, retries: int = 1, build_model: ModelBuilder | None = None
+    folder: Path,
+    count: int = 1,
+    *,
+    retries: int = 1,
+    build_model: ModelBuilder | None = None,
+    on_step: OnRungStep | None = None,
 ) -> Iterator[ProcessExecutor]:
     data_of(config_of()).save(folder / "data")
-    job = Job(folder / "data", 10, THREADS, build_model, None)
-    with worker_processes(count, retries, job) as executor:
+    job = Job(folder / "data", 10, THREADS, build_model, None, tells_steps=on_step is not None)
+    with worker_processes(count, retries, job, on_step or no_steps) as executor:
         yield executor
+
+
+def no_steps(rung: Rung, progress: StepProgress) -> None:
+    raise AssertionError("nobody watches")
 
 
 def rung_in(folder: Path, *overrides: str, last_epoch: int = 3) -> Rung:
@@ -130,6 +139,11 @@ def test_what_a_rung_may_come_to(tmp_path: Path) -> None:
         failed = come(executor, rung_in(tmp_path / "failed", "train.optimizer.learning_rate=1e30"))
         died = come(executor, rung_in(tmp_path / "died"), kill)
 
+        # What cannot be written is not the trial's fault.
+        (tmp_path / "file").write_text("")
+        with pytest.raises(RunError, match="file"):
+            come(executor, rung_in(tmp_path / "file" / "trial"))
+
         def breaks(record: EpochRecord) -> bool:
             raise RunError("the journal cannot be written")
 
@@ -182,15 +196,9 @@ def test_deaths_count_from_the_last_epoch_that_a_rung_came_to(tmp_path: Path) ->
                 os.kill(process_of(executor._slots[0].process), signal.SIGKILL)
             return False
 
-        came = come(executor, rung_in(tmp_path / "trial"), kill_once_an_epoch)
-    assert killed == [1, 2, 3], "one more than there are retries, and one more"
-    assert timeless(came.result) == timeless(here(rung_in(tmp_path / "here"))[0])
-
-
-def test_a_full_disk_is_not_the_trial_s_fault(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with workers(tmp_path) as executor, pytest.raises(RunError, match="file"):
-        come(executor, rung_in(tmp_path / "file" / "trial"))
+        came = come(executor, rung_in(tmp_path / "trial", last_epoch=2), kill_once_an_epoch)
+    assert killed == [1, 2], "one more than there are retries"
+    assert timeless(came.result) == timeless(here(rung_in(tmp_path / "here", last_epoch=2))[0])
 
 
 def test_a_builder_of_one_s_own_travels_by_value(tmp_path: Path) -> None:
@@ -351,16 +359,11 @@ def wait_until(true: Callable[[], bool], seconds: float = 300.0) -> None:
 
 def test_workers_tell_of_steps_where_somebody_watches(tmp_path: Path) -> None:
     heard: list[tuple[Rung, StepProgress]] = []
-    data_of(config_of()).save(tmp_path / "data")
     rung = rung_in(tmp_path / "a")
-    for tells in (True, False):
-        job = Job(tmp_path / "data", 10, THREADS, None, None, tells_steps=tells)
-        before = len(heard)
-        with worker_processes(1, 1, job, lambda *told: heard.append(told)) as executor:
-            outcome = come(executor, dataclasses.replace(rung, folder=tmp_path / str(tells)))
-        # The first call's steps are always told of; how many more depends on the clock.
-        assert (len(heard) > before) is tells
-        assert timeless(outcome.result) == timeless(here(rung)[0])
+    with workers(tmp_path, on_step=lambda *told: heard.append(told)) as executor:
+        outcome = come(executor, rung)
+    # The first call's steps are always told of; how many more depends on the clock.
     assert (heard[0][1].epoch, heard[0][1].step) == (1, min(STEPS_AT_ONCE, STEPS))
+    assert timeless(outcome.result) == timeless(here(rung_in(tmp_path / "here"))[0])
     assert all(told.last_epoch == 3 for _, told in heard)
-    assert {told.folder for told, _ in heard} == {tmp_path / "True"}
+    assert {told.folder for told, _ in heard} == {rung.folder}

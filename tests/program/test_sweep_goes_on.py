@@ -19,7 +19,7 @@ from program import (
 )
 
 TUNERS = {
-    "random": [], "tpe": ["tuner.initial_points=2", "scheduler=asha"], "hyperband": [],
+    "random": [], "tpe": ["tuner.initial_points=1", "scheduler=asha"], "hyperband": [],
 }  # fmt: skip
 """The contract test of the search has all of them, and `make torture` kills each."""
 
@@ -35,8 +35,8 @@ def raised(tmp_path_factory: pytest.TempPathFactory) -> Path:
         budget = f"sweep.max_trials={trials}"
         return folder, [*SMALL, *QUICK_SPACE, f"tuner={tuner}", *TUNERS[tuner], budget]
 
-    begun = [sweep("raised", tuner, 2) for tuner in TUNERS]
-    for sweeps in (begun, [sweep(k, t, 5) for k in ("raised", "whole") for t in TUNERS]):
+    begun = [sweep("raised", tuner, 1) for tuner in TUNERS]
+    for sweeps in (begun, [sweep(k, t, 3) for k in ("raised", "whole") for t in TUNERS]):
         for done in calls_in(*sweeps):
             assert done.exit_code == 0, done
     return place
@@ -53,7 +53,7 @@ def test_a_raised_budget_ends_where_the_larger_one_would_have(tuner: str, raised
 
 def test_a_sweep_that_was_interrupted_goes_on_as_if_it_never_was(tmp_path: Path) -> None:
     """The command itself; `test_torture.py` has the other signals, moments and tuners."""
-    arguments = [*SMALL, *QUICK_SPACE, "tuner=hyperband", "train.epochs=3", "sweep.max_trials=5"]
+    arguments = [*SMALL, *QUICK_SPACE, "tuner=hyperband", "train.epochs=3", "sweep.max_trials=4"]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     for folder in (whole, stopped):
         folder.mkdir()
