@@ -52,15 +52,15 @@ baselines: ready ## train the published systems with three seeds and write their
 	@echo "Next: make ui"
 
 test-quick: ready ## tests without trainings or processes (a minute)
-	$(BIN)/python -m pytest -m 'not slow' tests/search tests/unit $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m 'not slow and not release' tests/search tests/unit $(PYTEST_ARGS)
 	@echo "Next: make test"
 
 test: ready ## all tests except the release tests (PYTEST_ARGS='-k split' for a part)
-	$(BIN)/python -m pytest --ignore tests/release $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m 'not release' $(PYTEST_ARGS)
 	@echo "Next: make lint"
 
 test-release: ready ## tests of wheel, notebook, benchmarks, memory, browser, and many kills
-	$(BIN)/python -m pytest tests/release $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m release $(PYTEST_ARGS)
 	@echo "Next: make bench"
 
 # Otherwise drawn examples are the same in each run.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--hypothesis-profile") != "drawn":
         assert callable(providers._get_local_constants)  # private; pinned by requirements.lock
         providers._get_local_constants = lambda: providers._local_constants
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Mark the release tests."""
+    for item in items:
+        if "release" in item.path.parts:
+            item.add_marker(pytest.mark.release)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -49,7 +49,7 @@ def test_no_answers_have_no_error() -> None:
         expected_calibration_error(np.zeros((0, 3)), np.zeros(0, np.int64))
 
 
-@pytest.mark.parametrize("classes", [2, 10, 100])
+@pytest.mark.parametrize("classes", [2, 10, pytest.param(100, marks=pytest.mark.release)])
 def test_the_title_has_the_error_and_the_foot_its_source(classes: int) -> None:
     winner = drawn_winner(classes)
     texts = check_picture(calibration(winner))

@@ -11,14 +11,17 @@ from fmnist_sweep.pictures.images import on_screen
 from fmnist_sweep.pictures.style import NothingToShow
 
 
-@pytest.mark.parametrize(("classes", "channels"), [(2, 3), (10, 1), (100, 4), (11, 2)])
+@pytest.mark.parametrize(
+    ("classes", "channels"),
+    [(2, 3), (10, 1), pytest.param(100, 4, marks=pytest.mark.release), (11, 2)],
+)
 def test_samples_of_any_number_of_classes_and_channels(classes: int, channels: int) -> None:
     texts = check_picture(samples(drawn_data(classes, channels)))
     assert "Samples of $data_1$" in texts
     assert "$x_1^2$" in texts
 
 
-@pytest.mark.parametrize("classes", [2, 10, 100])
+@pytest.mark.parametrize("classes", [2, 10, pytest.param(100, marks=pytest.mark.release)])
 def test_each_set_has_a_panel_with_its_size_and_every_count(classes: int) -> None:
     data = drawn_data(classes)
     texts = check_picture(class_distribution(data))

@@ -29,7 +29,7 @@ SWEEPS = [
     drawn_sweep(1),
     drawn_sweep(4, failing=(1,)),
     drawn_sweep(30, hyperband=True, failing=(2, 3)),
-    drawn_sweep(200),
+    pytest.param(drawn_sweep(200), marks=pytest.mark.release),
     drawn_sweep(5, constant=True),
 ]
 

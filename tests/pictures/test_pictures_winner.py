@@ -37,7 +37,9 @@ def test_without_validation_the_best_epoch_stands_on_the_training_curve() -> Non
     assert f"best epoch, 5: {1.0 / 5:.4f}" in texts
 
 
-@pytest.mark.parametrize(("classes", "channels"), [(2, 3), (10, 1), (100, 3)])
+@pytest.mark.parametrize(
+    ("classes", "channels"), [(2, 3), (10, 1), pytest.param(100, 3, marks=pytest.mark.release)]
+)
 def test_pictures_of_any_number_of_classes(classes: int, channels: int) -> None:
     winner, names = drawn_winner(classes, channels), names_of(classes)
     for picture in (confusion_matrix, accuracy_by_class, confidently_wrong):

@@ -47,7 +47,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("columns", [80, 140])
+@pytest.mark.parametrize("columns", [80, pytest.param(140, marks=pytest.mark.release)])
 def test_a_sweep_in_a_terminal(tmp_path: Path, columns: int) -> None:
     run = InTerminal(tmp_path, *SWEEP, columns=columns, code=SLOWLY)
     assert run.exit_code == 0, run.lines

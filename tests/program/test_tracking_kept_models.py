@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from search_fakes import InstantExecutor, config_with, run
 
@@ -43,9 +44,7 @@ class Saving(InstantExecutor):
         return future
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(40)
 @given(
     most=st.none() | st.integers(1, 4),
     seed=st.integers(0, 50),

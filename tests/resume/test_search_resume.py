@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from search_fakes import (
     InstantExecutor,
@@ -104,9 +105,7 @@ def test_two_sweeps_are_the_same_but_for_the_time(
     assert told(again.journal.records) == told(whole.journal.records)
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(25)
 @given(data=st.data())
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_cut_after_any_record_the_journal_grows_to_the_same(

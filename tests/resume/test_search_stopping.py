@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from search_fakes import InstantExecutor, Run, config_with, journal_of, run, told, train_at_once
 
@@ -101,9 +102,7 @@ def test_a_promotion_of_a_stopped_trial_is_answered_with_its_result(tmp_path: Pa
         assert all(tell.seconds == 0.0 for tell in tells[1:])
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(15)
 @given(data=st.data())
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_cut_anywhere_the_stop_stands_and_the_rest_is_the_same(

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from each_record import EACH, OBJECTIVE
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from search_fakes import (
     InstantExecutor,
@@ -171,9 +172,7 @@ def check_is_a_whole_sweep(end: Run, path: Path) -> None:
     assert len(set(refused)) == len(refused)
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(12)
 @given(data=st.data())
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_cut_again_and_again_at_any_byte_it_ends_with_the_same_journal(
@@ -195,9 +194,7 @@ def test_cut_again_and_again_at_any_byte_it_ends_with_the_same_journal(
     check_is_a_whole_sweep(end, folder / JOURNAL_FILE)
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(12)
 @given(data=st.data())
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_cut_with_rungs_open_at_once_it_keeps_what_it_has_and_ends(
@@ -253,9 +250,7 @@ def test_the_damaged_sweeps_have_what_damage_can_hit(
     assert bool(promoted) == (tuner == "hyperband")
 
 
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(80)
 @given(data=st.data())
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_with_bytes_lost_inside_it_is_refused_by_file_and_line_or_is_a_prefix(
@@ -275,9 +270,7 @@ def test_with_bytes_lost_inside_it_is_refused_by_file_and_line_or_is_a_prefix(
     check_refused_or_a_prefix(story, folder, records, whole[:start].count(b"\n"))
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(30)
 @given(data=st.data())
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_with_garbage_at_its_end_it_is_refused_by_file_and_line_or_is_what_it_was(

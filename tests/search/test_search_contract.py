@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from own_search import Corners, Doubling
 from search_fakes import (
@@ -157,7 +158,7 @@ def test_nothing_infeasible_or_repeated_is_tried(
 
 @every_search
 @given(data=st.data())
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(12)
 def test_a_resume_after_any_record_ends_the_same(
     name: str,
     data: st.DataObject,

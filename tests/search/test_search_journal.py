@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from each_record import EACH, OBJECTIVE
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from search_fakes import config_with, journal_of, run, to_lines
 
@@ -102,9 +103,7 @@ def test_nothing_is_left_of_a_torn_line_that_is_longer_than_the_next(tmp_path: P
     assert path.read_bytes() == to_lines([*EACH[:4], EACH[-1]])
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(300)
 @given(data=st.data())
 def test_altered_anywhere_it_is_a_prefix_or_an_error_with_file_and_line(
     data: st.DataObject, tmp_path: Path

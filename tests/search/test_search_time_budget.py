@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from search_fakes import (
     InstantExecutor,
@@ -99,9 +100,7 @@ def test_what_it_has_counts(tmp_path: Path) -> None:
 
 @every_search
 @given(data=st.data())
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(15)
 def test_with_ever_larger_budgets_it_ends_as_with_the_largest(
     name: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -120,9 +119,7 @@ def test_with_ever_larger_budgets_it_ends_as_with_the_largest(
 
 @every_search
 @given(data=st.data())
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(25)
 def test_killed_after_any_record_it_ends_the_same(
     name: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

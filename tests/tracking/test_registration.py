@@ -242,6 +242,7 @@ def served(store: Store) -> Iterator[str]:
         server.wait(30)
 
 
+@pytest.mark.release
 def test_the_champion_can_be_served(store: Store, served: str) -> None:
     images = load_dataset(compose_config(GOOD).data).images[:3, ..., 0]
     request = urllib.request.Request(

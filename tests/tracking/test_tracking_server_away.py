@@ -26,7 +26,7 @@ from program import (
 
 from fmnist_sweep.journal.file import JOURNAL_FILE
 
-SWEEP = [*SMALL, *QUICK_SPACE, "sweep.name=away", "sweep.max_trials=3"]
+SWEEP = [*SMALL, *QUICK_SPACE, "sweep.max_trials=3"]
 IMPATIENT = "from fmnist_sweep.tracking import outbox\noutbox._PATIENCE_AT_THE_END = 3.0\n"
 
 
@@ -68,17 +68,18 @@ class Server:
             self._process = None
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"))
     server.start()
     yield server
     server.kill()
 
 
 def test_what_was_trained_meanwhile_is_sent_when_it_is_back(server: Server, tmp_path: Path) -> None:
-    journal = tmp_path / "mlruns" / "sweeps" / "away" / JOURNAL_FILE
-    with started(tmp_path, *SWEEP, f"tracking.uri={server.uri}") as running:
+    journal = tmp_path / "mlruns" / "sweeps" / "meanwhile" / JOURNAL_FILE
+    arguments = [*SWEEP, "sweep.name=meanwhile", f"tracking.uri={server.uri}"]
+    with started(tmp_path, *arguments) as running:
         wait_for_epochs(tmp_path, 2)
         server.kill()
         while '"kind":"ended"' not in journal.read_text():
@@ -89,13 +90,13 @@ def test_what_was_trained_meanwhile_is_sent_when_it_is_back(server: Server, tmp_
     assert running.returncode == 0, said
     assert "tracking: unavailable, training continues: MLflow could not" in said
     assert said.endswith("tracking: available again\n")
-    assert_complete(server)
+    assert_complete(server, "meanwhile")
 
 
 def test_where_it_stays_away_the_next_start_sends_what_is_missing(
     server: Server, tmp_path: Path
 ) -> None:
-    arguments = [*SWEEP, f"tracking.uri={server.uri}"]
+    arguments = [*SWEEP, "sweep.name=later", f"tracking.uri={server.uri}"]
     (unsent,) = calls(tmp_path, arguments, before=IMPATIENT + kills_at_the_second_epoch(server))
     server.kill()
     assert unsent.exit_code == 1
@@ -105,7 +106,7 @@ def test_where_it_stays_away_the_next_start_sends_what_is_missing(
     (sent,) = calls(tmp_path, arguments)
     assert sent.exit_code == 0, sent
     assert "epoch  1" not in sent.out, "nothing is trained again"
-    assert_complete(server)
+    assert_complete(server, "later")
 
 
 def kills_at_the_second_epoch(server: Server) -> str:
@@ -125,12 +126,13 @@ SweepLoop.record = killing
 """
 
 
-def assert_complete(server: Server) -> None:
-    """Every run has FINISHED, and no step of a metric is missing or stands twice."""
+def assert_complete(server: Server, name: str) -> None:
+    """Every run of a sweep has FINISHED, and no step of a metric is missing or stands twice."""
     client = MlflowClient(server.uri)
     experiment = client.get_experiment_by_name("fmnist-sweep")
     assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
+    of_the_sweep = f"tags.`sweep.name` = '{name}'"
+    runs = client.search_runs([experiment.experiment_id], of_the_sweep)
     assert {run.info.status for run in runs} == {"FINISHED"}
     trials = [run for run in runs if run.data.tags["fmnist.role"] == "trial"]
     assert len(trials) == 3

@@ -6,6 +6,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
@@ -87,9 +88,7 @@ def read_or_refuse(path: Path) -> Checkpoint | None:
 
 
 @given(data=st.data())
-@settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(400)
 def test_a_file_with_a_changed_byte_is_the_same_or_refused(
     data: st.DataObject, tmp_path: Path
 ) -> None:

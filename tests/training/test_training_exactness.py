@@ -38,10 +38,16 @@ EACH_OPTIMIZER = pytest.mark.parametrize(
     "overrides",
     [
         pytest.param((*ADAM, *CONSTANT, *MIXED), id="adam-constant-mixed-bfloat16"),
-        pytest.param((*ADAM, *WARM_COSINE, *IN_STEPS), id="adam-cosine-warm-up-in-steps"),
-        pytest.param((*ADAMW, *COSINE, *SMOOTHED), id="adamw-cosine-smoothed"),
+        pytest.param(
+            (*ADAM, *WARM_COSINE, *IN_STEPS),
+            id="adam-cosine-warm-up-in-steps",
+            marks=pytest.mark.release,
+        ),
+        pytest.param(
+            (*ADAMW, *COSINE, *SMOOTHED), id="adamw-cosine-smoothed", marks=pytest.mark.release
+        ),
         pytest.param((*SGD, *STEP), id="sgd-step"),
-        pytest.param((*RMSPROP, *EXPONENTIAL), id="rmsprop-exponential"),
+        pytest.param((*RMSPROP, *EXPONENTIAL), id="rmsprop-exponential", marks=pytest.mark.release),
     ],
 )
 

@@ -101,6 +101,7 @@ def test_default_network_is_the_articles_layer_by_layer(fc_params: Any) -> None:
     assert sum(np.prod(weight.shape) for weight in model.trainable_weights) == 3_452_874
 
 
+@pytest.mark.release
 def test_the_article_s_form_changes_no_number(in_empty_folder: Path) -> None:
     """The network of the shipped config differs in the names of its layers alone."""
     images = np.random.default_rng(0).random((20, *IMAGE), np.float32)
