@@ -79,6 +79,8 @@ class Messages:
     _starts_of: Counter[str] = field(default_factory=Counter)
     _records_of: Counter[str] = field(default_factory=Counter)
     _files_of: Counter[tuple[str, str]] = field(default_factory=Counter)
+    # Counts of all files that have not been sent, by run.
+    _files_left: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self._fresh) + len(self._aside) + (self._tried is not None)
@@ -87,6 +89,7 @@ class Messages:
         """Add a message at the end."""
         message.number = next(self._numbers)
         self._fresh.append(message)
+        self._count_file(message, 1)
 
     def put_first(self, message: Message) -> None:
         """Add a message at the front."""
@@ -137,6 +140,7 @@ class Messages:
         if was_aside or lane.failed:
             lane.failed, lane.wait, lane.until = False, 0.0, 0.0
             self._look_again()
+        self._count_file(self._tried, -1)
         self._tried = None
 
     def failed(self, reason: str, seconds: float) -> None:
@@ -184,6 +188,8 @@ class Messages:
         }
         self._fresh = deque(one for one in self._fresh if one not in dropped)
         self._aside = [one for one in self._aside if one not in dropped]
+        for one in dropped:
+            self._count_file(one, -1)
         self._look_again()
         return sorted(dropped, key=lambda one: one.number)
 
@@ -197,8 +203,12 @@ class Messages:
         """Whether the last call to the store failed."""
         return self._records.failed
 
+    def has_files(self, key: str) -> bool:
+        """Whether files of a run have not been sent."""
+        return key in self._files_left
+
     def why_files_wait(self, key: str) -> str | None:
-        """Return why files of a run that are due have not been sent; None if all have."""
+        """Return why files of a run that were set aside have not been sent; None if all have."""
         if not any(of == key for of, _ in self._files_of):
             return None
         failed = [one for one in self._aside if one.kind is Kind.FILE and one.reason is not None]
@@ -239,6 +249,13 @@ class Messages:
             self._records_of[message.key] += 1
         if message.kind is Kind.START:
             self._starts_of[message.key] += 1
+
+    def _count_file(self, message: Message, by: int) -> None:
+        key = message.key
+        if message.kind is Kind.FILE and key is not None:
+            self._files_left[key] += by
+            if self._files_left[key] == 0:
+                del self._files_left[key]
 
     def _look_again(self) -> None:
         """Put back messages that were only waiting for others."""

@@ -251,7 +251,7 @@ class Outbox:
     def _end_at_last(self, sent: Message) -> None:
         """End a run that waited for its files, if the last of them was sent."""
         key = sent.key
-        if key in self._ends and key is not None and self._messages.why_files_wait(key) is None:
+        if key in self._ends and key is not None and not self._messages.has_files(key):
             send = partial(self._end, key, RunStatus.FINISHED, at=self._ends.pop(key))
             self._messages.put_first(Message(Kind.END, key, send))
 

@@ -6,10 +6,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fmnist_sweep.errors import ConfigError, NotTracked, RunError
 from fmnist_sweep.tracking import messages
@@ -40,6 +43,38 @@ class Away:
         pass
 
 
+class Storage:
+    """A tracker whose artifact storage is away for the first `vain` calls about files. As MLflow's,
+    it takes no files of a run that has finished."""
+
+    def __init__(self, vain: int) -> None:
+        self.files: dict[str, list[str]] = {}
+        self.statuses: dict[str, RunStatus] = {}
+        self._vain = vain
+
+    def start(self, run: RunStart) -> None:
+        self.files[run.key], self.statuses[run.key] = [], RunStatus.RUNNING
+
+    def content(self, key: str, make: Callable[[], str], name: str) -> None:
+        self._vain -= 1
+        if self._vain >= 0:
+            raise RunError("the storage is away")
+        if self.statuses[key] is not RunStatus.FINISHED:
+            self.files[key].append(name)
+
+    def end(self, key: str, status: RunStatus, *, at: float) -> None:
+        self.statuses[key] = status
+
+    def cut_off(self, key: str, status: RunStatus, reason: str | None, *, at: float) -> None:
+        self.statuses[key] = status
+
+    def where(self, key: str) -> str | None:
+        return "an id"
+
+    def is_stop_asked(self, key: str) -> bool:
+        return False
+
+
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(messages, "FIRST_WAIT", 0.001)
@@ -67,6 +102,41 @@ def test_everything_arrives_once_and_in_order(answers: Any) -> None:
     assert said[1::2] == [None] * len(said[::2])
     box.finish()
     box.close()
+
+
+@given(
+    runs=st.lists(st.integers(0, 4), min_size=1, max_size=4),
+    vain=st.integers(0, 6),
+    pauses=st.sets(st.integers(0, 12)),
+)
+@settings(max_examples=100)
+def test_no_run_finishes_before_its_files_are_sent(
+    runs: list[int], vain: int, pauses: set[int]
+) -> None:
+    tracker, said = Storage(vain), []
+    box = Outbox(tracker, said.append, "a sweep")  # type: ignore[arg-type] # all that is called
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        if steps in pauses:
+            time.sleep(0.002)
+        steps += 1
+
+    for number, files in enumerate(runs):
+        key = str(number)
+        start = dict.fromkeys(field.name for field in fields(RunStart))
+        box.start(RunStart(**{**start, "key": key}))  # type: ignore[arg-type] # the key is all
+        for name in range(files):
+            box.content(key, lambda: "text", str(name))
+            step()
+        box.end(key, RunStatus.FINISHED, at=1.0)
+        step()
+    assert box.drain(30) is None
+    box.close()
+    assert set(tracker.statuses.values()) == {RunStatus.FINISHED}
+    sent = {key: sorted(names) for key, names in tracker.files.items()}
+    assert sent == {str(n): list(map(str, range(files))) for n, files in enumerate(runs)}
 
 
 def test_a_call_returns_at_once_while_the_tracker_is_stuck() -> None:
