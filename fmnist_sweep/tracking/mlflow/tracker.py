@@ -8,18 +8,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import LifecycleStage, Metric, Param, RunTag, ViewType
+from mlflow.entities import Metric, Param, RunTag
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from fmnist_sweep.errors import Refused
 from fmnist_sweep.tracking.mlflow.calls import (
-    collector_paused,
     one_line_errors,
     quiet_logging,
-    quoted,
 )
 from fmnist_sweep.tracking.mlflow.entities import (
-    KEY_TAG,
     MAX_DIGEST,
     PARENT_TAG,
     dataset_input,
@@ -31,20 +28,19 @@ from fmnist_sweep.tracking.mlflow.entities import (
 from fmnist_sweep.tracking.mlflow.experiment import open_experiment
 from fmnist_sweep.tracking.mlflow.moved_store import StoreInUse
 from fmnist_sweep.tracking.mlflow.run import GAP_TAG, KnownRun, Standing, telling
+from fmnist_sweep.tracking.mlflow.run_index import RunIndex
 from fmnist_sweep.tracking.tracker import REASON_TAG, STOP_TAG, RunStart, RunStatus
 from fmnist_sweep.training.results import EpochRecord
 
 _NO = ("false", "no", "0")
-_RUNS_A_PAGE = 1000  # each page is sorted anew; a page of this size takes about 60 MB
 _METRICS_A_BATCH = 1000  # MLflow's limit
 
 
 class MlflowTracker:
     """Logs runs to MLflow; all calls are idempotent.
 
-    A run is found by its tag `fmnist.key`. Starting a run without a parent costs one search; all
-    children of a run that was found cost one (paged) search together, children of a run created
-    here none. Children of a deleted run become children of the run that replaces it.
+    A run is found by its tag `fmnist.key` (`RunIndex`); children of a run created here are not
+    looked up. Children of a deleted run become children of the run that replaces it.
 
     What exists is not changed, whichever process wrote it: a param, a tag of `start`, a dataset, a
     metric at a step. Only new data changes a status: the first new metric, or a new child, sets an
@@ -70,18 +66,17 @@ class MlflowTracker:
         quiet_logging()
         self._uri = uri
         self._held = held
-        self._runs: dict[str, KnownRun] = {}
-        self._deleted: dict[str, set[str]] = {}  # MLflow's ids, by key
         with self._calling(f"open experiment {experiment!r}"):
             self._client = MlflowClient(tracking_uri=uri)
             self._experiment_id = open_experiment(self._client, experiment, artifact_root)
+        self._runs = RunIndex(self._client, self._experiment_id)
 
     def start(self, run: RunStart) -> None:
         """Create the run with that key, or attach to it and add what is missing."""
         parent = None if run.parent_key is None else self._parent(run.parent_key)
         doing = f"start run {run.name!r}"
         with self._telling(parent, doing):
-            started = self._find(run.key, parent)
+            started = self._runs.find(run.key, parent)
             if started is None:
                 started = self._create(run, parent)
         with self._telling(started, doing):
@@ -178,7 +173,7 @@ class MlflowTracker:
 
     def cut_off(self, key: str, status: RunStatus, reason: str | None, *, at: float) -> None:
         """Set the final status of a run that is still open; others are not changed."""
-        run = self._runs.get(key)
+        run = self._runs.known(key)
         if run is None or run.status.is_final:
             return
         if reason is not None:
@@ -198,7 +193,7 @@ class MlflowTracker:
 
     def where(self, key: str) -> str | None:
         """Return MLflow's ID of a run that was started here, or None."""
-        run = self._runs.get(key)
+        run = self._runs.known(key)
         return None if run is None else run.id
 
     def close(self) -> None:
@@ -207,53 +202,17 @@ class MlflowTracker:
             self._held.close()
 
     def _run(self, key: str) -> KnownRun:
-        run = self._runs.get(key)
+        run = self._runs.known(key)
         if run is None:
             raise Refused(f"run {key!r} was never started; known: {len(self._runs)} other runs")
         return run
 
     def _parent(self, key: str) -> KnownRun:
         with self._calling(f"find the parent run {key!r}"):
-            parent = self._find(key, None)
+            parent = self._runs.find(key, None)
         if parent is None:
             raise Refused(f"run {key!r} cannot be a parent: it was never started")
         return parent
-
-    def _find(self, key: str, parent: KnownRun | None) -> KnownRun | None:
-        if key in self._runs:
-            return self._runs[key]
-        if parent is None:
-            self._attach(f"tags.`{KEY_TAG}` = {quoted(key)}", None)
-        elif not parent.children_known:
-            for run_id in (parent.id, *sorted(self._deleted.get(parent.key, ()))):
-                self._attach(f"tags.`{PARENT_TAG}` = {quoted(run_id)}", parent)
-            parent.children_known = True
-        return self._runs.get(key)
-
-    def _attach(self, condition: str, parent: KnownRun | None) -> None:
-        token = None
-        while True:
-            with collector_paused():
-                page = self._client.search_runs(
-                    [self._experiment_id],
-                    condition,
-                    run_view_type=ViewType.ALL,
-                    max_results=_RUNS_A_PAGE,
-                    order_by=["attributes.start_time ASC"],
-                    page_token=token,
-                )
-            for found in page:
-                key = found.data.tags.get(KEY_TAG)
-                if key is None:
-                    continue
-                if found.info.lifecycle_stage != LifecycleStage.ACTIVE:
-                    self._deleted.setdefault(key, set()).add(found.info.run_id)
-                # The first counts, in case a server created two from one request sent twice.
-                elif key not in self._runs:
-                    self._runs[key] = KnownRun.found(key, found, parent)
-            token = page.token
-            if not token:
-                return
 
     def _create(self, start: RunStart, parent: KnownRun | None) -> KnownRun:
         if parent is not None:
@@ -275,9 +234,9 @@ class MlflowTracker:
                 parent.children_known = False
             raise
         started = (start.key, start.name, created.info.run_id, RunStatus.RUNNING)
-        run = KnownRun(*started, parent, children_known=start.key not in self._deleted)
+        run = KnownRun(*started, parent, children_known=not self._runs.was_deleted(start.key))
         run.standing = Standing(tags=tags)
-        self._runs[start.key] = run
+        self._runs.add(run)
         return run
 
     def _complete(self, run: KnownRun, start: RunStart) -> None:
