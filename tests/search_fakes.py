@@ -20,9 +20,10 @@ from fmnist_sweep.executors.protocol import OnEpoch, Rung, RungOutcome
 from fmnist_sweep.files import digest_of
 from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, to_line
 from fmnist_sweep.journal.leaders import Leaders
-from fmnist_sweep.journal.records import Record, to_json
+from fmnist_sweep.journal.records import Learnt, Record, to_json
 from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.schedulers.opening import OwnSearch
+from fmnist_sweep.space.overrides import flatten
 from fmnist_sweep.space.reading import read_space
 from fmnist_sweep.sweep.loop import SweepLoop
 from fmnist_sweep.sweep.plan import SweepPlan
@@ -197,12 +198,16 @@ def plan_of(
     folder: Path,
     why_infeasible: WhyInfeasible | None = None,
     own: OwnSearch = NOTHING_OWN,
+    learnt: Learnt | None = None,
 ) -> SweepPlan:
     """A plan whose data are those of `prepared`."""
     space, _ = read_space(config)
     why = why_infeasible or feasibility(config, space, prepared(), on_paper=True)
     epochs = epochs_of(config, prepared())
-    return SweepPlan("mine", folder, config, space, [], epochs, prepared(), why, {}, [], own)
+    starts = tuple(map(flatten, config.sweep.start_with))
+    return SweepPlan(
+        "mine", folder, config, space, [], epochs, prepared(), why, {}, [], starts, learnt, own
+    )
 
 
 def run(

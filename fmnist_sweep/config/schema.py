@@ -174,6 +174,7 @@ class SweepConfig(Strict):
     objective: Objective
     metrics: list[Annotated[str, OneOf(leaderboard_metrics)]]
     start_with: list[dict[str, Any]]
+    learn_from: list[str]
     confirm: Confirm | None
     max_failure_rate: Annotated[float, Field(ge=0.0, le=1.0)]
     max_parameters: PositiveInt | None

@@ -12,6 +12,8 @@ from fmnist_sweep.config.model_schema import NonNegative, Positive, PositiveInt,
 class _Tuner(Strict):
     sets_epochs: ClassVar[bool] = False
     """Whether it decides for how many epochs a point is trained."""
+    learns: ClassVar[bool] = False
+    """Whether what it proposes depends on results, so that earlier ones help it."""
 
 
 class RandomTuner(_Tuner):
@@ -32,6 +34,7 @@ class BayesianTuner(_Tuner):
     """`initial_points` random trials come before the surrogate's; `alpha` is the assumed noise of
     the scores, `beta` the weight of exploration (as in Keras Tuner)."""
 
+    learns: ClassVar[bool] = True
     name: Literal["bayesian"]
     seed: Seed
     initial_points: PositiveInt
@@ -54,6 +57,7 @@ class TpeTuner(_Tuner):
     """`initial_points` random trials come before the model's own; the best of `candidates` drawn
     from the good points' model is proposed."""
 
+    learns: ClassVar[bool] = True
     name: Literal["tpe"]
     seed: Seed
     initial_points: PositiveInt
@@ -64,6 +68,7 @@ class CmaesTuner(_Tuner):
     """`population`: points a generation, null: by the number of searched values; `sigma`: the
     first steps' size, as a share of each range."""
 
+    learns: ClassVar[bool] = True
     name: Literal["cmaes"]
     seed: Seed
     population: Annotated[int, Field(ge=5)] | None
@@ -81,9 +86,10 @@ _AnyTuner = (
     RandomTuner | GridTuner | BayesianTuner | HyperbandTuner | TpeTuner | CmaesTuner | QmcTuner
 )
 TunerConfig = Annotated[_AnyTuner, Field(discriminator="name")]
-NAMES_WITHOUT_EPOCHS = tuple(
-    get_args(tuner.model_fields["name"].annotation)[0]
-    for tuner in get_args(_AnyTuner)
-    if not tuner.sets_epochs
-)
+_BY_NAME = {
+    get_args(tuner.model_fields["name"].annotation)[0]: tuner for tuner in get_args(_AnyTuner)
+}
+NAMES_WITHOUT_EPOCHS = tuple(name for name, tuner in _BY_NAME.items() if not tuner.sets_epochs)
 """The tuners that train each point for all epochs of its config."""
+NAMES_THAT_LEARN = tuple(name for name, tuner in _BY_NAME.items() if tuner.learns)
+"""The tuners that `sweep.learn_from` helps."""

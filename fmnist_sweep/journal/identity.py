@@ -52,6 +52,8 @@ def sweep_identity(
         "data": data_sha256,
         "split": split_sha256,
     }
+    if config.sweep.learn_from:
+        identity["learn_from"] = config.sweep.learn_from
     metric = metric_of(config.sweep.objective.metric)
     if metric in metrics_of_your_own():
         identity["metric"] = code_of(metric.function)

@@ -43,6 +43,29 @@ class Begun:
 
 
 @dataclass(frozen=True)
+class Observation:
+    """What an earlier sweep's trial shows the tuner. `values` are the tuner's (Keras Tuner's
+    encoding) in this sweep's space; `scores` the best ones up to each epoch."""
+
+    sweep: str
+    trial: int
+    values: dict[str, Any]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What was taken from earlier sweeps when this one began, so that a resume does not need them:
+    the observations of `sweep.learn_from`, and the overrides of all of `sweep.start_with`, with
+    those of earlier winners."""
+
+    kind: ClassVar[str] = "learnt"
+    observations: tuple[Observation, ...]
+    start_with: tuple[dict[str, Any], ...]
+    at: float
+
+
+@dataclass(frozen=True)
 class RunsIn:
     """The sweep runs in this environment from here on; recorded only when it changes."""
 
@@ -184,6 +207,7 @@ class Ended:
 
 Record = (
     Begun
+    | Learnt
     | RunsIn
     | Asked
     | FoundInfeasible
@@ -199,7 +223,7 @@ Record = (
 _KINDS: dict[str, type[Any]] = {
     record.kind: record
     for record in (
-        Begun, RunsIn, Asked, FoundInfeasible, EpochEnded, Stopped, Told, Paused,
+        Begun, Learnt, RunsIn, Asked, FoundInfeasible, EpochEnded, Stopped, Told, Paused,
         Continued, Confirmed, LookedAtOfficialTest, Ended,
     )
 }  # fmt: skip
@@ -225,6 +249,11 @@ def from_json(line: dict[str, Any]) -> Record:
         raise ValueError(f"journal schema {fields['schema']}; this version reads {SCHEMA}")
     if fields.get("result") is not None:
         fields["result"] = RunResult(**fields["result"])
+    if record is Learnt:
+        fields["observations"] = tuple(
+            Observation(**{**one, "scores": tuple(one["scores"])}) for one in fields["observations"]
+        )
+        fields["start_with"] = tuple(fields["start_with"])
     if record is RunsIn:
         fields["environment"] = Environment.model_validate(fields["environment"])
     if record is EpochEnded:

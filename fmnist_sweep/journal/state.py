@@ -19,6 +19,7 @@ from fmnist_sweep.journal.records import (
     Ended,
     EpochEnded,
     FoundInfeasible,
+    Learnt,
     LookedAtOfficialTest,
     Paused,
     Record,
@@ -81,6 +82,7 @@ class SweepState:
     objective: Objective
     workers: int = field(default=1, compare=False)
     begun: Begun | None = None
+    learnt: Learnt | None = None
     environments: list[Environment] = field(default_factory=list)
     trials: dict[int, Trial] = field(default_factory=dict)
     asks: list[Asked] = field(default_factory=list)
@@ -129,6 +131,8 @@ class SweepState:
         match record:
             case Begun():
                 self._begun(record)
+            case Learnt():
+                self.learnt = record
             case RunsIn():
                 self.environments.append(record.environment)
             case Asked():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -102,6 +102,14 @@ class FloatRange:
         if self.log:
             return self.tidy(self.low * self.step**index)
         return self.tidy(self.low + self.step * index)
+
+    def index_of(self, value: Any) -> int | None:
+        """Return the first index of a value, None if it is not one of those a step apart."""
+        if type(value) not in (int, float):
+            return None
+        numbers = _Numbers(self)
+        index = bisect_left(numbers, value)
+        return index if index < len(numbers) and numbers[index] == value else None
 
     def index_after(self, index: int) -> int | None:
         """Return the next index with a different value, None after the last: values closer than six

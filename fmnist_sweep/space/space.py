@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import canonical_json
 from fmnist_sweep.space.domains import Choice, Domain, Fixed
-from fmnist_sweep.space.overrides import value_at
+from fmnist_sweep.space.overrides import apply_overrides, value_at
 
 VARIANT = "variant"
 BLOCK_LISTS = ("model.conv_blocks", "model.fc_layers")
@@ -68,6 +69,26 @@ class Space:
         if VARIANT in point:
             changed |= self.variants[point[VARIANT]]
         return changed
+
+    def point_of(self, base: RunConfig, wanted: RunConfig) -> dict[str, Any] | None:
+        """Return the point at which the base config becomes `wanted`; None if there is none.
+        Whether its domains contain the values is not checked (see `encode`)."""
+        for variant in self.variants or (None,):
+            point: dict[str, Any] = {}
+            for leaf in self.leaves:
+                if leaf.exists_at(point):
+                    found, value = value_at(wanted, leaf.path)
+                    if leaf.path == VARIANT:
+                        found, value = variant is not None, variant
+                    if found:
+                        point[leaf.path] = value
+            try:
+                config = apply_overrides(base, self.overrides(point))
+            except ConfigError:  # not of this space
+                continue
+            if config.model_dump() == wanted.model_dump():
+                return point
+        return None
 
     def pinned(self, base: RunConfig, keys: tuple[str, ...]) -> tuple[Space, list[str]]:
         """Fix the leaves at or below some config keys to the base config's values.

@@ -26,7 +26,7 @@ from fmnist_sweep.journal.records import (
     TrialStatus,
 )
 from fmnist_sweep.journal.state import SweepState, Trial
-from fmnist_sweep.space.overrides import apply_overrides, flatten
+from fmnist_sweep.space.overrides import apply_overrides
 from fmnist_sweep.sweep.budget import (
     is_out_of_time,
     why_no_new_trial,
@@ -149,8 +149,8 @@ class SweepLoop:
     def _next_rung(self) -> Asked | Waiting | str:
         """Return what to run next, or why nothing more is run."""
         number = len(self._state.asks)
-        if number < len(self._config.sweep.start_with):
-            overrides = flatten(self._config.sweep.start_with[number])
+        if number < len(self._plan.start_with):
+            overrides = dict(self._plan.start_with[number])
             last_epoch = self._scheduler.start_with_epochs
             start = Suggestion(None, None, last_epoch=last_epoch)
             return self._affordable(self._first_rung(start, overrides))
@@ -180,7 +180,7 @@ class SweepLoop:
     def _is_used_up(self) -> bool:
         """Whether a larger budget would change nothing, although it was a budget that ended the
         sweep: each point of the space has been tried. A point that no budget allowed has not."""
-        started = len(self._state.asks) >= len(self._config.sweep.start_with)
+        started = len(self._state.asks) >= len(self._plan.start_with)
         return started and not self._state.open_asks and self._scheduler.is_used_up
 
     def _affordable(self, asked: Asked) -> Asked | str:

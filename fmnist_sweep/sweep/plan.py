@@ -22,7 +22,7 @@ from fmnist_sweep.journal.identity import (
     sweep_identity,
     sweep_name,
 )
-from fmnist_sweep.journal.records import Begun
+from fmnist_sweep.journal.records import Begun, Learnt
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.schedulers.opening import OwnSearch, open_scheduler
 from fmnist_sweep.space.checks import check_searchable
@@ -30,6 +30,7 @@ from fmnist_sweep.space.overrides import apply_overrides, flatten
 from fmnist_sweep.space.reading import read_space
 from fmnist_sweep.space.space import Space
 from fmnist_sweep.sweep.budget import check_budget
+from fmnist_sweep.sweep.learning import check_can_learn, learn, takes_from_others
 from fmnist_sweep.sweep.same_classes import check_same_classes
 from fmnist_sweep.training.preparation import Prepared, epochs_of, prepare, with_threads
 from fmnist_sweep.tuners.encoding import sample_points
@@ -47,7 +48,8 @@ _NOTHING_OWN = OwnSearch()
 class SweepPlan:
     """A sweep that may begin, or go on. `epochs` are those of a full training; `pinned` the
     paths that the command line took out of the search; `remarks` sentences for the user: which
-    sweeps have the same config as one that begins, and how they differ."""
+    sweeps have the same config as one that begins, and how they differ. `start_with` are the
+    overrides of `sweep.start_with`, `learnt` what is taken from earlier sweeps, if anything is."""
 
     name: str
     folder: Path
@@ -59,6 +61,8 @@ class SweepPlan:
     why_infeasible: WhyInfeasible
     identity: dict[str, Any]
     remarks: list[str]
+    start_with: tuple[dict[str, Any], ...] = ()
+    learnt: Learnt | None = None
     own: OwnSearch = _NOTHING_OWN
 
     def epochs_of(self, run: RunConfig) -> int:
@@ -108,8 +112,7 @@ def plan_sweep(
     epochs = epochs_of(config, prepared)
     dataset = prepared.dataset
     why_infeasible = feasibility(config, space, prepared, on_paper=build_model is None)
-    for number, overrides in enumerate(config.sweep.start_with):
-        _check_start(number, config, overrides, prepared, on_paper=build_model is None)
+    check_can_learn(config, own_tuner=own.tuner is not None)
     _check_any_feasible(space, why_infeasible)
     identity = {
         **sweep_identity(config, space, dataset.sha256, prepared.split.sha256, build_model),
@@ -128,6 +131,15 @@ def plan_sweep(
         if build_model is None:
             check_same_classes(name, Journal(folder / JOURNAL_FILE).records, config, prepared)
         remarks = [] if is_of_form(begun.identity, identity) else [_NOT_RECORDED.format(name)]
+    learnt = None
+    if takes_from_others(config):
+        learnt = _learnt(folder)
+        if learnt is None:
+            lessons = learn(config, space, identity)
+            learnt, remarks = lessons.learnt, remarks + lessons.remarks
+    starts = tuple(map(flatten, config.sweep.start_with)) if learnt is None else learnt.start_with
+    for number, overrides in enumerate(starts):
+        _check_start(number, config, overrides, prepared, on_paper=build_model is None)
     plan = SweepPlan(
         name,
         folder,
@@ -139,6 +151,8 @@ def plan_sweep(
         why_infeasible,
         identity,
         remarks,
+        starts,
+        learnt,
         own,
     )
     check_budget(config, epochs, plan.open_scheduler(lambda values, reason: None))
@@ -161,6 +175,11 @@ class Infeasible:
 
     share: float
     example: str | None
+
+
+def _learnt(folder: Path) -> Learnt | None:
+    records = Journal(folder / JOURNAL_FILE).records
+    return next((record for record in records if isinstance(record, Learnt)), None)
 
 
 def _begun(journal: Path) -> Begun | None:
@@ -240,11 +259,11 @@ def _check_any_feasible(space: Space, why_infeasible: WhyInfeasible) -> None:
 def _check_start(
     number: int, config: Config, overrides: Mapping[str, Any], prepared: Prepared, *, on_paper: bool
 ) -> None:
-    where, flat, dataset = f"sweep.start_with.{number}", flatten(overrides), prepared.dataset
-    for path in flat:
+    where, dataset = f"sweep.start_with.{number}", prepared.dataset
+    for path in overrides:
         check_searchable(f"{where}.{path}", path, config.run)
     try:
-        start = apply_overrides(config.run, flat)
+        start = apply_overrides(config.run, overrides)
         epochs_of(start, prepared)
         if on_paper:
             plan_cnn(start.model, dataset.image_shape, dataset.classes)

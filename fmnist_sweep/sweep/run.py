@@ -115,6 +115,8 @@ def _searched(sweep: OpenSweep) -> Path | None:
         loop = sweep.loop()
         if state.begun is None:
             _begin(sweep, loop)
+        if plan.learnt is not None and state.learnt is None:
+            loop.record(plan.learnt)
         reason = loop.run()
         confirm(plan.config, state, sweep.executor, plan.folder, loop)
         look_at_official_test(state, _official_set(sweep), _model_files_of(sweep), loop.record)

@@ -76,7 +76,10 @@ def _standing(state: SweepState, begun: Begun) -> str:
     spent = f"{counted(len(state.trials), 'trial')}, {counted(state.epochs_total, 'epoch')}, "
     spent += f"{state.rung_seconds / 60:.1f} minutes of training"
     how = "running or interrupted" if state.ended is None else f"ended: {_cell(state.ended.reason)}"
-    lines = [f"**{_escaped(begun.name)}** ({how}): {spent}", search_words(begun.identity)]
+    search = search_words(begun.identity)
+    if state.learnt is not None and state.learnt.observations:
+        search += f", with {counted(len(state.learnt.observations), 'trial')} of earlier sweeps"
+    lines = [f"**{_escaped(begun.name)}** ({how}): {spent}", search]
     if best is not None and best.result is not None:
         score = f"{metric} **{best.score:.4f}**"
         lines.append(

@@ -10,7 +10,14 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine import hyperparameters as types
 
-from fmnist_sweep.space.domains import Choice, Fixed, FloatRange, IntRange, possible_values
+from fmnist_sweep.space.domains import (
+    Choice,
+    Domain,
+    Fixed,
+    FloatRange,
+    IntRange,
+    possible_values,
+)
 from fmnist_sweep.space.space import Condition, Leaf, Space
 
 
@@ -108,6 +115,30 @@ def decode(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
             case indexed:
                 point[leaf.path] = indexed.value(value)
     return point
+
+
+def encode(space: Space, point: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return Keras Tuner's values for the space's; None if a domain does not have one of them, or
+    if one is missing."""
+    values: dict[str, Any] = {}
+    for leaf in space.leaves:
+        if leaf.exists_at(point):
+            value = _encoded_value(leaf.domain, point[leaf.path]) if leaf.path in point else None
+            if value is None:
+                return None
+            values[leaf.path] = value
+    return values
+
+
+def _encoded_value(domain: Domain, value: Any) -> int | float | None:
+    match domain:
+        case IntRange():
+            return None if domain.index_of(value) is None else int(value)
+        case FloatRange(low, high, None):
+            is_number = type(value) in (int, float)
+            return float(value) if is_number and low <= value <= high else None
+        case indexed:
+            return indexed.index_of(value)
 
 
 def draw(

@@ -13,11 +13,13 @@ from typing import Any
 from fmnist_sweep.config.tuner_schema import HyperbandTuner, TunerConfig
 from fmnist_sweep.errors import ConfigError, SweepStopped
 from fmnist_sweep.files import canonical_json
-from fmnist_sweep.journal.records import Asked, FoundInfeasible, Record, Told
+from fmnist_sweep.journal.records import Asked, FoundInfeasible, Learnt, Record, Told
 from fmnist_sweep.tuners.oracles import make_oracle
 from fmnist_sweep.tuners.points import Points
 from fmnist_sweep.tuners.protocol import Exhausted, Proposal, SearchProblem, Waiting
 from fmnist_sweep.tuners.search import Answer, Suggestion
+
+_Counts = Asked | Told | FoundInfeasible | Learnt
 
 
 class _Fed:
@@ -26,7 +28,7 @@ class _Fed:
     def __init__(self, problem: SearchProblem, settings: TunerConfig) -> None:
         self._problem = problem
         self._settings = settings
-        self._records: list[Asked | Told | FoundInfeasible] = []
+        self._records: list[_Counts] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -57,7 +59,7 @@ class _Fed:
         Raises:
             SweepStopped: this oracle would have proposed another rung.
         """
-        if not isinstance(record, Asked | Told | FoundInfeasible):
+        if not isinstance(record, _Counts):
             return
         self._records.append(record)
         is_proposed = isinstance(record, Asked) and record.oracle_id == self._proposed
@@ -69,8 +71,12 @@ class _Fed:
         for each in self._records:
             self._take_in(each)
 
-    def _take_in(self, record: Asked | Told | FoundInfeasible) -> None:
+    def _take_in(self, record: _Counts) -> None:
         match record:
+            case Learnt():
+                self._points.after(record)
+                for one in record.observations:
+                    self._oracle.learn(f"{one.sweep}/{one.trial}", one.values, one.scores[-1])
             case FoundInfeasible():
                 self._points.add(record.values)  # not to be drawn again
             case Asked(oracle_id=str(oracle_id), values=dict(values)):

@@ -152,6 +152,15 @@ class _Bayesian(_Journaled, keras_tuner.oracles.BayesianOptimizationOracle):  # 
     trials: dict[str, Any]
     ongoing_trials: dict[str, Any]
 
+    def learn(self, trial_id: str, values: dict[str, Any], score: float) -> None:
+        """Count the result of a trial that it has not asked for."""
+        space = self.get_space()
+        space.values = dict(values)
+        trial = keras_tuner.engine.trial.Trial(space, trial_id, "COMPLETED")
+        trial.score = score
+        self.trials[trial_id] = trial
+        self.end_order.append(trial_id)
+
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Answer an ask; a proposal that was tried already, or is infeasible, becomes random.
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.files import canonical_json
+from fmnist_sweep.journal.records import Learnt
 from fmnist_sweep.tuners.encoding import all_points, at, decode, draw, to_hyperparameters
 from fmnist_sweep.tuners.protocol import Exhausted, Proposal, SearchProblem
 
@@ -32,11 +33,17 @@ class Points:
         self.hyperparameters = to_hyperparameters(problem.space)
         self.random = np.random.RandomState()  # seeded by `draws_from`
         self._tried: set[str] = set()
+        self._learnt: list[int] = []
 
     def draws_from(self, *entropy: int) -> np.random.RandomState:
         """Seed what is drawn next; return the generator."""
-        self.random = np.random.RandomState([self._problem.seed, *entropy])
+        self.random = np.random.RandomState([self._problem.seed, *entropy, *self._learnt])
         return self.random
+
+    def after(self, learnt: Learnt) -> None:
+        """Draw other points than the earlier sweeps did, whose seed may be the same."""
+        if learnt.observations:
+            self._learnt = [len(learnt.observations)]
 
     def point(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the space's values by path."""
@@ -68,6 +75,16 @@ class Points:
     def at(self, place: NDArray[np.float64]) -> dict[str, Any]:
         """Return the point at a place in the unit cube, float64 (n,), a dimension a leaf."""
         return at(self.hyperparameters, np.clip(place, 0.0, 1.0 - 1e-9).tolist())
+
+    def place_of(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
+        """Return the place of a point in the unit cube, float64 (n,): that of `at`, 0.5 where a
+        value does not exist."""
+        return np.array(
+            [
+                one.value_to_prob(values[one.name]) if one.name in values else 0.5
+                for one in self.hyperparameters.space
+            ]
+        )
 
     def draw_fitting(self) -> dict[str, Any] | None:
         """Draw a point that fits at random; None if the space has none left."""

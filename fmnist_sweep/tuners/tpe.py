@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,15 @@ from optuna.distributions import (
 from optuna.trial import TrialState, create_trial
 
 from fmnist_sweep.config.tuner_schema import TpeTuner
-from fmnist_sweep.journal.records import Asked, FoundInfeasible, Record, Told
+from fmnist_sweep.journal.records import (
+    Asked,
+    EpochEnded,
+    FoundInfeasible,
+    Learnt,
+    Observation,
+    Record,
+    Told,
+)
 from fmnist_sweep.space.domains import Choice, Domain, Fixed, FloatRange, IntRange
 from fmnist_sweep.tuners.points import Points
 from fmnist_sweep.tuners.protocol import Exhausted, Proposal, SearchProblem
@@ -33,9 +42,10 @@ class Tpe:
     be good (Bergstra et al. 2011; multivariate: Falkner et al. 2018, arXiv 1807.01774).
 
     A value that does not exist at a point is modelled as its lowest one. A point that is running
-    is taken for one of the others; so is an infeasible one. One whose training failed is left out.
+    is taken for one of the others; so is an infeasible one, and one whose training failed.
     If trials are trained in rungs, the model is of the longest rung that enough of them reached
-    (BOHB's rule, in the same paper); if the points themselves set their epochs, of all trials.
+    (BOHB's rule, in the same paper), also in one go past it or in an earlier sweep; if the points
+    themselves set their epochs, it is of all trials.
     """
 
     name = "tuner tpe"
@@ -58,6 +68,8 @@ class Tpe:
             "train.epochs" in changed for changed in (self._axes, *problem.space.variants.values())
         )
         self._rungs: dict[int, _Rung] = {}  # by epochs
+        self._seen: dict[_Source, _Seen] = {}
+        self._told: dict[_Source, None] = {}  # those that have a score, in order
 
     def propose(self, number: int) -> Proposal | Exhausted:
         """Propose a point."""
@@ -82,9 +94,17 @@ class Tpe:
                 if record.trial in self._values:
                     epochs = 0 if self._sets_epochs else record.last_epoch
                     self._rung(epochs).run(record.trial, self._values[record.trial])
+            case EpochEnded() if record.trial in self._values:
+                self._saw_epoch(record)
             case Told() if record.trial in self._values:
                 for rung in self._rungs.values():
                     rung.tell(record.trial, record.score)
+                if record.score is not None:
+                    self._know(record.trial)
+            case Learnt():
+                self._points.after(record)
+                for one in record.observations:
+                    self._learn(one)
 
     @property
     def is_used_up(self) -> bool:
@@ -97,7 +117,36 @@ class Tpe:
             self._rungs[epochs] = _Rung(self._problem, self._distributions)
             for params in self._infeasible:
                 self._rungs[epochs].know_infeasible(params)
+            for source in self._told:
+                self._pass(epochs, source)
         return self._rungs[epochs]
+
+    def _saw_epoch(self, record: EpochEnded) -> None:
+        objective, trial = self._problem.objective, record.trial
+        seen = self._seen.setdefault(trial, _Seen(self._values[trial], []))
+        score = record.metrics[objective.metric]
+        if seen.best and objective.sign * (score - seen.best[-1]) < 0:
+            score = seen.best[-1]
+        seen.best.append(score)
+
+    def _learn(self, one: Observation) -> None:
+        source = (one.sweep, one.trial)
+        self._seen[source] = _Seen(self._params(one.values), list(one.scores))
+        # The rung that it would have ended in here.
+        most = self._problem.epochs
+        self._rung(0 if self._sets_epochs else min(len(one.scores), most or len(one.scores)))
+        self._know(source)
+
+    def _know(self, source: _Source) -> None:
+        self._told[source] = None
+        for epochs in self._rungs:
+            self._pass(epochs, source)
+
+    def _pass(self, epochs: int, source: _Source) -> None:
+        """Count a trial that did not end at a rung, but has its score there."""
+        seen = self._seen.get(source)
+        if seen is not None and len(seen.best) >= epochs:
+            self._rungs[epochs].pass_by(source, seen.params, seen.best[epochs - 1])
 
     def _longest(self) -> _Rung | None:
         enough = self._settings.initial_points
@@ -131,6 +180,18 @@ class Tpe:
         return {path: values[path] for path in self._points.point(values)}
 
 
+_Source = int | tuple[str, int]
+"""A trial of this sweep, or of an earlier one."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A point, as Optuna's values, and its best scores up to each epoch."""
+
+    params: dict[str, Any]
+    best: list[float]
+
+
 class _Rung:
     """What is known of the points after so many epochs, as a study of Optuna's."""
 
@@ -140,6 +201,7 @@ class _Rung:
         self._study = optuna.create_study(direction="maximize" if is_max else "minimize")
         self._worst = -problem.objective.sign
         self._running: dict[int, int] = {}  # trial -> Optuna's number
+        self._known: set[_Source] = set()
         self.completed = 0
 
     def run(self, trial: int, params: dict[str, Any]) -> None:
@@ -147,15 +209,21 @@ class _Rung:
             create_trial(state=TrialState.RUNNING, params=params, distributions=self._distributions)
         )
         self._running[trial] = len(self._study.get_trials(deepcopy=False)) - 1
+        self._known.add(trial)
 
     def tell(self, trial: int, score: float | None) -> None:
         number = self._running.pop(trial, None)
-        if number is None:
-            return
-        if score is None:
-            self._study.tell(number, state=TrialState.FAIL)
-        else:
+        # One that failed stays a running one: Optuna leaves failed ones out of its model.
+        if number is not None and score is not None:
             self._study.tell(number, score)
+            self.completed += 1
+
+    def pass_by(self, source: _Source, params: dict[str, Any], score: float) -> None:
+        if source not in self._known and math.isfinite(score):
+            self._known.add(source)
+            self._study.add_trial(
+                create_trial(value=score, params=params, distributions=self._distributions)
+            )
             self.completed += 1
 
     def know_infeasible(self, params: dict[str, Any]) -> None:

@@ -89,6 +89,7 @@ def test_smoke_promotes_and_says_what_to_do_next(smoke: Path) -> None:
     assert re.search(r"\+sweep=smoke train\.threads=\d+ sweep\.max_trials=", printed)
 
 
+@pytest.mark.release
 def test_smoke_in_another_folder_gives_the_same_digits(smoke: Path, tmp_path: Path) -> None:
     assert program(tmp_path, "+sweep=smoke").returncode == 0
     assert_same_outcome(smoke, tmp_path)

@@ -25,7 +25,7 @@ from program import (
     sweep_folder,
 )
 
-SWEEP = [*SMALL, *QUICK_SPACE, "sweep.max_trials=3", "sweep.name=mine"]
+SWEEP = [*SMALL, *QUICK_SPACE, "sweep.max_trials=2", "sweep.name=mine"]
 _FULL = """
 import resource
 

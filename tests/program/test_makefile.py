@@ -86,9 +86,9 @@ def test_make_alone_lists_each_target_on_a_line(checkout: Path) -> None:
     [
         ("smoke", "-m fmnist_sweep +sweep=smoke"),
         ("sweep", "-m fmnist_sweep +sweep=cnn"),
-        ("test-quick", "-m pytest -m not slow tests/search tests/unit -k split"),
-        ("test", "-m pytest --ignore tests/release -k split"),
-        ("test-release", "-m pytest tests/release -k split"),
+        ("test-quick", "-m pytest -m not slow and not release tests/search tests/unit -k split"),
+        ("test", "-m pytest -m not release -k split"),
+        ("test-release", "-m pytest -m release -k split"),
         ("test-drawn", "-m pytest -m hypothesis --hypothesis-profile=drawn -k split"),
     ],
 )

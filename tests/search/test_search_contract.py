@@ -111,6 +111,11 @@ every_search = pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in SEARCHES],
 )
+each_part = pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in QUICK else pytest.mark.release) for n in SEARCHES],
+)
+"""The same where a pair shows little more than its parts; `make test-release` has the others."""
 
 
 def fails(config: RunConfig) -> bool:
@@ -220,7 +225,7 @@ def test_answers_in_any_order_leave_nothing_open(name: str, workers: int, tmp_pa
     assert again.executor.rungs == []
 
 
-@every_search
+@each_part
 def test_failures_starve_nobody(name: str, tmp_path: Path) -> None:
     def most_fail(config: RunConfig) -> bool:
         return config.train.optimizer.name == "sgd"
@@ -231,7 +236,7 @@ def test_failures_starve_nobody(name: str, tmp_path: Path) -> None:
     assert longest == SEARCHES[name].config().train.epochs
 
 
-@every_search
+@each_part
 def test_a_small_space_is_used_up_and_its_best_is_trained_to_the_end(
     name: str, tmp_path: Path
 ) -> None:
