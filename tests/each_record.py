@@ -28,11 +28,6 @@ from fmnist_sweep.journal.records import (
 RESULT = train_at_once(config_with().run, 1)[1]
 EACH: list[Record] = [
     Begun(SCHEMA, "mine-é", {"space": {"a": [None, True, 0.1]}}, "python", 1.5),
-    Learnt(
-        (Observation("old", 3, {"train.batch_size": 1}, (0.5, 0.75)),),
-        ({"train.batch_size": 32},),
-        1.75,
-    ),
     FoundInfeasible({"b": 2, "a": 1}, "too large", 2.0),
     Asked(0, 0, 0, 0, 1, "0000", {"b": 0, "a": 1}, {"train.seed": None, "a.pair": [3, 5]}, 2.5),
     EpochEnded(0, 1, {"loss": 1e-300, "val_loss": 0.1 + 0.2}, 3.0, ((5, 0.1), (10, 1e-17))),
@@ -48,5 +43,10 @@ EACH: list[Record] = [
     Paused(2, 2, 0.5, RESULT, 0.5, 7.82),
     Continued(2, 2, 7.83),
     Ended("enough", 8.0),
+    Learnt(
+        (Observation("old", 3, {"train.batch_size": 1}, (0.5, 0.75)),),
+        ({"train.batch_size": 32},),
+        1.75,
+    ),
 ]
 OBJECTIVE = Objective(metric="val_accuracy", direction="max")
