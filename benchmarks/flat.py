@@ -6,12 +6,11 @@ size
 in a new process, for each tuner. The peer is Keras Tuner's own random oracle, with the JSON files
 that it writes; it slows down, and is limited to 2,000 trials.
 
-The Bayesian tuner proposes only initial points, which are drawn: its row measures bookkeeping, and
-its
-resume fits no surrogate. `surrogate.py` measures the surrogate.
+The Bayesian tuner and TPE propose only initial points, which are drawn: their rows measure
+bookkeeping. `surrogate.py` measures their models.
 
-`flat.py [trials=10000] [tuners=random,grid,hyperband,bayesian] [tracking=off,mlflow]`; with MLflow
-only random search is measured. `trials=120 tuners=random` takes a minute; at least 100 are needed.
+`flat.py [trials=10000] [tuners=random,grid,…] [tracking=off,mlflow]`: all tuners; with MLflow only
+random search is measured. `trials=120 tuners=random` takes a minute; at least 100 are needed.
 """
 
 from __future__ import annotations
@@ -39,6 +38,9 @@ TUNERS = {
     "grid": (),
     "hyperband": ("train.epochs=9",),
     "bayesian": ("tuner.initial_points=1000000",),  # so that no surrogate is fitted
+    "tpe": ("tuner.initial_points=1000000",),  # nor a model made
+    "cmaes": (),
+    "qmc": (),
 }
 SWEEP = (
     "+sweep=cnn", "sweep.max_mflops=null", "sweep.max_minutes=null", "sweep.max_epochs_total=null",

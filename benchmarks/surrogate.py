@@ -1,15 +1,15 @@
-"""Seconds per ask of `tuner=bayesian`, by number of trials and of searched values.
+"""Seconds per ask of a tuner that learns, by number of trials and of searched values.
 
-A new tuner is asked for N random trials, which get a score from a formula, then for ASKS more, each
-of which fits the surrogate to all trials before it. The peer is random search after as many trials,
-in the same process. The spaces consist of independent floats.
+A new tuner is asked for N trials, which get a score from a formula, then for ASKS more, each of
+which takes all trials before it into account. The first N of `bayesian` and `tpe` are random. The
+peer is random search after as many trials, in the same process. The spaces consist of independent
+floats.
 
 When an ask takes longer than `LONGEST` seconds, larger numbers of trials are skipped. At the end:
-the
-number of trials from which an ask costs more than a tenth of a 30 s trial.
+the number of trials from which an ask costs more than a tenth of a 30 s trial.
 
-`surrogate.py [dimensions=3,6,12,17] [trials=25,50,100,200,400] [asks=3]`. `dimensions=3 trials=5
-asks=1` takes seconds.
+`surrogate.py [tuners=bayesian] [dimensions=3,6,12,17] [trials=25,50,100,200,400] [asks=3]`.
+`dimensions=3 trials=5 asks=1` takes seconds; so does `tuners=tpe dimensions=17 trials=1000`.
 """
 
 from __future__ import annotations
@@ -36,34 +36,40 @@ PEER = "random"
 
 
 class Sizes(NamedTuple):
-    """How many values are searched, after how many trials, and how many asks are measured."""
+    """Which tuners, how many values are searched, after how many trials, and how many asks are
+    measured."""
 
+    tuners: tuple[str, ...] = ("bayesian",)
     dimensions: tuple[int, ...] = (3, 6, 12, 17)
     trials: tuple[int, ...] = (25, 50, 100, 200, 400)
     asks: int = 3
 
 
 def main(arguments: list[str]) -> None:
-    """Measure every size, for the surrogate and for random search."""
+    """Measure every size, for the tuners and for random search."""
     sizes = read_sizes(arguments, Sizes())
     say_where()
     say(f"an ask is dear above {DEAR:g} s, a tenth of a 30 s trial")
-    dear_from = [dear_number(searched, sizes.trials, sizes.asks) for searched in sizes.dimensions]
+    dear_from = [
+        dear_number(tuner, searched, sizes.trials, sizes.asks)
+        for tuner in sizes.tuners
+        for searched in sizes.dimensions
+    ]
     for line in dear_from:
         say(line)
 
 
-def dear_number(dimensions: int, trials: Sequence[int], asks: int) -> str:
+def dear_number(tuner: str, dimensions: int, trials: Sequence[int], asks: int) -> str:
     """Measure a space's asks at growing numbers of trials; say from which number they are
     expensive."""
     space = _space(dimensions)
-    dear = f"{dimensions} values searched: never dear"
+    dear = f"{tuner}, {dimensions} values searched: never dear"
     for number in sorted(trials):
-        seconds = asks_after(number, space, "bayesian", asks)
-        name = f"{dimensions} values, {number} trials"
+        seconds = asks_after(number, space, tuner, asks)
+        name = f"{tuner}, {dimensions} values, {number} trials"
         say_figure(name, seconds, "s", peer=asks_after(number, space, PEER, asks))
         if statistics.median(seconds) > DEAR and dear.endswith("never dear"):
-            dear = f"{dimensions} values searched: dear from {number} trials on"
+            dear = f"{tuner}, {dimensions} values searched: dear from {number} trials on"
         if max(seconds) > LONGEST:
             return f"{dear}; more than {number} not tried"
     return f"{dear}; at most {max(trials)} tried"
@@ -72,7 +78,7 @@ def dear_number(dimensions: int, trials: Sequence[int], asks: int) -> str:
 def asks_after(trials: int, space: Space, tuner: str, asks: int) -> list[float]:
     """Return the seconds of each ask after that many trials."""
     settings = [f"tuner={tuner}"]
-    if tuner != PEER:
+    if tuner in ("bayesian", "tpe"):
         settings.append(f"tuner.initial_points={trials}")  # random, without fitting
     config = compose_config(settings)
     objective = config.sweep.objective

@@ -34,6 +34,9 @@ SWEEPS = {
     "grid": ["train.epochs=2", "sweep.max_trials=3"],
     "bayesian": ["train.epochs=1", "tuner.initial_points=3", "sweep.max_trials=4"],
     "hyperband": ["train.epochs=3", "sweep.max_trials=4"],
+    "tpe": ["scheduler=asha", "train.epochs=3", "tuner.initial_points=2", "sweep.max_trials=4"],
+    "cmaes": ["train.epochs=1", "tuner.population=5", "sweep.max_trials=7"],
+    "qmc": ["scheduler=median", "train.epochs=2", "sweep.max_trials=3"],
 }
 PLACES = {
     "set-up of the store": ("fmnist_sweep.tracking.mlflow.store", "_put_in_place"),
