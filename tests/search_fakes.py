@@ -19,7 +19,6 @@ from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.executors.protocol import OnEpoch, Rung, RungOutcome
 from fmnist_sweep.files import digest_of
 from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, to_line
-from fmnist_sweep.journal.leaders import Leaders
 from fmnist_sweep.journal.records import Record, to_json
 from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.schedulers.opening import OwnSearch
@@ -28,7 +27,7 @@ from fmnist_sweep.sweep.loop import SweepLoop
 from fmnist_sweep.sweep.plan import SweepPlan
 from fmnist_sweep.sweep.stopping import StopRequests
 from fmnist_sweep.sweep.trial_folders import TrialFolders
-from fmnist_sweep.tracking.kept_models import candidates
+from fmnist_sweep.tracking.kept_models import leaders
 from fmnist_sweep.training.preparation import Prepared, epochs_of
 from fmnist_sweep.training.results import EpochRecord, RunResult
 from fmnist_sweep.tuners.feasibility import feasibility
@@ -219,8 +218,10 @@ def run(
     """Run a sweep, or go on with the one whose journal is in that folder."""
     executor = executor or InstantExecutor()
     journal = Journal(folder / JOURNAL_FILE)
-    state = SweepState.after(journal, config.sweep.objective)
-    state.workers = executor.workers
+    further = config.sweep.further_objectives
+    state = SweepState(config.sweep.objective, further, workers=executor.workers)
+    for _ in state.taking_in(journal):
+        pass
     loop = SweepLoop(
         plan_of(config, folder, why_infeasible, own),
         journal,
@@ -228,7 +229,7 @@ def run(
         executor,
         TrialFolders(
             folder,
-            Leaders(config.sweep.objective, candidates(config)),
+            leaders(config),
             lambda number: bool(state.trials[number].confirmations),
             lambda call: call(),
         ),

@@ -35,7 +35,8 @@ from fmnist_sweep.journal.records import (
     Stopped,
     Told,
 )
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.streams import showable
 from fmnist_sweep.training.results import EpochRecord
 

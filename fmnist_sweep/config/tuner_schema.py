@@ -12,11 +12,14 @@ from fmnist_sweep.config.model_schema import NonNegative, Positive, PositiveInt,
 class _Tuner(Strict):
     sets_epochs: ClassVar[bool] = False
     """Whether it decides for how many epochs a point is trained."""
+    several_objectives: ClassVar[bool] = False
+    """Whether it can search for several objectives at once."""
 
 
 class RandomTuner(_Tuner):
     """Points are drawn independently."""
 
+    several_objectives: ClassVar[bool] = True
     name: Literal["random"]
     seed: Seed
 
@@ -24,6 +27,7 @@ class RandomTuner(_Tuner):
 class GridTuner(_Tuner):
     """Every combination in order; a range without a step has ten values."""
 
+    several_objectives: ClassVar[bool] = True
     name: Literal["grid"]
     seed: Seed
 
@@ -54,6 +58,7 @@ class TpeTuner(_Tuner):
     """`initial_points` random trials come before the model's own; the best of `candidates` drawn
     from the good points' model is proposed."""
 
+    several_objectives: ClassVar[bool] = True
     name: Literal["tpe"]
     seed: Seed
     initial_points: PositiveInt
@@ -70,20 +75,39 @@ class CmaesTuner(_Tuner):
     sigma: Positive
 
 
+class Nsga2Tuner(_Tuner):
+    """The best `population` trials are the parents of what is proposed; so many random points come
+    first."""
+
+    several_objectives: ClassVar[bool] = True
+    name: Literal["nsga2"]
+    seed: Seed
+    population: Annotated[int, Field(ge=2)]
+
+
 class QmcTuner(_Tuner):
     """A scrambled Sobol sequence."""
 
+    several_objectives: ClassVar[bool] = True
     name: Literal["qmc"]
     seed: Seed
 
 
 _AnyTuner = (
-    RandomTuner | GridTuner | BayesianTuner | HyperbandTuner | TpeTuner | CmaesTuner | QmcTuner
+    RandomTuner
+    | GridTuner
+    | BayesianTuner
+    | HyperbandTuner
+    | TpeTuner
+    | CmaesTuner
+    | Nsga2Tuner
+    | QmcTuner
 )
 TunerConfig = Annotated[_AnyTuner, Field(discriminator="name")]
-NAMES_WITHOUT_EPOCHS = tuple(
-    get_args(tuner.model_fields["name"].annotation)[0]
-    for tuner in get_args(_AnyTuner)
-    if not tuner.sets_epochs
-)
+_BY_NAME: dict[str, type[_Tuner]] = {
+    get_args(tuner.model_fields["name"].annotation)[0]: tuner for tuner in get_args(_AnyTuner)
+}
+NAMES_WITHOUT_EPOCHS = tuple(n for n, tuner in _BY_NAME.items() if not tuner.sets_epochs)
 """The tuners that train each point for all epochs of its config."""
+NAMES_FOR_SEVERAL_OBJECTIVES = tuple(n for n, tuner in _BY_NAME.items() if tuner.several_objectives)
+"""The tuners that can search for several objectives at once."""

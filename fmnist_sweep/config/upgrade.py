@@ -17,6 +17,8 @@ ADDED: dict[str, Any] = {
     "tracking.registered_model": None,
     "scheduler": {"name": "full"},
     "sweep.metrics": [],
+    "sweep.objectives": None,
+    "sweep.choose": None,
 }
 """Keys by path that earlier versions did not have, each with the value that means what they did."""
 

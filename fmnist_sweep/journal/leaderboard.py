@@ -10,7 +10,8 @@ import pandas as pd
 
 from fmnist_sweep.files import canonical_json
 from fmnist_sweep.journal.records import ON_REQUEST, TrialStatus
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 
 _SIGNIFICANCE = 0.05
 

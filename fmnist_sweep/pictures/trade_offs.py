@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.config.metrics import metric_of
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.pictures.scales import draw_scores, score_axis, time_unit, use_log, use_log_time
 from fmnist_sweep.pictures.style import (
     INK,

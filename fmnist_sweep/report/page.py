@@ -21,7 +21,8 @@ from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.journal.identity import search_words, space_of
 from fmnist_sweep.journal.leaderboard import also_shown, metric_cells, paused_words, stopped_words
 from fmnist_sweep.journal.records import TrialStatus
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.provenance import command, package_version, was_typed
 from fmnist_sweep.report.source import ReportSource
 

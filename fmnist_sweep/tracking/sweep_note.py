@@ -13,7 +13,8 @@ from fmnist_sweep.files import canonical_json
 from fmnist_sweep.journal.leaderboard import also_shown, metric_cells
 from fmnist_sweep.journal.records import Begun
 from fmnist_sweep.journal.spending import continued
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.provenance import command, was_typed
 from fmnist_sweep.space.space import Leaf
 
