@@ -16,16 +16,11 @@ Scores = NDArray[np.float64]
 
 def on_front(scores: Scores) -> NDArray[np.bool_]:
     """Return which points no other dominates, (n,): the Pareto front. Equal points all are."""
-    is_on_front = np.zeros(len(scores), dtype=np.bool_)
-    front = np.empty((0, scores.shape[1]))
     # The best in the first objective first, and of equals in the next: then a point is dominated
-    # by those before it, or not at all (Kung, Luccio and Preparata 1975).
-    for place in np.lexsort(-scores.T[::-1]):
-        point = scores[place]
-        if not _dominates(front, point).any():
-            is_on_front[place] = True
-            front = np.vstack([front, point])
-    return is_on_front
+    # by one of those before it, or by none (Kung, Luccio and Preparata 1975).
+    different, place = np.unique(-scores, axis=0, return_inverse=True)
+    on = _in_order_on_front(-different)
+    return on[place.reshape(-1)]
 
 
 def ranks(scores: Scores) -> NDArray[np.int64]:
@@ -76,9 +71,21 @@ def hypervolume(scores: Scores, reference: Sequence[float]) -> float:
     return float(volume)
 
 
-def _dominates(points: Scores, point: Scores) -> NDArray[np.bool_]:
-    """Return which points dominate that one, (n,)."""
-    return np.logical_and((points >= point).all(axis=1), (points > point).any(axis=1))
+def _in_order_on_front(scores: Scores) -> NDArray[np.bool_]:
+    """Return the same of different points in that order."""
+    on = np.zeros(len(scores), dtype=np.bool_)
+    if scores.shape[1] == 1:
+        on[:1] = True
+    elif scores.shape[1] == 2:
+        best_before = np.maximum.accumulate(np.append(-np.inf, scores[:-1, 1]))[: len(scores)]
+        on = scores[:, 1] > best_before
+    else:
+        front = scores[:0]
+        for place, point in enumerate(scores):
+            if not (front >= point).all(axis=1).any():
+                on[place] = True
+                front = np.vstack([front, point])
+    return on
 
 
 def _area(above: Scores) -> float:

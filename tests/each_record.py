@@ -9,6 +9,7 @@ from fmnist_sweep.journal.records import (
     SCHEMA,
     Asked,
     Begun,
+    Bounded,
     Confirmed,
     Continued,
     Ended,
@@ -40,6 +41,7 @@ EACH: list[Record] = [
     EpochEnded(2, 1, {"loss": 1.0}, 7.81),
     Paused(2, 2, 0.5, RESULT, 0.5, 7.82),
     Continued(2, 2, 7.83),
+    Bounded({}, 7.9),
     Ended("enough", 8.0),
 ]
 OBJECTIVE = Objective(metric="val_accuracy", direction="max")

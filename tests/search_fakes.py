@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from fmnist_sweep.files import digest_of
 from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, to_line
 from fmnist_sweep.journal.records import Record, to_json
 from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.schedulers.opening import OwnSearch
 from fmnist_sweep.space.reading import read_space
 from fmnist_sweep.sweep.loop import SweepLoop
@@ -99,6 +100,13 @@ def score(config: RunConfig, epoch: int) -> float:
     return 0.9 * luck + 0.1 * (1 - 0.5**epoch)
 
 
+def cost(config: RunConfig, name: str) -> float:
+    """What a network costs: its MFLOP, and for another name a number that the config alone says."""
+    if name == "mflops":
+        return plan_cnn(config.model, prepared().dataset.image_shape, 10).mflops
+    return 1.0 + int(digest_of([name, config.as_given()])[:8], 16) / 2**32
+
+
 def train_at_once(config: RunConfig, last_epoch: int) -> tuple[list[EpochRecord], RunResult]:
     """What a training of that config to the end of that epoch reports."""
     epochs = [
@@ -150,6 +158,7 @@ class InstantExecutor:
             if on_epoch(record):
                 _, result = train_at_once(rung.config, record.epoch)
                 break
+        result = replace(result, costs={name: cost(rung.config, name) for name in rung.costs})
         future: Future[RungOutcome] = Future()
         outcome = RungOutcome(None, "TrialFailed: it broke", self.seconds)
         future.set_result(outcome if breaks else RungOutcome(result, None, self.seconds))

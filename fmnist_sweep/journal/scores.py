@@ -12,7 +12,7 @@ from fmnist_sweep.config.messages import one_line
 from fmnist_sweep.config.metrics import PARAMETERS
 from fmnist_sweep.config.objective_schema import AnyObjective, Bound
 from fmnist_sweep.dominance import on_front
-from fmnist_sweep.journal.records import Paused, Told
+from fmnist_sweep.journal.records import Bounded, Paused, Told
 from fmnist_sweep.training.results import RunResult
 
 
@@ -70,6 +70,18 @@ def front_of(
     costs = np.array([costs_of(own, objectives) for own in scores.values()], dtype=np.float64)
     on = on_front(-costs)
     return frozenset(trial for trial, is_on in zip(scores, on, strict=True) if is_on)
+
+
+def bounds_of(record: Bounded, further: Sequence[AnyObjective]) -> dict[str, Bound]:
+    """Return the recorded bounds.
+
+    Raises:
+        ValueError: one is of no further objective.
+    """
+    names = {objective.metric for objective in further}
+    if not record.bounds.keys() <= names:
+        raise ValueError(f"bounds of {', '.join(record.bounds)}, which are no objectives")
+    return {name: Bound.model_validate(bound) for name, bound in record.bounds.items()}
 
 
 def is_within(

@@ -28,6 +28,7 @@ from fmnist_sweep.journal.records import (
     TrialStatus,
 )
 from fmnist_sweep.journal.scores import (
+    bounds_of,
     costs_of,
     front_of,
     further_objectives_of,
@@ -114,8 +115,7 @@ class SweepState:
             case Continued():
                 self._continued(record)
             case Bounded():
-                bounds = record.bounds.items()
-                self.bounds = {name: Bound.model_validate(bound) for name, bound in bounds}
+                self.bounds = bounds_of(record, self.further_objectives)
             case Confirmed():
                 self._trial(record.trial).confirmations.append(record)
             case LookedAtOfficialTest():

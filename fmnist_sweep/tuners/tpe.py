@@ -19,6 +19,7 @@ from optuna.trial import TrialState, create_trial
 
 from fmnist_sweep.config.tuner_schema import TpeTuner
 from fmnist_sweep.journal.records import Asked, FoundInfeasible, Record, Told
+from fmnist_sweep.journal.scores import scores_of
 from fmnist_sweep.space.domains import Choice, Domain, Fixed, FloatRange, IntRange
 from fmnist_sweep.tuners.points import Points
 from fmnist_sweep.tuners.protocol import Exhausted, Proposal, SearchProblem
@@ -36,6 +37,8 @@ class Tpe:
     is taken for one of the others; so is an infeasible one. One whose training failed is left out.
     If trials are trained in rungs, the model is of the longest rung that enough of them reached
     (BOHB's rule, in the same paper); if the points themselves set their epochs, of all trials.
+    With several objectives, the good points are those on the first fronts (Ozaki et al. 2022,
+    "Multiobjective Tree-Structured Parzen Estimator").
     """
 
     name = "tuner tpe"
@@ -84,7 +87,7 @@ class Tpe:
                     self._rung(epochs).run(record.trial, self._values[record.trial])
             case Told() if record.trial in self._values:
                 for rung in self._rungs.values():
-                    rung.tell(record.trial, record.score)
+                    rung.tell(record.trial, scores_of(record, self._problem.objectives))
 
     @property
     def is_used_up(self) -> bool:
@@ -136,9 +139,11 @@ class _Rung:
 
     def __init__(self, problem: SearchProblem, distributions: dict[str, BaseDistribution]) -> None:
         self._distributions = distributions
-        is_max = problem.objective.direction == "max"
-        self._study = optuna.create_study(direction="maximize" if is_max else "minimize")
-        self._worst = -problem.objective.sign
+        signs = [objective.sign for objective in problem.objectives]
+        self._study = optuna.create_study(
+            directions=["maximize" if sign > 0.0 else "minimize" for sign in signs]
+        )
+        self._worst = [-sign for sign in signs]
         self._running: dict[int, int] = {}  # trial -> Optuna's number
         self.completed = 0
 
@@ -148,20 +153,20 @@ class _Rung:
         )
         self._running[trial] = len(self._study.get_trials(deepcopy=False)) - 1
 
-    def tell(self, trial: int, score: float | None) -> None:
+    def tell(self, trial: int, scores: tuple[float, ...]) -> None:
         number = self._running.pop(trial, None)
         if number is None:
             return
-        if score is None:
-            self._study.tell(number, state=TrialState.FAIL)
-        else:
-            self._study.tell(number, score)
+        if scores:
+            self._study.tell(number, scores)
             self.completed += 1
+        else:
+            self._study.tell(number, state=TrialState.FAIL)
 
     def know_infeasible(self, params: dict[str, Any]) -> None:
         self._study.add_trial(
             create_trial(
-                value=self._worst,
+                values=self._worst,
                 params=params,
                 distributions=self._distributions,
                 constraints={"feasible": 1.0},
