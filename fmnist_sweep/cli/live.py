@@ -189,7 +189,7 @@ class LiveSweep:
         if wanted is None or state.running_asks or not (done or self._confirming):
             self._confirmed_from = None
             return None
-        all_of_them = wanted.seeds * min(wanted.top, len(state.ranking()))
+        all_of_them = wanted.seeds * len(state.to_confirm(wanted.top))
         parts = sum(
             (far.epoch - 1 + far.step / far.steps) / far.last_epoch
             for far in self._confirming.values()

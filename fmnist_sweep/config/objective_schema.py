@@ -60,6 +60,11 @@ class Bound(Strict):
     max: float | None = None
     min: float | None = None
 
+    @property
+    def limit(self) -> float | None:
+        """The one of both that is set."""
+        return self.min if self.max is None else self.max
+
     def allows(self, value: float) -> bool:
         """Whether a value is within the bound."""
         return (self.max is None or value <= self.max) and (self.min is None or value >= self.min)
