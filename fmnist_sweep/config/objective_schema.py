@@ -96,7 +96,5 @@ def check_objectives(objectives: Sequence[AnyObjective], choose: Mapping[str, Bo
         side = direction_of(name)
         allowed = "max" if side == "min" else "min"
         if [key for key, value in bound.model_dump().items() if value is not None] != [allowed]:
-            best = "lowest" if side == "min" else "highest"
-            raise ValueError(
-                f"choose.{name}: the best {name} is the {best}; allowed: {{{allowed}: a number}}"
-            )
+            better = "lower" if side == "min" else "higher"
+            raise ValueError(f"choose.{name}: {better} is better; allowed: {{{allowed}: a number}}")

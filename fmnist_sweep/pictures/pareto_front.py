@@ -8,6 +8,7 @@ import numpy as np
 
 from fmnist_sweep.analysis.fronts import FrontHistory
 from fmnist_sweep.config.messages import counted
+from fmnist_sweep.config.objective_schema import Bound
 from fmnist_sweep.pictures.labels import number_points
 from fmnist_sweep.pictures.scales import draw_scores, score_axis, time_unit, use_log
 from fmnist_sweep.pictures.style import (
@@ -84,15 +85,21 @@ def _draw_front(axes: Axes, history: FrontHistory, place: int) -> None:
     winner = history.winner
     if winner is not None and shown[winner]:
         axes.plot(costs[winner], gains[winner], "o", markersize=10, color=RED)
-    if (bound := history.bounds.get(other.metric)) is not None and bound.limit is not None:
-        axes.axvline(bound.limit, color=FAINT, linewidth=1.0, linestyle=(0, (4, 2)))
-        words = "at most" if bound.max is not None else "at least"
-        axes.annotate(
-            f"chosen: {words} {plain_number(bound.limit)}", (bound.limit, 0.0),
-            xycoords=("data", "axes fraction"), xytext=(-3, 4), textcoords="offset points",
-            rotation=90, ha="right", va="bottom", fontsize=SMALL, color=FAINT,
-        )  # fmt: skip
+    _draw_bound(axes, history.bounds.get(other.metric))
     number_points(axes, history.trials[in_order].tolist(), costs[in_order], gains[in_order])
+
+
+def _draw_bound(axes: Axes, bound: Bound | None) -> None:
+    low, high = axes.get_xlim()
+    if bound is None or bound.limit is None or not low < bound.limit < high:
+        return
+    axes.axvline(bound.limit, color=FAINT, linewidth=1.0, linestyle=(0, (4, 2)))
+    side = "at most" if bound.max is not None else "at least"
+    axes.annotate(
+        f"chosen: {side} {plain_number(bound.limit)}", (bound.limit, 1.0),
+        xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
+        ha="center", fontsize=SMALL, color=FAINT,
+    )  # fmt: skip
 
 
 def _draw_hypervolumes(axes: Axes, history: FrontHistory) -> None:
