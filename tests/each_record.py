@@ -9,6 +9,7 @@ from fmnist_sweep.journal.records import (
     SCHEMA,
     Asked,
     Begun,
+    Bounded,
     Confirmed,
     Continued,
     Ended,
@@ -42,6 +43,7 @@ EACH: list[Record] = [
     EpochEnded(2, 1, {"loss": 1.0}, 7.81),
     Paused(2, 2, 0.5, RESULT, 0.5, 7.82),
     Continued(2, 2, 7.83),
+    Bounded({}, 7.9),
     Ended("enough", 8.0),
     Learnt(
         (Observation("old", 3, {"train.batch_size": 1}, (0.5, 0.75)),),

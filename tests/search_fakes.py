@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.executors.protocol import OnEpoch, Rung, RungOutcome
 from fmnist_sweep.files import digest_of
 from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, to_line
-from fmnist_sweep.journal.leaders import Leaders
 from fmnist_sweep.journal.records import Learnt, Record, to_json
 from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.schedulers.opening import OwnSearch
 from fmnist_sweep.space.overrides import flatten
 from fmnist_sweep.space.reading import read_space
@@ -29,7 +29,7 @@ from fmnist_sweep.sweep.loop import SweepLoop
 from fmnist_sweep.sweep.plan import SweepPlan
 from fmnist_sweep.sweep.stopping import StopRequests
 from fmnist_sweep.sweep.trial_folders import TrialFolders
-from fmnist_sweep.tracking.kept_models import candidates
+from fmnist_sweep.tracking.kept_models import leaders
 from fmnist_sweep.training.preparation import Prepared, epochs_of
 from fmnist_sweep.training.results import EpochRecord, RunResult
 from fmnist_sweep.tuners.feasibility import feasibility
@@ -101,6 +101,13 @@ def score(config: RunConfig, epoch: int) -> float:
     return 0.9 * luck + 0.1 * (1 - 0.5**epoch)
 
 
+def cost(config: RunConfig, name: str) -> float:
+    """What a network costs: its MFLOP, and for another name a number that the config alone says."""
+    if name == "mflops":
+        return plan_cnn(config.model, prepared().dataset.image_shape, 10).mflops
+    return 1.0 + int(digest_of([name, config.as_given()])[:8], 16) / 2**32
+
+
 def train_at_once(config: RunConfig, last_epoch: int) -> tuple[list[EpochRecord], RunResult]:
     """What a training of that config to the end of that epoch reports."""
     epochs = [
@@ -152,6 +159,7 @@ class InstantExecutor:
             if on_epoch(record):
                 _, result = train_at_once(rung.config, record.epoch)
                 break
+        result = replace(result, costs={name: cost(rung.config, name) for name in rung.costs})
         future: Future[RungOutcome] = Future()
         outcome = RungOutcome(None, "TrialFailed: it broke", self.seconds)
         future.set_result(outcome if breaks else RungOutcome(result, None, self.seconds))
@@ -224,8 +232,10 @@ def run(
     """Run a sweep, or go on with the one whose journal is in that folder."""
     executor = executor or InstantExecutor()
     journal = Journal(folder / JOURNAL_FILE)
-    state = SweepState.after(journal, config.sweep.objective)
-    state.workers = executor.workers
+    further = config.sweep.further_objectives
+    state = SweepState(config.sweep.objective, further, workers=executor.workers)
+    for _ in state.taking_in(journal):
+        pass
     loop = SweepLoop(
         plan_of(config, folder, why_infeasible, own),
         journal,
@@ -233,7 +243,7 @@ def run(
         executor,
         TrialFolders(
             folder,
-            Leaders(config.sweep.objective, candidates(config)),
+            leaders(config),
             lambda number: bool(state.trials[number].confirmations),
             lambda call: call(),
         ),

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from fmnist_sweep.analysis.searched import SearchedValue, searched_values
 from fmnist_sweep.config.schema import Objective
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.space.space import Space
 from fmnist_sweep.training.autologging import autologging_off
 

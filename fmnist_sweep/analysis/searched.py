@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fmnist_sweep.config.messages import show
 from fmnist_sweep.files import canonical_json
-from fmnist_sweep.journal.state import Trial
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.space.domains import Choice, FloatRange, IntRange
 from fmnist_sweep.space.space import Leaf, Space
 

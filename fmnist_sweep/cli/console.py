@@ -14,10 +14,12 @@ from rich.text import Text
 
 from fmnist_sweep.analysis.words import overrides_in_words, plain, short_path
 from fmnist_sweep.config.messages import counted
+from fmnist_sweep.config.metrics import PARAMETERS
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.journal.leaderboard import (
     also_shown,
     cannot_be_told_apart,
+    front_lines,
     metric_cells,
     paused_words,
     searched_paths,
@@ -35,7 +37,8 @@ from fmnist_sweep.journal.records import (
     Stopped,
     Told,
 )
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.streams import showable
 from fmnist_sweep.training.results import EpochRecord
 
@@ -165,9 +168,12 @@ def leaderboard_table(
     # Shortened paths, because the parts that all paths share carry no information.
     metric = state.objective.metric
     table = Table(title=f"Leaderboard by {metric}", title_justify="left")
-    costs = ("parameters", "epochs", "seconds") if width >= _NARROW else ()
+    costs = [PARAMETERS, "epochs", "seconds"]
+    if width < _NARROW:
+        costs = [name for name in costs if name in (each.metric for each in state.objectives)]
     more = also_shown(state, metrics)
-    for name in ("rank", "trial", metric, "test_accuracy", *more, *costs):
+    front = ("front",) if state.further_objectives else ()
+    for name in ("rank", "trial", *front, metric, "test_accuracy", *more, *costs):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("searched values", overflow="fold", min_width=30)
     ranking = state.ranking()
@@ -175,6 +181,7 @@ def leaderboard_table(
         table.add_row(
             str(rank),
             str(trial.number),
+            *("yes" if trial.number in state.front else "" for _ in front),
             _score(trial, ranking[0]),
             *_numbers(trial, more)[: 1 + len(more) + len(costs)],
             ", ".join(
@@ -196,6 +203,7 @@ def summary_lines(state: SweepState, most: int = 20) -> list[str]:
     lines += stopped_lines(state)
     if state.infeasible:
         lines.append(f"{state.infeasible} infeasible points were proposed and replaced")
+    lines += front_lines(state)
     if any(trial.confirmed_score for trial in state.ranking()):
         lines.append("≈ not significantly different from the best (Welch's t-test, 5 %)")
     return lines

@@ -30,7 +30,8 @@ from fmnist_sweep.journal.records import (
     Told,
 )
 from fmnist_sweep.journal.spending import RunningEpoch, Spending, spending
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.streams import showable
 from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord
@@ -188,7 +189,7 @@ class LiveSweep:
         if wanted is None or state.running_asks or not (done or self._confirming):
             self._confirmed_from = None
             return None
-        all_of_them = wanted.seeds * min(wanted.top, len(state.ranking()))
+        all_of_them = wanted.seeds * len(state.to_confirm(wanted.top))
         parts = sum(
             (far.epoch - 1 + far.step / far.steps) / far.last_epoch
             for far in self._confirming.values()

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from fmnist_sweep.config.bounds import check_references
 from fmnist_sweep.config.messages import one_line
-from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.schema import Config, Objective
 from fmnist_sweep.config.tracking_names import check_tracking_names
 from fmnist_sweep.config.upgrade import upgraded
 from fmnist_sweep.errors import ConfigError
@@ -41,12 +41,16 @@ def load_config(raw: DictConfig) -> Config:
 
 
 def with_one_objective(config: Config) -> Config:
-    """Return a sweep's config with `sweep.objective` as its `train.monitor` too, so that "best" has
-    one meaning; other configs are returned unchanged."""
+    """Return a sweep's config with `sweep.objective`, the first of several, as its `train.monitor`
+    too, so that "best" has one meaning; other configs are returned unchanged."""
     if not config.is_sweep:
         return config
-    train = config.train.model_copy(update={"monitor": config.sweep.objective})
-    return config.model_copy(update={"train": train})
+    objective, sweep = config.sweep.objective, config.sweep
+    if sweep.objectives is not None:
+        objective = Objective(metric=sweep.objectives[0].metric)
+        sweep = sweep.model_copy(update={"objective": objective})
+    train = config.train.model_copy(update={"monitor": objective})
+    return config.model_copy(update={"train": train, "sweep": sweep})
 
 
 def first_line(error: BaseException | str) -> str:

@@ -172,7 +172,7 @@ def _sentence(path: Path, details: list[ErrorDetails], given: Mapping[str, Any])
         return f"{dotted(path)}: missing" + ("" if is_block else f"; {_must_be(path, given)}")
     if kind == "value_error":
         reason = str(details[0]["ctx"]["error"])
-        names_a_key = re.match(r"[a-z_.]+=", reason) is not None
+        names_a_key = re.match(r"[a-z0-9_.]+=", reason) is not None
         return dotted([*path, reason]) if names_a_key else f"{dotted(path)}: {reason}"
     said = f"{dotted(path)}={show(value)}".removeprefix("=")
     if len(details) > 1:

@@ -2,7 +2,7 @@
 shows, and which way each is better.
 
 A metric `name` is logged as `val_<name>` for each epoch's validation and as `test_<name>` for the
-test set.
+test set. Beside them are the costs of a network, which a search may be steered by too.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ VALIDATION, TEST = "val_", "test_"
 TRAINING_METRICS = ("accuracy", "loss")
 """Those that Keras also computes while it trains; they may be monitored without a validation
 set."""
+
+PARAMETERS, MFLOPS, PREDICT_MS = "parameters", "mflops", "predict_ms"
+COSTS = (PARAMETERS, MFLOPS, PREDICT_MS)
+"""What a network costs, the less the better: its parameters; millions of operations in one image's
+forward pass; the milliseconds that a prediction of one image takes."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,11 @@ def metric_of(name: str) -> Metric:
     return _METRICS[name.removeprefix(VALIDATION).removeprefix(TEST)]
 
 
+def direction_of(name: str) -> Direction:
+    """Return which way a metric or a cost is better."""
+    return "min" if name in COSTS else metric_of(name).direction
+
+
 def sign_of(direction: Direction) -> float:
     """Return 1.0 for `max` and -1.0 for `min`: a score times this is the higher, the better."""
     return 1.0 if direction == "max" else -1.0
@@ -111,6 +121,11 @@ def sign_of(direction: Direction) -> float:
 def validation_metrics() -> list[str]:
     """Return the names that may be a search's objective."""
     return [f"{VALIDATION}{name}" for name in _METRICS]
+
+
+def objective_names() -> list[str]:
+    """Return the names that may be one of a search's several objectives."""
+    return [*validation_metrics(), *COSTS]
 
 
 def monitored_metrics() -> list[str]:

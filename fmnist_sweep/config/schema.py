@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fmnist_sweep.config.data_schema import DataConfig, SplitConfig
 from fmnist_sweep.config.metrics import (
-    Direction,
+    MFLOPS,
+    PREDICT_MS,
     leaderboard_metrics,
-    metric_of,
     monitored_metrics,
-    sign_of,
     validation_metrics,
 )
 from fmnist_sweep.config.model_schema import (
@@ -28,6 +27,7 @@ from fmnist_sweep.config.model_schema import (
     Seed,
     Strict,
 )
+from fmnist_sweep.config.objective_schema import AnyObjective, Bound, check_objectives
 from fmnist_sweep.config.one_of import OneOf
 from fmnist_sweep.config.record_schema import Expected, Reported
 from fmnist_sweep.config.scheduler_schema import SchedulerConfig
@@ -88,39 +88,10 @@ class EarlyStopping(Strict):
     min_delta: NonNegative
 
 
-class Objective(Strict):
-    """The metric that is optimised. `direction` follows from it: null or a missing one is replaced
-    by the metric's own, and another one is rejected."""
+class Objective(AnyObjective):
+    """A metric of which each epoch has a value."""
 
     metric: Annotated[str, OneOf(monitored_metrics)]
-    direction: Direction = Field(default=None, validate_default=True)
-
-    @field_validator("direction", mode="before")
-    @classmethod
-    def _follows_from_the_metric(cls, direction: Any, others: ValidationInfo) -> Any:
-        # An unknown metric has no direction; only the unknown metric is reported then.
-        metric = others.data.get("metric", "val_accuracy")
-        return metric_of(metric).direction if direction is None else direction
-
-    @model_validator(mode="after")
-    def _no_contradiction(self) -> Self:
-        own = metric_of(self.metric).direction
-        if self.direction != own:
-            raise ValueError(
-                f"direction={self.direction} with metric={self.metric}: the best {self.metric} is "
-                f"the {'highest' if own == 'max' else 'lowest'}; allowed: {own}, or null, which "
-                "follows from the metric"
-            )
-        return self
-
-    @property
-    def sign(self) -> float:
-        """1.0 if higher is better, else -1.0: after multiplication, higher is better."""
-        return sign_of(self.direction)
-
-    def better(self, score: float, than: float | None) -> bool:
-        """Whether `score` is better than `than` (None: no score yet)."""
-        return than is None or self.sign * score > self.sign * than
 
 
 class TrainConfig(Strict):
@@ -165,13 +136,16 @@ class Confirm(Strict):
 
 class SweepConfig(Strict):
     """A search: its budgets (the first one reached ends it), its objective, its limits. `metrics`:
-    what leaderboards show besides."""
+    what leaderboards show besides. With several `objectives`, `objective` is their first, and
+    `choose` bounds the others for the winner."""
 
     name: SweepName | None
     max_trials: PositiveInt | None
     max_epochs_total: PositiveInt | None
     max_minutes: Positive | None
     objective: Objective
+    objectives: Annotated[list[AnyObjective], Field(min_length=2, max_length=3)] | None
+    choose: dict[str, Bound] | None
     metrics: list[Annotated[str, OneOf(leaderboard_metrics)]]
     start_with: list[dict[str, Any]]
     learn_from: list[str]
@@ -187,7 +161,19 @@ class SweepConfig(Strict):
                 f"objective.metric={self.objective.metric} is not a validation metric; "
                 f"allowed: {', '.join(validation_metrics())}"
             )
+        check_objectives(self.objectives or [], self.choose or {})
         return self
+
+    @property
+    def further_objectives(self) -> tuple[AnyObjective, ...]:
+        """The objectives beside `objective`."""
+        return tuple((self.objectives or [])[1:])
+
+    @property
+    def measured_costs(self) -> tuple[str, ...]:
+        """The costs among the objectives that a training measures only where it is asked to."""
+        names = (objective.metric for objective in self.further_objectives)
+        return tuple(name for name in names if name in (MFLOPS, PREDICT_MS))
 
 
 class InlineConfig(Strict):

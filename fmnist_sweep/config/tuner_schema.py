@@ -14,11 +14,14 @@ class _Tuner(Strict):
     """Whether it decides for how many epochs a point is trained."""
     learns: ClassVar[bool] = False
     """Whether what it proposes depends on results, so that earlier ones help it."""
+    several_objectives: ClassVar[bool] = False
+    """Whether it can search for several objectives at once."""
 
 
 class RandomTuner(_Tuner):
     """Points are drawn independently."""
 
+    several_objectives: ClassVar[bool] = True
     name: Literal["random"]
     seed: Seed
 
@@ -26,6 +29,7 @@ class RandomTuner(_Tuner):
 class GridTuner(_Tuner):
     """Every combination in order; a range without a step has ten values."""
 
+    several_objectives: ClassVar[bool] = True
     name: Literal["grid"]
     seed: Seed
 
@@ -58,6 +62,7 @@ class TpeTuner(_Tuner):
     from the good points' model is proposed."""
 
     learns: ClassVar[bool] = True
+    several_objectives: ClassVar[bool] = True
     name: Literal["tpe"]
     seed: Seed
     initial_points: PositiveInt
@@ -75,21 +80,41 @@ class CmaesTuner(_Tuner):
     sigma: Positive
 
 
+class Nsga2Tuner(_Tuner):
+    """The best `population` trials are the parents of what is proposed; so many random points come
+    first."""
+
+    several_objectives: ClassVar[bool] = True
+    name: Literal["nsga2"]
+    seed: Seed
+    population: Annotated[int, Field(ge=2)]
+
+
 class QmcTuner(_Tuner):
     """A scrambled Sobol sequence."""
 
+    several_objectives: ClassVar[bool] = True
     name: Literal["qmc"]
     seed: Seed
 
 
 _AnyTuner = (
-    RandomTuner | GridTuner | BayesianTuner | HyperbandTuner | TpeTuner | CmaesTuner | QmcTuner
+    RandomTuner
+    | GridTuner
+    | BayesianTuner
+    | HyperbandTuner
+    | TpeTuner
+    | CmaesTuner
+    | Nsga2Tuner
+    | QmcTuner
 )
 TunerConfig = Annotated[_AnyTuner, Field(discriminator="name")]
-_BY_NAME = {
+_BY_NAME: dict[str, type[_Tuner]] = {
     get_args(tuner.model_fields["name"].annotation)[0]: tuner for tuner in get_args(_AnyTuner)
 }
-NAMES_WITHOUT_EPOCHS = tuple(name for name, tuner in _BY_NAME.items() if not tuner.sets_epochs)
+NAMES_WITHOUT_EPOCHS = tuple(n for n, tuner in _BY_NAME.items() if not tuner.sets_epochs)
 """The tuners that train each point for all epochs of its config."""
-NAMES_THAT_LEARN = tuple(name for name, tuner in _BY_NAME.items() if tuner.learns)
+NAMES_THAT_LEARN = tuple(n for n, tuner in _BY_NAME.items() if tuner.learns)
 """The tuners that `sweep.learn_from` helps."""
+NAMES_FOR_SEVERAL_OBJECTIVES = tuple(n for n, tuner in _BY_NAME.items() if tuner.several_objectives)
+"""The tuners that can search for several objectives at once."""

@@ -18,6 +18,8 @@ ADDED: dict[str, Any] = {
     "scheduler": {"name": "full"},
     "sweep.metrics": [],
     "sweep.learn_from": [],
+    "sweep.objectives": None,
+    "sweep.choose": None,
 }
 """Keys by path that earlier versions did not have, each with the value that means what they did."""
 

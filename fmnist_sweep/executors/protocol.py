@@ -25,13 +25,15 @@ OnEpoch = Callable[[EpochRecord], bool]
 class Rung:
     """A config to be trained to the end of `last_epoch`, from the state in `folder`, which should
     be at
-    `first_epoch` or later. `trial`: its trial's number, None if it belongs to none."""
+    `first_epoch` or later. `trial`: its trial's number, None if it belongs to none. `costs`: those
+    that are measured besides, such as `predict_ms`, and put into the result."""
 
     config: RunConfig
     first_epoch: int
     last_epoch: int
     folder: Path
     trial: int | None = None
+    costs: tuple[str, ...] = ()
 
 
 OnRungStep = Callable[[Rung, StepProgress], None]

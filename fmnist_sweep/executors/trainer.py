@@ -30,6 +30,7 @@ def trainer(
             on_epoch=on_epoch,
             every_steps=every_steps,
             on_step=None if on_step is None else partial(on_step, rung),
+            costs=rung.costs,
         )
 
     return train

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, get_args
 
-from fmnist_sweep.config.metrics import metric_of, metrics_of_your_own
+from fmnist_sweep.config.metrics import COSTS, metric_of, metrics_of_your_own
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.config.upgrade import without_additions
 from fmnist_sweep.errors import ConfigError
@@ -54,10 +54,21 @@ def sweep_identity(
     }
     if config.sweep.learn_from:
         identity["learn_from"] = config.sweep.learn_from
-    metric = metric_of(config.sweep.objective.metric)
-    if metric in metrics_of_your_own():
-        identity["metric"] = code_of(metric.function)
+    if config.sweep.objectives is not None:
+        identity["objectives"] = [each.model_dump() for each in config.sweep.objectives]
+    if (code := _code_of_metric(config.sweep.objective.metric)) is not None:
+        identity["metric"] = code
+    for objective in config.sweep.further_objectives:
+        if (code := _code_of_metric(objective.metric)) is not None:
+            identity[f"metric {objective.metric}"] = code
     return without_additions(identity)
+
+
+def _code_of_metric(name: str) -> dict[str, Any] | None:
+    """Return what identifies a metric of the user's own; None for the package's, and for costs."""
+    if name in COSTS or (metric := metric_of(name)) not in metrics_of_your_own():
+        return None
+    return code_of(metric.function)
 
 
 def space_of(identity: Mapping[str, Any]) -> Space:

@@ -8,9 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from fmnist_sweep.config.metrics import PARAMETERS
 from fmnist_sweep.files import canonical_json
 from fmnist_sweep.journal.records import ON_REQUEST, TrialStatus
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.scores import value_of
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 
 _SIGNIFICANCE = 0.05
 
@@ -18,8 +21,9 @@ _SIGNIFICANCE = 0.05
 def leaderboard(state: SweepState, metrics: Sequence[str] = ()) -> pd.DataFrame:
     """Return one row per trial: completed ones by rank, then the others by number.
 
-    Columns: `rank`, `trial`, `status`, the objective's name, `confirmed_mean`, `confirmed_std` and
-    `ties_with_best` (if trials were confirmed), `test_accuracy`, `metrics` (see `also_shown`),
+    Columns: `rank`, `trial`, `status`, `pareto_front` (with several objectives: whether the trial
+    is on it), the objective's name, `confirmed_mean`, `confirmed_std` and `ties_with_best` (if
+    trials were confirmed), `test_accuracy`, further objectives and `metrics` (see `also_shown`),
     `parameters`, `best_epoch`, `epochs`, `train_seconds`, `best_weights_sha256`, `reason`, and the
     searched values by config path (empty if a value does not exist for a trial).
     """
@@ -34,17 +38,37 @@ def leaderboard(state: SweepState, metrics: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def also_shown(state: SweepState, metrics: Sequence[str]) -> list[str]:
-    """Return which of `metrics`, such as `val_macro_f1` and `test_ece`, a leaderboard shows besides
-    the objective and `test_accuracy`, each once."""
-    always = (state.objective.metric, "test_accuracy")
-    return [name for name in dict.fromkeys(metrics) if name not in always]
+    """Return which further objectives and which of `metrics`, such as `val_macro_f1` and
+    `test_ece`, a leaderboard shows besides the objective, `test_accuracy` and `parameters`, each
+    once."""
+    always = (state.objective.metric, "test_accuracy", PARAMETERS)
+    further = (objective.metric for objective in state.further_objectives)
+    return [name for name in dict.fromkeys([*further, *metrics]) if name not in always]
+
+
+def front_lines(state: SweepState) -> list[str]:
+    """Say what the Pareto front is of, and within which bounds its winner is chosen; nothing with
+    one objective."""
+    if not state.further_objectives:
+        return []
+    names = ", ".join(objective.metric for objective in state.objectives)
+    lines = [f"front: no other trial is as good in each of {names} and better in one"]
+    if not state.bounds:
+        return lines
+    bounds = [
+        f"{name} at {'most' if bound.max is not None else 'least'} {bound.limit:.15g}"
+        for name, bound in state.bounds.items()
+    ]
+    words = " and ".join(bounds)
+    if state.best is None or state.is_within_bounds(state.best):
+        return [*lines, f"the winner is chosen among those with {words} (sweep.choose)"]
+    best = f"the best {state.objective.metric} of the front wins"
+    return [*lines, f"no trial has {words} (sweep.choose): {best}"]
 
 
 def metric_of_trial(trial: Trial, name: str) -> float | None:
-    """Return a trial's metric, `val_*` of its best epoch or `test_*`; None if it has none, such as
-    one that was trained by an earlier version."""
-    result = trial.result
-    return None if result is None else {**result.best_metrics, **result.of_test_set}.get(name)
+    """Return a trial's metric or cost, see `value_of`; None if it has none."""
+    return None if trial.result is None else value_of(trial.result, name)
 
 
 def metric_cells(trial: Trial, names: Sequence[str]) -> list[str]:
@@ -85,8 +109,9 @@ def _columns(state: SweepState, metrics: Sequence[str]) -> list[str]:
     confirmed = (
         ["confirmed_mean", "confirmed_std", "ties_with_best"] if _any_confirmed(state) else []
     )
+    front = ["pareto_front"] if state.further_objectives else []
     return [
-        "rank", "trial", "status", state.objective.metric, *confirmed, "test_accuracy",
+        "rank", "trial", "status", *front, state.objective.metric, *confirmed, "test_accuracy",
         *metrics, "parameters", "best_epoch", "epochs", "train_seconds", "best_weights_sha256",
         "reason",
         *searched_paths(state),
@@ -98,6 +123,7 @@ def _row(trial: Trial, rank: int | None, ranking: list[Trial], state: SweepState
         "rank": rank,
         "trial": trial.number,
         "status": trial.status.value,
+        "pareto_front": trial.number in state.front,
         state.objective.metric: trial.score,
         "epochs": len(trial.history),
         "reason": trial.reason,

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from collections.abc import Sequence
 
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.objective_schema import AnyObjective
+from fmnist_sweep.journal.scores import costs_of, front_of
 
 
 class Leaders:
-    """The best `most` of the added trials; of equals the earlier comes first."""
+    """The best `most` of the added trials; of equals the earlier comes first.
 
-    def __init__(self, objective: Objective, most: int) -> None:
-        self._sign = objective.sign
+    With several objectives: the Pareto front, of which any trial may be chosen, however many they
+    are, and of the others the best in the first objective up to `most` in all.
+    """
+
+    def __init__(self, objectives: Sequence[AnyObjective], most: int) -> None:
+        self._objectives = objectives
         self._most = most
-        self._ranked: list[tuple[float, int]] = []
+        self._scores: dict[int, Sequence[float]] = {}
 
     def __contains__(self, number: int) -> bool:
-        return any(ranked == number for _, ranked in self._ranked)
+        return number in self._scores
 
-    def take_in(self, number: int, score: float) -> int | None:
-        """Add or update a trial's score; return the trial that is then not among the best, possibly
-        this one, or None."""
-        self.leave_out(number)
-        insort(self._ranked, (-self._sign * score, number))
-        return self._ranked.pop()[1] if len(self._ranked) > self._most else None
+    def take_in(self, number: int, scores: Sequence[float]) -> list[int]:
+        """Add a trial, or update its scores; return the trials that are no longer among the best,
+        possibly this one."""
+        self._scores[number] = scores
+        if len(self._scores) <= self._most:
+            return []
+        front = front_of(self._scores, self._objectives)
+        ranked = sorted(
+            self._scores,
+            key=lambda n: (n not in front, costs_of(self._scores[n], self._objectives), n),
+        )
+        beaten = ranked[max(self._most, len(front)) :]
+        for other in beaten:
+            self.leave_out(other)
+        return beaten
 
     def leave_out(self, number: int) -> None:
         """Remove a trial, if it is among the best."""
-        self._ranked = [ranked for ranked in self._ranked if ranked[1] != number]
+        self._scores.pop(number, None)

@@ -172,6 +172,16 @@ class Continued:
 
 
 @dataclass(frozen=True)
+class Bounded:
+    """The winner is chosen within these bounds from here on, by the names of objectives, each with
+    `max` or `min`; recorded only when they change."""
+
+    kind: ClassVar[str] = "bounded"
+    bounds: dict[str, dict[str, float]]
+    at: float
+
+
+@dataclass(frozen=True)
 class Confirmed:
     """A trial was retrained with a new seed."""
 
@@ -216,6 +226,7 @@ Record = (
     | Told
     | Paused
     | Continued
+    | Bounded
     | Confirmed
     | LookedAtOfficialTest
     | Ended
@@ -224,7 +235,7 @@ _KINDS: dict[str, type[Any]] = {
     record.kind: record
     for record in (
         Begun, Learnt, RunsIn, Asked, FoundInfeasible, EpochEnded, Stopped, Told, Paused,
-        Continued, Confirmed, LookedAtOfficialTest, Ended,
+        Continued, Bounded, Confirmed, LookedAtOfficialTest, Ended,
     )
 }  # fmt: skip
 

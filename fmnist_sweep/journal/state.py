@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
+from fmnist_sweep.config.objective_schema import AnyObjective, Bound
 from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.errors import JournalError
@@ -14,6 +13,7 @@ from fmnist_sweep.journal.file import Journal
 from fmnist_sweep.journal.records import (
     Asked,
     Begun,
+    Bounded,
     Confirmed,
     Continued,
     Ended,
@@ -28,58 +28,26 @@ from fmnist_sweep.journal.records import (
     Told,
     TrialStatus,
 )
-from fmnist_sweep.training.results import EpochRecord, RunResult
-
-
-@dataclass
-class Trial:
-    """One point of the space and what became of it. `last_epoch` is where its latest rung was
-    to end; early stopping may have ended it sooner. `stopped_at` is the epoch after which it was
-    stopped, on request or by the scheduler. `is_paused`: the time budget ended its latest rung
-    early; until it goes on, `last_epoch` is the epoch that it reached. `environments` are the
-    places, in the sweep's list of them, of those that its epochs were trained in."""
-
-    number: int
-    overrides: dict[str, Any]
-    status: TrialStatus = TrialStatus.RUNNING
-    rung: int = 0
-    last_epoch: int = 0
-    history: list[EpochRecord] = field(default_factory=list)
-    result: RunResult | None = None
-    score: float | None = None
-    reason: str | None = None
-    stopped_at: int | None = None
-    stopped_by: str = ""
-    is_paused: bool = False
-    confirmations: list[Confirmed] = field(default_factory=list)
-    environments: set[int] = field(default_factory=set)
-
-    @property
-    def standing_score(self) -> float | None:
-        """The score used for the ranking, None if there is none."""
-        return self.score if self.status is TrialStatus.COMPLETED else None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether no more rungs of it will be trained, because it failed or was stopped. Its
-        promotions are still answered, because Hyperband counts on them."""
-        return self.reason is not None or self.stopped_at is not None
-
-    @property
-    def confirmed_score(self) -> tuple[float, float] | None:
-        """Mean and standard deviation over the new seeds, None with fewer than two."""
-        if len(self.confirmations) < 2:
-            return None
-        scores = [confirmed.score for confirmed in self.confirmations]
-        return statistics.mean(scores), statistics.stdev(scores)
+from fmnist_sweep.journal.scores import (
+    bounds_of,
+    costs_of,
+    front_of,
+    further_objectives_of,
+    is_within,
+    scores_of,
+)
+from fmnist_sweep.journal.trial import Trial
 
 
 @dataclass
 class SweepState:
     """Trials by number, and what else the journal told. `workers` is no matter of the journal: it
-    is how many rungs the sweep's executor trains at a time."""
+    is how many rungs the sweep's executor trains at a time. `bounds`: those within which the winner
+    of several objectives is chosen."""
 
     objective: Objective
+    further_objectives: tuple[AnyObjective, ...] = ()
+    bounds: dict[str, Bound] = field(default_factory=dict)
     workers: int = field(default=1, compare=False)
     begun: Begun | None = None
     learnt: Learnt | None = None
@@ -96,6 +64,7 @@ class SweepState:
     paused_after: dict[int, int] = field(default_factory=dict)
     ended_trials: set[int] = field(default_factory=set)
     failed_trials: set[int] = field(default_factory=set)
+    _front: frozenset[int] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def after(cls, journal: Journal, objective: Objective) -> SweepState:
@@ -149,6 +118,8 @@ class SweepState:
                 self._paused(record)
             case Continued():
                 self._continued(record)
+            case Bounded():
+                self.bounds = bounds_of(record, self.further_objectives)
             case Confirmed():
                 self._trial(record.trial).confirmations.append(record)
             case LookedAtOfficialTest():
@@ -157,11 +128,41 @@ class SweepState:
             case Ended():
                 self.ends += 1
         self.ended = record if isinstance(record, Ended) else None
+        if not isinstance(record, EpochEnded):
+            self._front = None
 
     def ranking(self) -> list[Trial]:
         """Return the completed trials, best first; confirmed ones, by their means, before the
-        others. Of equals the earlier trial comes first."""
+        others. Of equals the earlier trial comes first.
+
+        With several objectives the Pareto front comes first, on it those within the bounds; of
+        equals in the first objective the better one in the next.
+        """
         return sorted(self._completed(), key=self._order)
+
+    def to_confirm(self, most: int) -> list[Trial]:
+        """Return the best trials by the search's own scores, whatever was confirmed so far; with
+        several objectives those of the Pareto front alone, since the winner is one of them."""
+        there = (t for t in self._completed() if not self.front or t.number in self.front)
+        return sorted(there, key=lambda trial: self._order(trial, as_searched=True))[:most]
+
+    @property
+    def objectives(self) -> tuple[AnyObjective, ...]:
+        """All objectives, `objective` first."""
+        return (self.objective, *self.further_objectives)
+
+    @property
+    def front(self) -> frozenset[int]:
+        """The trials on the Pareto front of several objectives, by the search's own scores; with
+        one objective none."""
+        if self._front is None:
+            scores = {trial.number: trial.scores for trial in self._completed()}
+            self._front = front_of(scores, self.objectives)
+        return self._front
+
+    def is_within_bounds(self, trial: Trial) -> bool:
+        """Whether a completed trial may be chosen as the winner."""
+        return is_within(trial.scores, self.objectives, self.bounds)
 
     def minutes(self, since_seconds: float = 0.0) -> float:
         """Return for how many minutes each worker has trained, which `sweep.max_minutes` bounds;
@@ -192,16 +193,23 @@ class SweepState:
     def _completed(self) -> Iterator[Trial]:
         return (t for t in self.trials.values() if t.status is TrialStatus.COMPLETED)
 
-    def _order(self, trial: Trial) -> tuple[bool, float, int]:
-        confirmed = trial.confirmed_score
-        assert trial.score is not None  # completed trials have a score
-        score = confirmed[0] if confirmed is not None else trial.score
-        return confirmed is None, -self.objective.sign * score, trial.number
+    def _order(
+        self, trial: Trial, *, as_searched: bool = False
+    ) -> tuple[bool, bool, bool, tuple[float, ...], int]:
+        confirmed, scores = None if as_searched else trial.confirmed_score, trial.scores
+        if confirmed is not None:
+            scores = (confirmed[0], *scores[1:])
+        is_beaten = bool(self.further_objectives) and trial.number not in self.front
+        is_outside = not self.is_within_bounds(trial)
+        costs = costs_of(scores, self.objectives)
+        return is_beaten, is_outside, confirmed is None, costs, trial.number
 
     def _begun(self, record: Begun) -> None:
         if self.begun is not None:
             raise ValueError("the sweep has already begun")
         self.begun = record
+        if "objectives" in record.identity:
+            self.further_objectives = further_objectives_of(record.identity)
 
     def _asked(self, record: Asked) -> None:
         if record.ask != len(self.asks) or record.trial > len(self.trials):
@@ -241,6 +249,7 @@ class SweepState:
         trial.status, trial.reason = record.status, record.reason
         if record.status is TrialStatus.COMPLETED:
             trial.result, trial.score = record.result, record.score
+            trial.scores = scores_of(record, self.objectives)
             if trial.stopped_at is not None:
                 trial.last_epoch = trial.stopped_at
         else:
@@ -255,6 +264,7 @@ class SweepState:
         self._charge(record)
         trial.is_paused, trial.status = True, record.status
         trial.result, trial.score = record.result, record.score
+        trial.scores = scores_of(record, self.objectives)
         trial.last_epoch = self.paused_after[record.ask] = len(trial.history)
 
     def _continued(self, record: Continued) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.config.metrics import metric_of
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
+from fmnist_sweep.pictures.labels import number_points
 from fmnist_sweep.pictures.scales import draw_scores, score_axis, time_unit, use_log, use_log_time
 from fmnist_sweep.pictures.style import (
-    INK,
     LOOKS,
     RED,
     SMALL,
@@ -28,8 +29,6 @@ from fmnist_sweep.pictures.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_MOST_LABELS = 24
 
 
 def accuracy_against_parameters(state: SweepState) -> Figure:
@@ -132,7 +131,7 @@ def _draw(
         costs[inside], accuracy[inside], "o", markersize=11, markerfacecolor="none",
         markeredgecolor=RED, markeredgewidth=1.4,
     )  # fmt: skip
-    _number(axes, [trials[place].number for place in inside], costs[inside], accuracy[inside])
+    number_points(axes, [trials[place].number for place in inside], costs[inside], accuracy[inside])
     if len(np.unique(epochs)) > 1:
         axes.legend(
             fontsize=SMALL,
@@ -160,19 +159,3 @@ def _epochs(epochs: NDArray[np.int64]) -> str:
     if few != many:
         return f"{few} to {many} epochs"
     return "1 epoch" if many == 1 else f"{many} epochs"
-
-
-def _number(
-    axes: Axes, numbers: Sequence[int], costs: NDArray[np.float64], gains: NDArray[np.float64]
-) -> None:
-    """Label points with their trial numbers, the best first, as far as space permits."""
-    taken: list[tuple[float, float]] = []
-    for place in reversed(range(len(numbers))):
-        x, y = axes.transData.transform((costs[place], gains[place]))
-        if len(taken) == _MOST_LABELS or any(abs(x - a) < 26 and abs(y - b) < 16 for a, b in taken):
-            continue
-        taken.append((x, y))
-        axes.annotate(
-            str(numbers[place]), (costs[place], gains[place]), xytext=(-7, 6),
-            textcoords="offset points", ha="right", fontsize=SMALL, color=INK,
-        )  # fmt: skip

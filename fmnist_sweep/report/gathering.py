@@ -20,7 +20,7 @@ from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.data.split_report import split_table
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.files import write_whole
-from fmnist_sweep.journal.state import Trial
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.preparation import Prepared
 from fmnist_sweep.training.rung import answers_of_saved

@@ -19,9 +19,16 @@ from fmnist_sweep.analysis.words import (
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.journal.identity import search_words, space_of
-from fmnist_sweep.journal.leaderboard import also_shown, metric_cells, paused_words, stopped_words
+from fmnist_sweep.journal.leaderboard import (
+    also_shown,
+    front_lines,
+    metric_cells,
+    paused_words,
+    stopped_words,
+)
 from fmnist_sweep.journal.records import TrialStatus
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.provenance import command, package_version, was_typed
 from fmnist_sweep.report.source import ReportSource
 
@@ -61,6 +68,10 @@ def report_page(
     space = space_of(source.begun.identity)
     material = source.material
     more = also_shown(state, () if material is None else material.metrics)
+    rows = [
+        {**_row(rank, trial, more), "is_on_front": trial.number in state.front}
+        for rank, trial in enumerate(ranking, start=1)
+    ]
     parts = {
         "trials": "Trials",
         **({"search": "Search"} if of_sections["search"] else {}),
@@ -78,8 +89,9 @@ def report_page(
         "next_commands": _commands(source),
         "metric": state.objective.metric,
         "more_metrics": more,
-        "leaders": [_row(rank, trial, more) for rank, trial in enumerate(ranking[:_LEADERS], 1)],
-        "others": [_row(rank, t, more) for rank, t in enumerate(ranking[_LEADERS:], _LEADERS + 1)],
+        "has_front": bool(state.further_objectives),
+        "leaders": rows[:_LEADERS],
+        "others": rows[_LEADERS:],
         "notes": _notes(state),
         "failures": [
             {"trial": t.number, "reason": t.reason, "searched": overrides_in_words(t.overrides)}
@@ -125,7 +137,7 @@ def _subtitle(source: ReportSource) -> str:
     state, identity = source.state, source.begun.identity
     began = time.strftime("%Y-%m-%d %H:%M", time.localtime(source.begun.at))
     ended = "it has not ended yet" if state.ended is None else f"ended: {state.ended.reason}"
-    objective = f"{state.objective.metric}, {state.objective.direction}imised"
+    objective = " and ".join(f"{o.metric}, {o.direction}imised" for o in state.objectives)
     return f"begun {began}; {search_words(identity)}; {objective}; {ended}"
 
 
@@ -221,6 +233,7 @@ def _notes(state: SweepState) -> list[str]:
             f"{counted(state.infeasible, 'point')} of the space could not be built or exceeded a "
             "limit, and were replaced."
         )
+    notes += [f"{line[0].upper()}{line[1:]}." for line in front_lines(state)]
     if any(trial.confirmed_score for trial in state.ranking()):
         notes.append("± is the standard deviation over new seeds.")
     return notes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from fmnist_sweep.analysis.fronts import front_history
 from fmnist_sweep.analysis.history import brackets, by_time, by_trial
 from fmnist_sweep.analysis.importance import Importances, importances
 from fmnist_sweep.journal.identity import space_of
@@ -12,6 +13,7 @@ from fmnist_sweep.pictures.best_so_far import best_by_time, best_by_trial
 from fmnist_sweep.pictures.calibration import calibration
 from fmnist_sweep.pictures.data import class_distribution, samples
 from fmnist_sweep.pictures.parallel_coordinates import parallel_coordinates
+from fmnist_sweep.pictures.pareto_front import pareto_front
 from fmnist_sweep.pictures.rungs import rung_survival
 from fmnist_sweep.pictures.style import NothingToShow, own_settings, to_png
 from fmnist_sweep.pictures.trade_offs import accuracy_against_parameters, accuracy_against_time
@@ -115,6 +117,15 @@ def _of_the_search(source: ReportSource) -> Iterator[_Drawing]:
         "Best so far by time",
         f"{metric} of every rung by wall time, without pauses between a stop and a resume.",
         lambda: best_by_time({source.name: by_time(records, state.objective)}),
+    )
+    names = [objective.metric for objective in state.objectives]
+    yield (
+        "pareto_front",
+        "Pareto front",
+        f"The trials by {' and '.join(names)}; no other is as good as one of the front in each and "
+        "better in one. Hypervolume: how much of the box between the worst and the best scores of "
+        "all trials the front dominates.",
+        lambda: pareto_front(front_history(records, state)),
     )
     yield (
         "accuracy_against_parameters",

@@ -7,7 +7,8 @@ from pathlib import Path
 from fmnist_sweep.config.record_schema import Expected
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.data import Split
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.provenance import command
 from fmnist_sweep.reproduction import Outcome, expected_of
 from fmnist_sweep.runs.config_file import environment_lines, write_config_file

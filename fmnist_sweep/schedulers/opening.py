@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fmnist_sweep.config.schema import Config
-from fmnist_sweep.config.tuner_schema import NAMES_WITHOUT_EPOCHS
+from fmnist_sweep.config.tuner_schema import (
+    NAMES_FOR_SEVERAL_OBJECTIVES,
+    NAMES_WITHOUT_EPOCHS,
+)
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.schedulers.full import Full
 from fmnist_sweep.schedulers.halving import asha, hyperband
@@ -42,6 +45,8 @@ def open_scheduler(config: Config, problem: SearchProblem, own: OwnSearch) -> Sc
         ConfigError: they cannot search that problem, or do not go together.
     """
     settings = config.scheduler
+    if len(problem.objectives) > 1:
+        _check_several_objectives(config, own)
     if own.tuner is None and config.tuner.sets_epochs:
         if own.scheduler is not None or settings.name != "full":
             raise ConfigError(
@@ -54,3 +59,16 @@ def open_scheduler(config: Config, problem: SearchProblem, own: OwnSearch) -> Sc
     if own.scheduler is not None:
         return own.scheduler(problem, tuner)
     return _SCHEDULERS[settings.name](problem, settings, tuner)
+
+
+def _check_several_objectives(config: Config, own: OwnSearch) -> None:
+    if own.tuner is None and not config.tuner.several_objectives:
+        raise ConfigError(
+            f"tuner={config.tuner.name}: searches for one objective, not for several "
+            f"(sweep.objectives); allowed: tuner={', '.join(NAMES_FOR_SEVERAL_OBJECTIVES)}"
+        )
+    if own.scheduler is None and config.scheduler.name != "full":
+        raise ConfigError(
+            f"scheduler={config.scheduler.name}: ranks trials by one objective, not by several "
+            "(sweep.objectives); allowed: scheduler=full"
+        )

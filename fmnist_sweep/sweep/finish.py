@@ -14,7 +14,8 @@ from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import RunError, SweepStopped
 from fmnist_sweep.executors.protocol import Executor, Rung, RungOutcome
 from fmnist_sweep.journal.records import Confirmed, LookedAtOfficialTest, Record
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.space.overrides import apply_overrides, with_train
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.results import EpochRecord
@@ -62,10 +63,8 @@ def confirm(
 def _confirmations_due(config: Config, state: SweepState, folder: Path) -> list[tuple[Trial, Rung]]:
     if config.sweep.confirm is None:
         return []
-    # Ranked by the search's own scores: confirmations so far must not change who is confirmed.
-    by_score = sorted(state.ranking(), key=lambda trial: _search_rank(trial, config))
     due = []
-    for trial in by_score[: config.sweep.confirm.top]:
+    for trial in state.to_confirm(config.sweep.confirm.top):
         base = apply_overrides(config.run, trial.overrides)
         for number in range(1, config.sweep.confirm.seeds + 1):
             seed = (base.train.seed + number) % 2**32
@@ -136,11 +135,6 @@ def _confirmed(config: Config, trial: Trial, rung: Rung, outcome: RungOutcome) -
         result=outcome.result,
         at=time.time(),
     )
-
-
-def _search_rank(trial: Trial, config: Config) -> tuple[float, int]:
-    assert trial.score is not None  # completed trials have one
-    return -config.sweep.objective.sign * trial.score, trial.number
 
 
 def _keep_quiet(record: EpochRecord) -> bool:

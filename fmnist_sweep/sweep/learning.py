@@ -15,7 +15,7 @@ from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.config.tuner_schema import NAMES_THAT_LEARN
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.journal.records import Learnt, Observation
-from fmnist_sweep.journal.state import Trial
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.space.overrides import apply_overrides, flatten, with_train
 from fmnist_sweep.space.space import VARIANT, Space
 from fmnist_sweep.sweep.results import Sweep, load_sweep
@@ -41,11 +41,16 @@ def takes_from_others(config: Config) -> bool:
 
 
 def check_can_learn(config: Config, *, own_tuner: bool) -> None:
-    """Refuse `sweep.learn_from` for a tuner that learns nothing.
+    """Refuse `sweep.learn_from` for a tuner that learns nothing, or for several objectives.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: names what is allowed.
     """
+    if config.sweep.learn_from and config.sweep.objectives is not None:
+        raise ConfigError(
+            "sweep.learn_from: earlier sweeps help a search for one objective; allowed: "
+            "sweep.objectives=null"
+        )
     if config.sweep.learn_from and not own_tuner and not config.tuner.learns:
         raise ConfigError(
             f"sweep.learn_from: tuner={config.tuner.name} learns nothing from results; allowed: "

@@ -25,7 +25,8 @@ from fmnist_sweep.journal.records import (
     Told,
     TrialStatus,
 )
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.space.overrides import apply_overrides
 from fmnist_sweep.sweep.budget import (
     is_out_of_time,
@@ -34,7 +35,7 @@ from fmnist_sweep.sweep.budget import (
     why_spent,
 )
 from fmnist_sweep.sweep.plan import SweepPlan
-from fmnist_sweep.sweep.rungs import first_rung, known_outcome, promotion
+from fmnist_sweep.sweep.rungs import first_rung, known_outcome, promotion, with_all_scores
 from fmnist_sweep.sweep.stopping import StopRequests
 from fmnist_sweep.sweep.trial_folders import TrialFolders
 from fmnist_sweep.training.results import EpochRecord
@@ -208,6 +209,7 @@ class SweepLoop:
             last_epoch=last_epoch,
             folder=self._folders.of(asked.trial),
             trial=asked.trial,
+            costs=self._config.sweep.measured_costs,
         )
         return self._executor.submit(rung, self._epoch_recorder(asked))
 
@@ -251,10 +253,9 @@ class SweepLoop:
             self._stop_if_scheduled(self._state.trials[last.trial])
 
     def _tell(self, asked: Asked, outcome: RungOutcome) -> None:
-        result = outcome.result
-        score = None
-        if result is not None:
-            score = result.best_metrics[self._config.sweep.objective.metric]
+        outcome = with_all_scores(outcome, self._config.sweep)
+        result, metric = outcome.result, self._config.sweep.objective.metric
+        score = None if result is None else result.best_metrics[metric]
         is_over = self._state.trials[asked.trial].is_over
         if asked.ask in self._cut and not is_over and result is not None and score is not None:
             at = time.time()
@@ -278,7 +279,7 @@ class SweepLoop:
         """Let go of the files of trials that no rung will go on with."""
         for number in sorted(self._between):
             if not self._scheduler.may_go_on(number):
-                self._folders.settle(number, self._state.trials[number].standing_score)
+                self._folders.settle(number, self._state.trials[number].standing_scores)
                 self._between.remove(number)
 
     def _follow(self, record: Record) -> None:

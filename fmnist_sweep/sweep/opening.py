@@ -14,7 +14,6 @@ from fmnist_sweep.files import check_writable
 from fmnist_sweep.journal import lock
 from fmnist_sweep.journal.failed_attempt import set_aside, why_failed
 from fmnist_sweep.journal.file import JOURNAL_FILE, Journal
-from fmnist_sweep.journal.leaders import Leaders
 from fmnist_sweep.journal.records import Record
 from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.provenance import environment_of_run, recorded_config
@@ -23,7 +22,7 @@ from fmnist_sweep.sweep.loop import Observer, SweepLoop
 from fmnist_sweep.sweep.plan import SweepPlan
 from fmnist_sweep.sweep.stopping import StopRequests
 from fmnist_sweep.sweep.trial_folders import TrialFolders
-from fmnist_sweep.tracking.kept_models import candidates
+from fmnist_sweep.tracking.kept_models import leaders
 from fmnist_sweep.tracking.opening import SWEEPS, open_tracker
 from fmnist_sweep.tracking.outbox import OnTrouble, Outbox, keep_quiet, sending
 from fmnist_sweep.tracking.sweep_log import SweepLog
@@ -138,10 +137,10 @@ def open_sweep(
         _executor(plan, caller, watch) as executor,
     ):
         journal = _journal(plan, caller, outbox)
-        state = SweepState(plan.config.sweep.objective, executor.workers)
+        state = SweepState(plan.config.sweep.objective, workers=executor.workers)
         folders = TrialFolders(
             plan.folder,
-            Leaders(plan.config.sweep.objective, candidates(plan.config)),
+            leaders(plan.config),
             lambda number: bool(state.trials[number].confirmations),
             outbox.then,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_sweep.config.load import with_one_objective
+from fmnist_sweep.config.metrics import MFLOPS, objective_names
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.data import Dataset
 from fmnist_sweep.data.dataset import run_name
@@ -83,6 +84,7 @@ class SweepPlan:
             config.train.epochs,
             self.why_infeasible,
             on_infeasible,
+            config.sweep.further_objectives,
         )
         return open_scheduler(config, problem, self.own)
 
@@ -108,7 +110,7 @@ def plan_sweep(
     if not space.leaves:
         raise ConfigError("space: there is nothing to search; give it at least one leaf")
     prepared = prepare(config, data)
-    _check_objective(config, prepared)
+    _check_objective(config, prepared, on_paper=build_model is None)
     epochs = epochs_of(config, prepared)
     dataset = prepared.dataset
     why_infeasible = feasibility(config, space, prepared, on_paper=build_model is None)
@@ -271,10 +273,16 @@ def _check_start(
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _check_objective(config: Config, prepared: Prepared) -> None:
+def _check_objective(config: Config, prepared: Prepared, *, on_paper: bool) -> None:
     if prepared.split.validation is None:
         raise ConfigError(
             f"sweep.objective.metric={config.sweep.objective.metric}: split "
             f"{prepared.split.scheme} has no validation set; set split.validation, "
             "or take split=balanced"
+        )
+    if MFLOPS in config.sweep.measured_costs and not on_paper:
+        others = [name for name in objective_names() if name != MFLOPS]
+        raise ConfigError(
+            f"sweep.objectives: {MFLOPS} are not known of the networks of build_model; allowed: "
+            f"{', '.join(others)}"
         )

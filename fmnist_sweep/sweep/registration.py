@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.files import digest_of
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.provenance import serving_requirements
 from fmnist_sweep.sweep.best_models import best_model_files
 from fmnist_sweep.tracking.opening import open_registry

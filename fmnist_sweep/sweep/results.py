@@ -18,7 +18,8 @@ from fmnist_sweep.config.upgrade import upgraded
 from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, names_of_sweeps
 from fmnist_sweep.journal.leaderboard import leaderboard
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.runs.best_file import best_config
 from fmnist_sweep.sweep.best_models import best_model_files
 from fmnist_sweep.sweep.registration import Registration

@@ -15,7 +15,7 @@ from fmnist_sweep.errors import FmnistSweepError
 from fmnist_sweep.executors.opening import check_executor
 from fmnist_sweep.executors.protocol import Executor, Rung, run_now
 from fmnist_sweep.files import canonical_json, write_text_whole
-from fmnist_sweep.journal.records import SCHEMA, Begun, Ended
+from fmnist_sweep.journal.records import SCHEMA, Begun, Bounded, Ended
 from fmnist_sweep.provenance import recorded_command, recorded_config
 from fmnist_sweep.report.class_names import write_classes
 from fmnist_sweep.report.reporting import report_files
@@ -117,6 +117,7 @@ def _searched(sweep: OpenSweep) -> Path | None:
             _begin(sweep, loop)
         if plan.learnt is not None and state.learnt is None:
             loop.record(plan.learnt)
+        _record_bounds(sweep, loop)
         reason = loop.run()
         confirm(plan.config, state, sweep.executor, plan.folder, loop)
         look_at_official_test(state, _official_set(sweep), _model_files_of(sweep), loop.record)
@@ -173,6 +174,14 @@ def _begin(sweep: OpenSweep, loop: SweepLoop) -> None:
         shutil.rmtree(sweep.plan.folder / left, ignore_errors=True)
     command = recorded_command(sweep.composed.overrides)
     loop.record(Begun(SCHEMA, sweep.plan.name, sweep.plan.identity, command, at=time.time()))
+
+
+def _record_bounds(sweep: OpenSweep, loop: SweepLoop) -> None:
+    """Record within which bounds the winner is chosen, where that is new."""
+    bounds = sweep.plan.config.sweep.choose or {}
+    if sweep.state.bounds != bounds:
+        plain = {name: bound.model_dump(exclude_none=True) for name, bound in bounds.items()}
+        loop.record(Bounded(plain, at=time.time()))
 
 
 def _official_set(sweep: OpenSweep) -> ImageSet | None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from fmnist_sweep.config.schema import SweepConfig
 from fmnist_sweep.executors.protocol import RungOutcome
 from fmnist_sweep.journal.records import Asked
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.scores import value_of
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.tuners.search import Suggestion
 
 
@@ -57,3 +60,13 @@ def known_outcome(trial: Trial) -> RungOutcome | None:
     if trial.result is not None and trial.result.last_epoch == trial.stopped_at:
         return RungOutcome(trial.result, None, 0.0)
     return None
+
+
+def with_all_scores(outcome: RungOutcome, sweep: SweepConfig) -> RungOutcome:
+    """Return the outcome; a failure if its result lacks an objective, as that of an executor of the
+    caller's own may, which measures no costs."""
+    for objective in sweep.further_objectives:
+        if outcome.result is not None and value_of(outcome.result, objective.metric) is None:
+            reason = f"its result has no {objective.metric}, which is one of sweep.objectives"
+            return RungOutcome(None, reason, outcome.seconds)
+    return outcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -52,17 +52,15 @@ class TrialFolders:
         """Return where a trial's best model is, while it is there."""
         return self.of(number) / BEST_MODEL_FILE
 
-    def settle(self, number: int, score: float | None) -> None:
+    def settle(self, number: int, scores: Sequence[float]) -> None:
         """Let go of what is needed no more, now that no rung will go on with that trial.
 
-        `score`: None where it has none that counts.
+        `scores`: empty where it has none that count.
         """
         CheckpointFolder(self.of(number)).clear()
-        beaten = number if score is None else self._leaders.take_in(number, score)
-        if beaten is None or self._is_confirmed(beaten):
-            return
-        if self.of(beaten).exists():
-            self._when_sent(partial(shutil.rmtree, self.of(beaten), ignore_errors=True))
+        for beaten in self._leaders.take_in(number, scores) if scores else [number]:
+            if not self._is_confirmed(beaten) and self.of(beaten).exists():
+                self._when_sent(partial(shutil.rmtree, self.of(beaten), ignore_errors=True))
 
     def clear(self, but: Callable[[], int | None], paused: Collection[int] = ()) -> None:
         """Remove all of them at the sweep's end but those of paused trials: should it go on, a

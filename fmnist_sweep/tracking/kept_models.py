@@ -34,20 +34,20 @@ class KeptModels:
         self._path_of = path_of
         self._key_of = key_of
         self._most = config.tracking.keep_checkpoints
-        self._leaders = Leaders(config.sweep.objective, candidates(config))
+        self._leaders = leaders(config)
         self._logged: set[int] = set()
 
     def log(self, trial: int, state: SweepState) -> None:
         """Log a trial's best model at the end of a rung, if it is among those kept, and delete the
-        model it replaces, which may be its own of an earlier rung."""
-        score = state.trials[trial].score
-        assert score is not None  # the rung was completed
-        beaten = None if self._most is None else self._leaders.take_in(trial, score)
-        if beaten is not None and state.trials[beaten].confirmations:
-            beaten = None  # it may still win
-        if beaten is not None:
-            self._delete(beaten)
-        if beaten != trial:
+        models it replaces, one of which may be its own of an earlier rung."""
+        beaten = []
+        if self._most is not None:
+            beaten = self._leaders.take_in(trial, state.trials[trial].scores)
+        # A confirmed one may still win.
+        beaten = [other for other in beaten if not state.trials[other].confirmations]
+        for other in beaten:
+            self._delete(other)
+        if trial not in beaten:
             log_best_model(self._tracker, self._key_of(trial), self._path_of(trial))
             self._logged.add(trial)
 
@@ -78,8 +78,9 @@ class KeptModels:
             self._tracker.remove(self._key_of(trial), BEST_MODEL_ARTIFACT)
 
 
-def candidates(config: Config) -> int:
-    """Return the number of best trials, by the search's score, whose models are needed: for
-    confirmations, and to be kept in MLflow."""
+def leaders(config: Config) -> Leaders:
+    """Return the best trials, by the search's scores, whose models are needed: for confirmations,
+    and to be kept in MLflow."""
     confirmed = 1 if config.sweep.confirm is None else config.sweep.confirm.top
-    return max(confirmed, config.tracking.keep_checkpoints or 1)
+    objectives = (config.sweep.objective, *config.sweep.further_objectives)
+    return Leaders(objectives, max(confirmed, config.tracking.keep_checkpoints or 1))

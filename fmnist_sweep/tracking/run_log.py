@@ -107,8 +107,9 @@ def best_of(result: RunResult) -> dict[str, float]:
 
 
 def log_metrics(tracker: Tracker, key: str, result: RunResult, *, at: float) -> None:
-    """Log the metrics at the end of a training's last epoch."""
-    tracker.metrics(key, final_metrics(result), step=result.last_epoch, at=at)
+    """Log the metrics at the end of a training's last epoch, and the costs that were measured."""
+    metrics = {**final_metrics(result), **result.costs}
+    tracker.metrics(key, metrics, step=result.last_epoch, at=at)
 
 
 def log_best_model(

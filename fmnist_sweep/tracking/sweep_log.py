@@ -36,6 +36,7 @@ from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.reasons import message_of
 from fmnist_sweep.space.overrides import apply_overrides, straight_config, with_train
 from fmnist_sweep.space.space import Space
+from fmnist_sweep.tracking.front_tags import FrontTags
 from fmnist_sweep.tracking.kept_models import KeptModels
 from fmnist_sweep.tracking.keys import confirmation_key, sweep_key, trial_key
 from fmnist_sweep.tracking.run_log import (
@@ -94,6 +95,7 @@ class SweepLog:
         self._name = name
         self._folder = folder
         self._models = KeptModels(tracker, best_model, self._key, config)
+        self._front = FrontTags(tracker, self._key)
         self._dataset = dataset
         self._split = split
         self._searched = [leaf.path for leaf in space.leaves]
@@ -266,6 +268,7 @@ class SweepLog:
             return
         assert record.result is not None  # completed rungs have a result
         log_metrics(self._tracker, key, record.result, at=record.at)
+        self._front.follow(record.trial, state)
         if self._final is not None and record is not self._final[record.trial]:
             return
         log_digests(self._tracker, key, record.result)

@@ -11,10 +11,11 @@ from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import SweepConfig
 from fmnist_sweep.files import canonical_json
 from fmnist_sweep.journal.identity import search_words
-from fmnist_sweep.journal.leaderboard import also_shown, metric_cells
+from fmnist_sweep.journal.leaderboard import also_shown, front_lines, metric_cells
 from fmnist_sweep.journal.records import Begun
 from fmnist_sweep.journal.spending import continued
-from fmnist_sweep.journal.state import SweepState, Trial
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.provenance import command, was_typed
 from fmnist_sweep.space.space import Leaf
 
@@ -104,14 +105,16 @@ def _leaders(state: SweepState, metrics: Sequence[str]) -> list[str]:
         return []
     also = also_shown(state, metrics)
     scores = (state.objective.metric, "test_accuracy", *also)
-    head = ("rank", "trial", *scores, "parameters", "epochs")
+    front = ("front",) if state.further_objectives else ()
+    head = ("rank", "trial", *front, *scores, "parameters", "epochs")
     rows = [_row((*head, "searched values")), _row(["---:"] * len(head) + ["---"])]
     for rank, trial in enumerate(ranking[:_LEADERS], start=1):
-        rows.append(
-            _row([str(rank), str(trial.number), *_figures(trial, also), _values(trial.overrides)])
-        )
+        is_on_front = ["yes" if trial.number in state.front else "" for _ in front]
+        figures = [*is_on_front, *_figures(trial, also), _values(trial.overrides)]
+        rows.append(_row([str(rank), str(trial.number), *figures]))
     left = len(ranking) - _LEADERS
     more = f"\n\n{left} more in `leaderboard.csv`." if left > 0 else ""
+    more += "".join(f"\n\n{_escaped(line)}" for line in front_lines(state))
     return ["### Leaderboard\n\n" + "\n".join(rows) + more]
 
 

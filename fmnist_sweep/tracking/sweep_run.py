@@ -49,6 +49,7 @@ def start_sweep(
                 **{f"tuner.{name}": value for name, value in config.tuner.model_dump().items()},
                 **_scheduler_params(config),
                 **{f"sweep.objective.{name}": value for name, value in objective.items()},
+                **_objectives_param(config),
             },
             tags={
                 **tags,
@@ -95,6 +96,12 @@ def log_summary(
     best = folder / "best.yaml"
     if best.exists():
         tracker.file(key, best)
+
+
+def _objectives_param(config: Config) -> dict[str, Any]:
+    """Return nothing for one objective, which has params of its own."""
+    names = [objective.metric for objective in config.sweep.objectives or ()]
+    return {"sweep.objectives": ", ".join(names)} if names else {}
 
 
 def _scheduler_params(config: Config) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from fmnist_sweep import runtime
-from fmnist_sweep.config.metrics import VALIDATION, metric_of
+from fmnist_sweep.config.metrics import COSTS, VALIDATION, metric_of
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.data import Dataset, Split, load_dataset, make_split
 from fmnist_sweep.errors import ConfigError
@@ -87,6 +87,8 @@ def _check_metrics(config: RunConfig, classes: int) -> None:
     named = [("train.monitor.metric", config.train.monitor.metric)]
     if isinstance(config, Config) and config.is_sweep:
         named = [("sweep.objective.metric", config.sweep.objective.metric)]
+        further = [objective.metric for objective in config.sweep.further_objectives]
+        named += [("sweep.objectives", name) for name in further if name not in COSTS]
         named += [("sweep.metrics", name) for name in config.sweep.metrics]
     for path, name in named:
         least = metric_of(name).least_classes

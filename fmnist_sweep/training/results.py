@@ -43,7 +43,7 @@ class RunResult:
     `test_*` and `best_weights_sha256` are those of the best epoch's weights, `weights_sha256` of
     the last epoch's. `train_seconds` is the sum over all epochs. `test_metrics` are the other
     registered metrics of the test set, by names such as `test_macro_f1`; results of earlier
-    versions have none.
+    versions have none. `costs` are those that were asked for, such as `predict_ms`.
     """
 
     last_epoch: int
@@ -57,6 +57,7 @@ class RunResult:
     weights_sha256: str
     best_weights_sha256: str
     test_metrics: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
 
     @property
     def of_test_set(self) -> dict[str, float]:

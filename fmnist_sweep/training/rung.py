@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -21,6 +21,7 @@ from fmnist_sweep.training.autologging import autologging_off
 from fmnist_sweep.training.batches import ImageSet, TrainingData
 from fmnist_sweep.training.calculation import usual_calculation
 from fmnist_sweep.training.checkpoint import Checkpoint, CheckpointFolder, weights_digest
+from fmnist_sweep.training.costs import measured_costs
 from fmnist_sweep.training.evaluation import evaluate, probabilities
 from fmnist_sweep.training.graphs import graphs_freed
 from fmnist_sweep.training.network_check import check_network
@@ -57,6 +58,7 @@ def run_rung(
     on_epoch: Callable[[EpochRecord], bool],
     every_steps: int | None = None,
     on_step: OnStep | None = None,
+    costs: Sequence[str] = (),
 ) -> RunResult:
     """Train to the end of `last_epoch`, continuing from the checkpoint in `folder`.
 
@@ -65,7 +67,7 @@ def run_rung(
     `last_epoch`) the training starts over, with the same result; this is logged if there should be
     one, of `first_epoch` or later. `on_epoch` is also called for the epochs before the checkpoint,
     and returns whether to stop after
-    the last one. `every_steps`, `on_step`: as in `train`.
+    the last one. `every_steps`, `on_step`: as in `train`. `costs` are measured besides.
 
     Raises:
         ConfigError: a user's builder returns a network that cannot be trained, see `check_network`;
@@ -99,7 +101,7 @@ def run_rung(
         every_steps=every_steps,
         on_step=on_step,
     )
-    return _measure(config, data, trained, folder / BEST_MODEL_FILE)
+    return _measure(config, data, trained, folder / BEST_MODEL_FILE, costs)
 
 
 def default_builder(
@@ -146,12 +148,15 @@ def load_saved(path: Path, sha256: str) -> keras.Model:
     return model
 
 
-def _measure(config: RunConfig, data: TrainingData, trained: Trained, path: Path) -> RunResult:
+def _measure(
+    config: RunConfig, data: TrainingData, trained: Trained, path: Path, costs: Sequence[str]
+) -> RunResult:
     state, model = trained.checkpoint, trained.model
     best = best_epoch(state.history, config.train.monitor)
     restore_weights(model, state.best_weights)
     with seeded_epoch(model, config.train.seed, best):
         test = evaluate(model, data.test, TEST)
+        measured = measured_costs(costs, config, model, data.image_shape, data.train.classes)
     check_finite(best, test)
     _save_model(model, path)
     return RunResult(
@@ -161,6 +166,7 @@ def _measure(config: RunConfig, data: TrainingData, trained: Trained, path: Path
         test_accuracy=test.pop("test_accuracy"),
         test_loss=test.pop("test_loss"),
         test_metrics=test,
+        costs=measured,
         train_seconds=sum(record.metrics["epoch_seconds"] for record in state.history),
         parameters=model.count_params(),
         stopped_early=trained.stopped_early,

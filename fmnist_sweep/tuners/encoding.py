@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras_tuner
@@ -145,10 +145,17 @@ def draw(
     hyperparameters: keras_tuner.HyperParameters, random: np.random.RandomState
 ) -> dict[str, Any]:
     """Draw a point at random, as Keras Tuner's values."""
+    return assembled(hyperparameters, lambda each: each.prob_to_value(random.random_sample()))
+
+
+def assembled(
+    hyperparameters: keras_tuner.HyperParameters, value_of: Callable[[types.HyperParameter], Any]
+) -> dict[str, Any]:
+    """Return the point whose values are given one by one, of the leaves that exist there."""
     values: dict[str, Any] = {}
     for hyperparameter in hyperparameters.space:
         if _is_active(hyperparameter, values):
-            values[hyperparameter.name] = hyperparameter.prob_to_value(random.random_sample())
+            values[hyperparameter.name] = value_of(hyperparameter)
     return values
 
 

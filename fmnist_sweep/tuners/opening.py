@@ -23,6 +23,12 @@ def _cmaes(problem: SearchProblem, settings: Any) -> Tuner:
     return CmaEs(problem, settings)
 
 
+def _nsga2(problem: SearchProblem, settings: Any) -> Tuner:
+    from fmnist_sweep.tuners.nsga2 import Nsga2
+
+    return Nsga2(problem, settings)
+
+
 def _qmc(problem: SearchProblem, settings: Any) -> Tuner:
     from fmnist_sweep.tuners.sobol import Sobol
 
@@ -35,6 +41,7 @@ _TUNERS: dict[str, Callable[[SearchProblem, Any], Tuner]] = {
     "bayesian": KerasTuner,
     "tpe": _tpe,
     "cmaes": _cmaes,
+    "nsga2": _nsga2,
     "qmc": _qmc,
 }
 _SCHEDULERS: dict[str, Callable[[SearchProblem, Any], Scheduler]] = {"hyperband": KerasHyperband}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from fmnist_sweep.files import canonical_json
 from fmnist_sweep.journal.records import Learnt
-from fmnist_sweep.tuners.encoding import all_points, at, decode, draw, to_hyperparameters
+from fmnist_sweep.tuners.encoding import (
+    all_points,
+    assembled,
+    at,
+    decode,
+    draw,
+    to_hyperparameters,
+)
 from fmnist_sweep.tuners.protocol import Exhausted, Proposal, SearchProblem
 
 _MOST_DRAWS = 10_000
@@ -85,6 +92,10 @@ class Points:
                 for one in self.hyperparameters.space
             ]
         )
+
+    def assembled(self, value_of: Callable[[Any], Any]) -> dict[str, Any]:
+        """Return the point whose values are given one by one: see `encoding.assembled`."""
+        return assembled(self.hyperparameters, value_of)
 
     def draw_fitting(self) -> dict[str, Any] | None:
         """Draw a point that fits at random; None if the space has none left."""

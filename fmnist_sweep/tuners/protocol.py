@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from fmnist_sweep.config.objective_schema import AnyObjective
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.journal.records import Record
 from fmnist_sweep.space.space import Space
@@ -26,6 +27,7 @@ class SearchProblem:
         why_infeasible: returns why a point (path -> value) cannot be tried, or None.
         on_infeasible: called once with each infeasible proposal, in the tuner's own values, and
             the reason.
+        further_objectives: what is optimised besides, at the same time; see `scores.scores_of`.
     """
 
     space: Space
@@ -34,6 +36,12 @@ class SearchProblem:
     epochs: int | None
     why_infeasible: WhyInfeasible
     on_infeasible: OnInfeasible
+    further_objectives: tuple[AnyObjective, ...] = ()
+
+    @property
+    def objectives(self) -> tuple[AnyObjective, ...]:
+        """All objectives, `objective` first."""
+        return (self.objective, *self.further_objectives)
 
 
 @dataclass(frozen=True)

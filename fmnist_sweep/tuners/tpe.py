@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import optuna
 from optuna.distributions import (
     BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
 )
 from optuna.trial import TrialState, create_trial
 
@@ -28,13 +24,13 @@ from fmnist_sweep.journal.records import (
     Record,
     Told,
 )
-from fmnist_sweep.space.domains import Choice, Domain, Fixed, FloatRange, IntRange
+from fmnist_sweep.journal.scores import scores_of
+from fmnist_sweep.tuners.optuna_axes import axis_of
 from fmnist_sweep.tuners.points import Points
 from fmnist_sweep.tuners.protocol import Exhausted, Proposal, SearchProblem
 
 _MOST_TRIES = 50
 """Proposals in a row that were tried before; then a random point is taken."""
-_LARGEST_INT = 2**53  # which Optuna's arithmetic, in floats, still counts by ones
 
 
 class Tpe:
@@ -45,7 +41,9 @@ class Tpe:
     is taken for one of the others; so is an infeasible one, and one whose training failed.
     If trials are trained in rungs, the model is of the longest rung that enough of them reached
     (BOHB's rule, in the same paper), also in one go past it or in an earlier sweep; if the points
-    themselves set their epochs, it is of all trials.
+    themselves set their epochs, it is of all trials. With several objectives, the good points are
+    those on the first fronts (Ozaki et al. 2022, "Multiobjective Tree-Structured Parzen
+    Estimator").
     """
 
     name = "tuner tpe"
@@ -57,7 +55,7 @@ class Tpe:
         self._axes = {
             leaf.path: axis
             for leaf in problem.space.leaves
-            if (axis := _axis(leaf.domain)) is not None
+            if (axis := axis_of(leaf.domain)) is not None
         }
         self._distributions = {path: axis.distribution for path, axis in self._axes.items()}
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -98,7 +96,7 @@ class Tpe:
                 self._saw_epoch(record)
             case Told() if record.trial in self._values:
                 for rung in self._rungs.values():
-                    rung.tell(record.trial, record.score)
+                    rung.tell(record.trial, scores_of(record, self._problem.objectives))
                 if record.score is not None:
                     self._know(record.trial)
             case Learnt():
@@ -138,6 +136,8 @@ class Tpe:
         self._know(source)
 
     def _know(self, source: _Source) -> None:
+        if len(self._problem.objectives) > 1:  # which are searched without rungs
+            return
         self._told[source] = None
         for epochs in self._rungs:
             self._pass(epochs, source)
@@ -197,9 +197,11 @@ class _Rung:
 
     def __init__(self, problem: SearchProblem, distributions: dict[str, BaseDistribution]) -> None:
         self._distributions = distributions
-        is_max = problem.objective.direction == "max"
-        self._study = optuna.create_study(direction="maximize" if is_max else "minimize")
-        self._worst = -problem.objective.sign
+        signs = [objective.sign for objective in problem.objectives]
+        self._study = optuna.create_study(
+            directions=["maximize" if sign > 0.0 else "minimize" for sign in signs]
+        )
+        self._worst = [-sign for sign in signs]
         self._running: dict[int, int] = {}  # trial -> Optuna's number
         self._known: set[_Source] = set()
         self.completed = 0
@@ -211,11 +213,11 @@ class _Rung:
         self._running[trial] = len(self._study.get_trials(deepcopy=False)) - 1
         self._known.add(trial)
 
-    def tell(self, trial: int, score: float | None) -> None:
+    def tell(self, trial: int, scores: tuple[float, ...]) -> None:
         number = self._running.pop(trial, None)
         # One that failed stays a running one: Optuna leaves failed ones out of its model.
-        if number is not None and score is not None:
-            self._study.tell(number, score)
+        if number is not None and scores:
+            self._study.tell(number, scores)
             self.completed += 1
 
     def pass_by(self, source: _Source, params: dict[str, Any], score: float) -> None:
@@ -229,7 +231,7 @@ class _Rung:
     def know_infeasible(self, params: dict[str, Any]) -> None:
         self._study.add_trial(
             create_trial(
-                value=self._worst,
+                values=self._worst,
                 params=params,
                 distributions=self._distributions,
                 constraints={"feasible": 1.0},
@@ -250,54 +252,3 @@ class _Rung:
         # Only what is recorded counts.
         self._study.tell(asked, state=TrialState.FAIL)
         return dict(asked.params)
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """How a leaf's encoded values are put to Optuna: as they are, or by their index."""
-
-    distribution: BaseDistribution
-    param: Callable[[Any], Any] = lambda value: value
-    value: Callable[[Any], Any] = lambda param: param
-
-    @property
-    def lowest(self) -> Any:
-        if isinstance(self.distribution, CategoricalDistribution):
-            return self.distribution.choices[0]
-        assert isinstance(self.distribution, IntDistribution | FloatDistribution)
-        return self.distribution.low
-
-
-def _axis(domain: Domain) -> _Axis | None:
-    """Return the axis of a domain; None for a fixed value."""
-    match domain:
-        case Fixed():
-            return None
-        case Choice(values) if not _are_ordered(values):
-            return _Axis(CategoricalDistribution(tuple(range(len(values)))))
-        case FloatRange(low, high, None, log):
-            return _Axis(FloatDistribution(low, high, log=log))
-        case IntRange(low, high, None, True):
-            return _Axis(_whole(low, high, log=True), value=lambda p: min(max(round(p), low), high))
-        case IntRange() as numbers:
-            return _Axis(
-                _whole(0, numbers.count - 1),
-                numbers.index_of,
-                lambda p: numbers.value(min(max(round(p), 0), numbers.count - 1)),
-            )
-        case indexed:
-            return _Axis(_whole(0, (indexed.count or 1) - 1), value=round)
-
-
-def _whole(low: int, high: int, log: bool = False) -> BaseDistribution:
-    """Return the distribution of a range of whole numbers; a float's where Optuna's arithmetic
-    could not tell neighbours apart."""
-    if high > _LARGEST_INT:
-        return FloatDistribution(float(low), float(high), log=log)
-    return IntDistribution(low, high, log=log)
-
-
-def _are_ordered(values: tuple[Any, ...]) -> bool:
-    """Whether values are increasing numbers, so that neighbours are alike."""
-    are_numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-    return are_numbers and all(a < b for a, b in pairwise(values))

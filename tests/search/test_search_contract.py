@@ -30,6 +30,7 @@ from search_fakes import (
 )
 
 from fmnist_sweep.config.schema import Config, RunConfig
+from fmnist_sweep.config.tuner_schema import NAMES_FOR_SEVERAL_OBJECTIVES
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import canonical_json
 from fmnist_sweep.journal.leaderboard import leaderboard
@@ -44,6 +45,7 @@ TUNERS: dict[str, dict[str, Any]] = {
     "bayesian": {"tuner__initial_points": 60},
     "tpe": {"tuner__initial_points": 3, "tuner__candidates": 4},
     "cmaes": {"tuner__population": 5},
+    "nsga2": {"tuner__population": 4},
     "qmc": {},
 }
 SCHEDULERS: dict[str, dict[str, Any]] = {
@@ -52,6 +54,7 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
     "hyperband": {"train__epochs": 9},
     "median": {"train__epochs": 4, "scheduler__min_epochs": 1, "scheduler__min_trials": 2},
 }
+SEVERAL = [{"metric": "val_accuracy"}, {"metric": "mflops"}, {"metric": "predict_ms"}]
 SPACE: dict[str, Any] = {
     "train": {
         "batch_size": {"choice": [32, 64]},
@@ -99,13 +102,26 @@ SEARCHES = {
         for tuner, of_tuner in TUNERS.items()
         for scheduler, of_scheduler in SCHEDULERS.items()
     },
+    **{
+        f"{tuner}-{count}-objectives-full": Search(
+            tuner,
+            "full",
+            {**TUNERS[tuner], "train__epochs": 2, "sweep__objectives": SEVERAL[:count]},
+        )
+        for tuner in NAMES_FOR_SEVERAL_OBJECTIVES
+        for count in (2, 3)
+    },
     "keras-hyperband": Search("hyperband", "full", {"train__epochs": 9}),
     "own-full": Search("random", "full", {"train__epochs": 2}, OwnSearch(Corners)),
     "own-asha": Search("random", "asha", {"train__epochs": 9}, OwnSearch(Corners)),
     "random-own": Search("random", "full", {"train__epochs": 8}, OwnSearch(None, Doubling)),
     "own-own": Search("random", "full", {"train__epochs": 8}, OwnSearch(Corners, Doubling)),
 }
-QUICK = {name for name in SEARCHES if name.startswith("random-") or name.endswith("-full")}
+QUICK = {
+    name
+    for name in SEARCHES
+    if (name.startswith("random-") or name.endswith("-full")) and "2-objectives" not in name
+}
 """Each tuner and each scheduler; `make test` has every pair."""
 every_search = pytest.mark.parametrize(
     "name",

@@ -132,8 +132,8 @@ def test_tab_completion_works(
     monkeypatch.setenv("COMP_LINE", "fmnist-sweep tuner=")
     assert called("-sc", "query=bash") == []
     assert capsys.readouterr().out.split() == [
-        "tuner=bayesian", "tuner=cmaes", "tuner=grid", "tuner=hyperband", "tuner=qmc",
-        "tuner=random", "tuner=tpe",
+        "tuner=bayesian", "tuner=cmaes", "tuner=grid", "tuner=hyperband", "tuner=nsga2",
+        "tuner=qmc", "tuner=random", "tuner=tpe",
     ]  # fmt: skip
     monkeypatch.setenv("COMP_LINE", "fmnist-sweep train.opt")
     assert called("-sc", "query=bash") == []

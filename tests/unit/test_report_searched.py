@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmnist_sweep.analysis.searched import searched_values, short_names
-from fmnist_sweep.journal.state import Trial
+from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.space.domains import Choice, FloatRange
 from fmnist_sweep.space.space import Leaf, Space
 
