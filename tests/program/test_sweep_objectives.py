@@ -77,6 +77,7 @@ def test_another_choice_has_another_winner_without_training(
     best = allowed.loc[allowed["val_accuracy"].idxmax()]
     assert f"winner: trial {best['trial']}, val_accuracy {best['val_accuracy']:.4f}" in chosen.out
     assert f"chosen among those with parameters at most {smallest}" in chosen.out
+    assert "registered: synthetic-cnn version" in chosen.out
     assert f"winner: trial {best['trial']}," in again.out
     assert f"winner: trial {winner['trial']}," in over.out
     files = sorted(path.stem for path in (place / "experiments/best").iterdir())
