@@ -40,6 +40,7 @@ TUNERS = {
     "bayesian": ("tuner.initial_points=1000000",),  # so that no surrogate is fitted
     "tpe": ("tuner.initial_points=1000000",),  # nor a model made
     "cmaes": (),
+    "nsga2": (),
     "qmc": (),
 }
 SWEEP = (

@@ -36,6 +36,7 @@ SWEEPS = {
     "hyperband": ["train.epochs=3", "sweep.max_trials=4"],
     "tpe": ["scheduler=asha", "train.epochs=3", "tuner.initial_points=2", "sweep.max_trials=4"],
     "cmaes": ["train.epochs=1", "tuner.population=5", "sweep.max_trials=7"],
+    "nsga2": ["train.epochs=1", "tuner.population=2", "sweep.max_trials=4"],
     "qmc": ["scheduler=median", "train.epochs=2", "sweep.max_trials=3"],
 }
 PLACES = {

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def pareto_front(history: FrontHistory) -> Figure:
+def front_and_hypervolume(history: FrontHistory) -> Figure:
     """Draw the first objective over each of the others, with the front, and the hypervolume by
     running time.
 

@@ -13,7 +13,7 @@ from fmnist_sweep.pictures.best_so_far import best_by_time, best_by_trial
 from fmnist_sweep.pictures.calibration import calibration
 from fmnist_sweep.pictures.data import class_distribution, samples
 from fmnist_sweep.pictures.parallel_coordinates import parallel_coordinates
-from fmnist_sweep.pictures.pareto_front import pareto_front
+from fmnist_sweep.pictures.pareto_front import front_and_hypervolume
 from fmnist_sweep.pictures.rungs import rung_survival
 from fmnist_sweep.pictures.style import NothingToShow, own_settings, to_png
 from fmnist_sweep.pictures.trade_offs import accuracy_against_parameters, accuracy_against_time
@@ -125,7 +125,7 @@ def _of_the_search(source: ReportSource) -> Iterator[_Drawing]:
         f"The trials by {' and '.join(names)}; no other is as good as one of the front in each and "
         "better in one. Hypervolume: how much of the box between the worst and the best scores of "
         "all trials the front dominates.",
-        lambda: pareto_front(front_history(records, state)),
+        lambda: front_and_hypervolume(front_history(records, state)),
     )
     yield (
         "accuracy_against_parameters",

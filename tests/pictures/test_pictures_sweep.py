@@ -9,12 +9,15 @@ from drawn_sweeps import MAX, SPACE, DrawnSweep, drawn_sweep
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fmnist_sweep.analysis.fronts import front_history
 from fmnist_sweep.analysis.history import brackets, by_time, by_trial
 from fmnist_sweep.analysis.importance import Importances, importances
+from fmnist_sweep.config.objective_schema import AnyObjective, Bound
 from fmnist_sweep.config.schema import Objective
 from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.pictures.best_so_far import best_by_time, best_by_trial
 from fmnist_sweep.pictures.parallel_coordinates import parallel_coordinates
+from fmnist_sweep.pictures.pareto_front import front_and_hypervolume
 from fmnist_sweep.pictures.rungs import rung_survival
 from fmnist_sweep.pictures.style import NothingToShow, to_png
 from fmnist_sweep.pictures.trade_offs import (
@@ -48,6 +51,21 @@ def test_every_size_of_sweep_has_pictures(drawn: DrawnSweep) -> None:
     for figure in (accuracy_against_parameters(drawn.state), accuracy_against_time(drawn.state)):
         texts = check_picture(figure)
         assert any(text.isdigit() and int(text) in drawn.state.trials for text in texts)
+
+
+@pytest.mark.parametrize("drawn", SWEEPS, ids=["one", "four", "hyperband", "200", "constant"])
+@pytest.mark.parametrize("further", [("parameters",), ("parameters", "val_loss"), ("val_loss",)])
+def test_every_size_of_front_has_a_picture(drawn: DrawnSweep, further: tuple[str, ...]) -> None:
+    state = SweepState(MAX, tuple(AnyObjective(metric=name) for name in further))
+    for record in drawn.records:
+        state.apply(record)
+    assert state.best is not None
+    state.bounds = {"parameters": Bound(max=3000.0)} if "parameters" in further else {}
+    history = front_history(drawn.records, state)
+    texts = check_picture(front_and_hypervolume(history))
+    assert {"hypervolume", *further} <= set(texts)
+    assert f"{history.hypervolumes[-1]:.3f}" in texts
+    assert any(text.isdigit() and int(text) in state.front for text in texts)
 
 
 def test_several_sweeps_stand_beside_each_other_by_name() -> None:
@@ -100,6 +118,8 @@ def test_nothing_to_show(failing: tuple[int, ...]) -> None:
         lambda: parallel_coordinates(drawn.state, SPACE),
         lambda: accuracy_against_parameters(drawn.state),
         lambda: accuracy_against_time(drawn.state),
+        lambda: front_and_hypervolume(front_history(drawn.records, drawn.state)),
+        lambda: front_and_hypervolume(front_history(drawn.records, SweepState(MAX, (PARAMETERS,)))),
         lambda: rung_survival(brackets(drawn.records), MAX),
         lambda: draw_importances(Importances({}, "val_accuracy", 1, 10)),
     ):
@@ -145,6 +165,7 @@ def test_pictures_of_a_sweep_are_the_same_bytes_when_made_twice() -> None:
         assert to_png(draw()) == to_png(draw())
 
 
+PARAMETERS = AnyObjective(metric="parameters")
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=20)
 
 

@@ -21,6 +21,7 @@ from tiny_training import PLAIN, config_of, data_of, train_to, weights_of, witho
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import RunError, TrialFailed
 from fmnist_sweep.interrupts import stop_if_asked, terminable
+from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.training import interrupts
 from fmnist_sweep.training import rung as rungs
 from fmnist_sweep.training.batches import TrainingData
@@ -362,3 +363,28 @@ def test_it_is_interrupted_between_two_steps_and_goes_on_as_if_it_never_was(
     result, _ = rung(straight.config, 3, tmp_path)
     assert timeless(result) == timeless(straight.result)
     assert first.last_epoch == 1
+
+
+def test_costs_are_measured_where_they_are_asked_for_and_change_nothing(tmp_path: Path) -> None:
+    config = config_of()
+    data = data_of(config)
+
+    def result_with(*costs: str) -> RunResult:
+        folder = tmp_path / "-".join(["rung", *costs])
+        return run_rung(
+            config,
+            data,
+            1,
+            folder,
+            build_model=default_builder,
+            on_epoch=lambda record: False,
+            costs=costs,
+        )
+
+    without, measured = result_with(), result_with("mflops", "predict_ms")
+    assert without.costs == {}
+    plan = plan_cnn(config.model, data.image_shape, data.train.classes)
+    assert measured.costs["mflops"] == plan.mflops
+    assert 0.0 < measured.costs.pop("predict_ms") < 10_000.0
+    assert measured.costs.pop("mflops") > 0.0
+    assert timeless(measured) == timeless(without)
