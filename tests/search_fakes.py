@@ -233,7 +233,7 @@ def run(
     executor = executor or InstantExecutor()
     journal = Journal(folder / JOURNAL_FILE)
     further = config.sweep.further_objectives
-    state = SweepState(config.sweep.objective, further, workers=executor.workers)
+    state = SweepState(config.sweep.objective, executor.workers, further_objectives=further)
     for _ in state.taking_in(journal):
         pass
     loop = SweepLoop(

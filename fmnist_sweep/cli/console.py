@@ -20,6 +20,7 @@ from fmnist_sweep.journal.leaderboard import (
     also_shown,
     cannot_be_told_apart,
     front_lines,
+    further_in_words,
     metric_cells,
     paused_words,
     searched_paths,
@@ -140,11 +141,13 @@ class SweepProgress:
         if result is None:
             return f"failed: {state.trials[record.trial].reason}"
         best = state.best
+        further = further_in_words(state.trials[record.trial], state)
         leads = " *best so far*" if best is not None and best.number == record.trial else ""
         return (
             f"{state.objective.metric} {record.score:.4f} at epoch {result.best_epoch}, "
             f"test_accuracy {result.test_accuracy:.4f}, "
-            f"{result.parameters:,} parameters, {record.seconds:.1f} s{leads}"
+            f"{result.parameters:,} parameters, {record.seconds:.1f} s"
+            f"{''.join(f', {words}' for words in further)}{leads}"
         )
 
 

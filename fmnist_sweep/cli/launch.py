@@ -20,6 +20,7 @@ from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError, NotReproduced, RunError
 from fmnist_sweep.journal.identity import search_words
+from fmnist_sweep.journal.leaderboard import further_in_words
 from fmnist_sweep.journal.spending import continued
 from fmnist_sweep.provenance import command, recorded_command
 from fmnist_sweep.runs.comparisons import print_verification, reported_table
@@ -153,6 +154,8 @@ def _conclude(sweep: Sweep, overrides: tuple[str, ...]) -> None:
     out.print(
         f"winner: trial {best.number}, {state.objective.metric} {best.score:.4f}, "
         f"test_accuracy {best.result.test_accuracy:.4f}"
+        f"{''.join(f', {words}' for words in further_in_words(best, state))}",
+        soft_wrap=True,
     )
     if state.official:
         look = state.official[-1]

@@ -19,7 +19,7 @@ from fmnist_sweep.cli.live_view import Running, View, lines_of
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.executors.protocol import Rung
-from fmnist_sweep.journal.leaderboard import paused_words, stopped_words
+from fmnist_sweep.journal.leaderboard import further_in_words, paused_words, stopped_words
 from fmnist_sweep.journal.records import (
     Confirmed,
     EpochEnded,
@@ -155,6 +155,7 @@ class LiveSweep:
             return
         line.append(f"{state.objective.metric} {record.score:.4f}  ")
         line.append(f"test_accuracy {result.test_accuracy:.4f}  ")
+        line.append("".join(f"{words}  " for words in further_in_words(trial, state)))
         line.append(f"epochs {state.asks[record.ask].first_epoch + 1}-{result.last_epoch}  ")
         line.append(f"{record.seconds:.1f} s  ")
         if state.best is trial:
@@ -263,6 +264,7 @@ def _best_in_words(state: SweepState) -> str | None:
     return (
         f"{state.objective.metric} {score}  trial {best.number}  "
         f"test_accuracy {best.result.test_accuracy:.4f}"
+        f"{''.join(f'  {words}' for words in further_in_words(best, state))}"
     )
 
 

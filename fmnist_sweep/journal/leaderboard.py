@@ -46,6 +46,16 @@ def also_shown(state: SweepState, metrics: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys([*further, *metrics]) if name not in always]
 
 
+def further_in_words(trial: Trial, state: SweepState) -> list[str]:
+    """Return a completed trial's further scores, such as `parameters 12,000`, and whether it is on
+    the Pareto front; nothing with one objective."""
+    words = []
+    for objective, score in zip(state.objectives[1:], trial.scores[1:], strict=True):
+        shown = f"{score:,.0f}" if objective.metric == PARAMETERS else f"{score:.4f}"
+        words.append(f"{objective.metric} {shown}")
+    return [*words, "on the front"] if trial.number in state.front else words
+
+
 def front_lines(state: SweepState) -> list[str]:
     """Say what the Pareto front is of, and within which bounds its winner is chosen; nothing with
     one objective."""

@@ -46,8 +46,6 @@ class SweepState:
     of several objectives is chosen."""
 
     objective: Objective
-    further_objectives: tuple[AnyObjective, ...] = ()
-    bounds: dict[str, Bound] = field(default_factory=dict)
     workers: int = field(default=1, compare=False)
     begun: Begun | None = None
     learnt: Learnt | None = None
@@ -64,6 +62,8 @@ class SweepState:
     paused_after: dict[int, int] = field(default_factory=dict)
     ended_trials: set[int] = field(default_factory=set)
     failed_trials: set[int] = field(default_factory=set)
+    further_objectives: tuple[AnyObjective, ...] = ()
+    bounds: dict[str, Bound] = field(default_factory=dict)
     _front: frozenset[int] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
@@ -200,7 +200,7 @@ class SweepState:
         if confirmed is not None:
             scores = (confirmed[0], *scores[1:])
         is_beaten = bool(self.further_objectives) and trial.number not in self.front
-        is_outside = not self.is_within_bounds(trial)
+        is_outside = bool(self.bounds) and not self.is_within_bounds(trial)
         costs = costs_of(scores, self.objectives)
         return is_beaten, is_outside, confirmed is None, costs, trial.number
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,10 +68,7 @@ def report_page(
     space = space_of(source.begun.identity)
     material = source.material
     more = also_shown(state, () if material is None else material.metrics)
-    rows = [
-        {**_row(rank, trial, more), "is_on_front": trial.number in state.front}
-        for rank, trial in enumerate(ranking, start=1)
-    ]
+    rows = [_row(rank, t, more, state.front) for rank, t in enumerate(ranking, 1)]
     parts = {
         "trials": "Trials",
         **({"search": "Search"} if of_sections["search"] else {}),
@@ -194,18 +191,19 @@ def _commands(source: ReportSource) -> list[tuple[str, str]]:
     return found
 
 
-def _row(rank: int, trial: Trial, metrics: Sequence[str]) -> dict[str, object]:
+def _row(rank: int, trial: Trial, more: Sequence[str], front: Collection[int]) -> dict[str, Any]:
     result = trial.result
     assert result is not None  # ranked trials have a result
     confirmed = trial.confirmed_score
     return {
         "rank": rank,
         "trial": trial.number,
+        "is_on_front": trial.number in front,
         "score": f"{trial.score:.4f}"
         if confirmed is None
         else f"{confirmed[0]:.4f} ± {confirmed[1]:.4f}",
         "test_accuracy": f"{result.test_accuracy:.4f}",
-        "more_metrics": metric_cells(trial, metrics),
+        "more_metrics": metric_cells(trial, more),
         "parameters": f"{result.parameters:,}",
         "best_epoch": result.best_epoch,
         "epochs": result.last_epoch,
@@ -245,6 +243,7 @@ def _winner(state: SweepState, best: Trial) -> dict[str, object]:
     facts = [(path, plain(value)) for path, value in best.overrides.items()]
     facts += [
         ("model.parameters", f"{result.parameters:,}"),
+        *((name, metric_cells(best, [name])[0]) for name in also_shown(state, ())),
         ("best epoch", f"{result.best_epoch} of {result.last_epoch}"),
         ("test_loss", f"{result.test_loss:.4f}"),
         ("training seconds", f"{result.train_seconds:.1f}"),

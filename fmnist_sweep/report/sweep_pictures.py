@@ -118,15 +118,8 @@ def _of_the_search(source: ReportSource) -> Iterator[_Drawing]:
         f"{metric} of every rung by wall time, without pauses between a stop and a resume.",
         lambda: best_by_time({source.name: by_time(records, state.objective)}),
     )
-    names = [objective.metric for objective in state.objectives]
-    yield (
-        "pareto_front",
-        "Pareto front",
-        f"The trials by {' and '.join(names)}; no other is as good as one of the front in each and "
-        "better in one. Hypervolume: how much of the box between the worst and the best scores of "
-        "all trials the front dominates.",
-        lambda: front_and_hypervolume(front_history(records, state)),
-    )
+    if state.further_objectives:
+        yield _of_the_front(source)
     yield (
         "accuracy_against_parameters",
         "Accuracy against parameters",
@@ -152,6 +145,18 @@ def _of_the_search(source: ReportSource) -> Iterator[_Drawing]:
         "One line per trial, darker is better, the best in red; a dash below an axis: the value "
         "does not exist for that trial.",
         lambda: parallel_coordinates(state, space_of(source.begun.identity)),
+    )
+
+
+def _of_the_front(source: ReportSource) -> _Drawing:
+    names = [objective.metric for objective in source.state.objectives]
+    return (
+        "pareto_front",
+        "Pareto front",
+        f"The trials by {' and '.join(names)}; no other is as good as one of the front in each and "
+        "better in one. Hypervolume: how much of the box between the worst and the best scores of "
+        "all trials the front dominates.",
+        lambda: front_and_hypervolume(front_history(source.journal.records, source.state)),
     )
 
 

@@ -137,7 +137,7 @@ def open_sweep(
         _executor(plan, caller, watch) as executor,
     ):
         journal = _journal(plan, caller, outbox)
-        state = SweepState(plan.config.sweep.objective, workers=executor.workers)
+        state = SweepState(plan.config.sweep.objective, executor.workers)
         folders = TrialFolders(
             plan.folder,
             leaders(plan.config),

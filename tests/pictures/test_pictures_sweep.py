@@ -56,7 +56,7 @@ def test_every_size_of_sweep_has_pictures(drawn: DrawnSweep) -> None:
 @pytest.mark.parametrize("drawn", SWEEPS, ids=["one", "four", "hyperband", "200", "constant"])
 @pytest.mark.parametrize("further", [("parameters",), ("parameters", "val_loss"), ("val_loss",)])
 def test_every_size_of_front_has_a_picture(drawn: DrawnSweep, further: tuple[str, ...]) -> None:
-    state = SweepState(MAX, tuple(AnyObjective(metric=name) for name in further))
+    state = SweepState(MAX, further_objectives=tuple(AnyObjective(metric=name) for name in further))
     for record in drawn.records:
         state.apply(record)
     assert state.best is not None
@@ -111,6 +111,7 @@ def test_the_lower_the_better_works_too() -> None:
 def test_nothing_to_show(failing: tuple[int, ...]) -> None:
     """A sweep without trials, and one whose trials all failed."""
     drawn = drawn_sweep(len(failing), failing=failing, hyperband=True)
+    several = SweepState(MAX, further_objectives=(PARAMETERS,))
     for draw in (
         lambda: best_by_trial({"x": by_trial(drawn.records, MAX)}),
         lambda: best_by_time({"x": by_time(drawn.records, MAX)}),
@@ -119,7 +120,7 @@ def test_nothing_to_show(failing: tuple[int, ...]) -> None:
         lambda: accuracy_against_parameters(drawn.state),
         lambda: accuracy_against_time(drawn.state),
         lambda: front_and_hypervolume(front_history(drawn.records, drawn.state)),
-        lambda: front_and_hypervolume(front_history(drawn.records, SweepState(MAX, (PARAMETERS,)))),
+        lambda: front_and_hypervolume(front_history(drawn.records, several)),
         lambda: rung_survival(brackets(drawn.records), MAX),
         lambda: draw_importances(Importances({}, "val_accuracy", 1, 10)),
     ):
