@@ -196,12 +196,11 @@ class SweepState:
     def _order(
         self, trial: Trial, *, as_searched: bool = False
     ) -> tuple[bool, bool, bool, tuple[float, ...], int]:
-        confirmed, scores = None if as_searched else trial.confirmed_score, trial.scores
+        confirmed, costs = None if as_searched else trial.confirmed_score, trial.costs
         if confirmed is not None:
-            scores = (confirmed[0], *scores[1:])
+            costs = (-self.objective.sign * confirmed[0], *costs[1:])
         is_beaten = bool(self.further_objectives) and trial.number not in self.front
         is_outside = bool(self.bounds) and not self.is_within_bounds(trial)
-        costs = costs_of(scores, self.objectives)
         return is_beaten, is_outside, confirmed is None, costs, trial.number
 
     def _begun(self, record: Begun) -> None:
@@ -248,8 +247,7 @@ class SweepState:
         trial = self._trial(record.trial)
         trial.status, trial.reason = record.status, record.reason
         if record.status is TrialStatus.COMPLETED:
-            trial.result, trial.score = record.result, record.score
-            trial.scores = scores_of(record, self.objectives)
+            self._scored(trial, record)
             if trial.stopped_at is not None:
                 trial.last_epoch = trial.stopped_at
         else:
@@ -263,9 +261,13 @@ class SweepState:
             raise ValueError(f"trial {record.trial} cannot be paused")
         self._charge(record)
         trial.is_paused, trial.status = True, record.status
+        self._scored(trial, record)
+        trial.last_epoch = self.paused_after[record.ask] = len(trial.history)
+
+    def _scored(self, trial: Trial, record: Told | Paused) -> None:
         trial.result, trial.score = record.result, record.score
         trial.scores = scores_of(record, self.objectives)
-        trial.last_epoch = self.paused_after[record.ask] = len(trial.history)
+        trial.costs = costs_of(trial.scores, self.objectives)
 
     def _continued(self, record: Continued) -> None:
         self._check_open(record)

@@ -17,7 +17,7 @@ class Trial:
     stopped, on request or by the scheduler. `is_paused`: the time budget ended its latest rung
     early; until it goes on, `last_epoch` is the epoch that it reached. `environments` are the
     places, in the sweep's list of them, of those that its epochs were trained in. `scores` are
-    those of all objectives, `score` first."""
+    those of all objectives, `score` first; `costs` the same, lower being better in each."""
 
     number: int
     overrides: dict[str, Any]
@@ -28,6 +28,7 @@ class Trial:
     result: RunResult | None = None
     score: float | None = None
     scores: tuple[float, ...] = ()
+    costs: tuple[float, ...] = ()
     reason: str | None = None
     stopped_at: int | None = None
     stopped_by: str = ""
