@@ -504,7 +504,7 @@ def test_replaying_fifty_trials_costs_two_searches_and_nothing_else(
 def test_all_pages_of_a_long_search_are_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tell(root, a_sweep_of(7))
     before = dump(root)
-    monkeypatch.setattr("fmnist_sweep.tracking.mlflow.tracker._RUNS_A_PAGE", 3)
+    monkeypatch.setattr("fmnist_sweep.tracking.mlflow.run_index._RUNS_A_PAGE", 3)
     tell(root, a_sweep_of(7))
     assert dump(root) == before
 
