@@ -12,7 +12,7 @@ best, as a share of what random search is away from it after one trial (the medi
 It prints, per table, after how many trials the median over all seeds is as good as random search's
 after TRIALS; then regrets and ranks. `search.png` in the working directory shows the regrets.
 
-`search.py [seeds=30] [trials=100] [tables=15] [tuners=tpe,cmaes,qmc]`. `seeds=2 trials=12 tables=1`
+`search.py [seeds=30] [trials=100] [tables=15] [tuners=tpe,cmaes,qmc]`. `seeds=1 trials=12 tables=1`
 takes seconds.
 """
 
