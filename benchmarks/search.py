@@ -246,6 +246,7 @@ def draw(found: Mapping[str, Mapping[str, NDArray[np.float64]]], path: Path) -> 
     axes.set_xlabel("trials")
     axes.set_ylabel("regret, as a share of a random point's")
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.legend(frameon=False)
     finish(figure).savefig(path, dpi=150)
     say(f"\n{path}")
