@@ -234,7 +234,7 @@ def draw(found: Mapping[str, Mapping[str, NDArray[np.float64]]], path: Path) -> 
         7.2,
         4.4,
         "How far the best trial so far is from the best of all",
-        f"{len(found)} tables of finished trainings, {seeds} searches each: median and quartiles",
+        f"finished trainings, tables: {len(found)}, searches of each: {seeds}; median and quartiles",
     )
     axes = figure.subplots()
     for name in names:
@@ -247,6 +247,7 @@ def draw(found: Mapping[str, Mapping[str, NDArray[np.float64]]], path: Path) -> 
     axes.set_ylabel("regret, as a share of a random point's")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(lambda value, _: "")
     axes.legend(frameon=False)
     finish(figure).savefig(path, dpi=150)
     say(f"\n{path}")
