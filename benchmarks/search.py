@@ -234,7 +234,7 @@ def draw(found: Mapping[str, Mapping[str, NDArray[np.float64]]], path: Path) -> 
         7.2,
         4.4,
         "How far the best trial so far is from the best of all",
-        f"finished trainings, tables: {len(found)}, searches of each: {seeds}; median and quartiles",
+        f"tables of trainings: {len(found)}, searches of each: {seeds}; median and quartiles",
     )
     axes = figure.subplots()
     for name in names:
