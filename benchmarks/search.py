@@ -7,7 +7,7 @@ point of a grid was trained, so that a search only looks up. It is no dependency
 Each of our tuners is driven as the sweep's loop drives it, one trial after another, beside Optuna's
 TPE by itself with its defaults, and random search. A point's value is that of one of its trainings,
 the same for all tuners. The regret of a search is how far its best value so far is from the table's
-best, as a share of what random search is away from it after one trial (the median).
+best, as a share of what the table's median point is away from it.
 
 It prints, per table, after how many trials the median over all seeds is as good as random search's
 after TRIALS; then regrets and ranks. `search.png` in the working directory shows the regrets.

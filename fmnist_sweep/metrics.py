@@ -72,8 +72,8 @@ def expected_calibration_error(
     if len(labels) == 0:
         raise ValueError("cannot compute the calibration error of 0 predictions")
     binned = CalibrationBins.of(probabilities, labels, bins)
-    weights = binned.answers / len(labels)
-    return float(np.sum(weights * np.abs(binned.accuracy - binned.sureness)))
+    weights = binned.predictions / len(labels)
+    return float(np.sum(weights * np.abs(binned.accuracy - binned.confidence)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +82,8 @@ class CalibrationBins:
     confidence and accuracy (0 for an empty bin)."""
 
     edges: NDArray[np.float64]
-    answers: NDArray[np.int64]
-    sureness: NDArray[np.float64]
+    predictions: NDArray[np.int64]
+    confidence: NDArray[np.float64]
     accuracy: NDArray[np.float64]
 
     @classmethod
@@ -91,16 +91,16 @@ class CalibrationBins:
         cls, probabilities: Probabilities, labels: Labels, bins: int = CALIBRATION_BINS
     ) -> CalibrationBins:
         """Put predictions into bins of equal width by their confidence."""
-        sureness = probabilities.max(axis=1).astype(np.float64)
+        confidence = probabilities.max(axis=1).astype(np.float64)
         right = probabilities.argmax(axis=1) == labels
         edges = np.linspace(0.0, 1.0, bins + 1)
-        places = np.clip(np.ceil(sureness * bins).astype(np.int64) - 1, 0, bins - 1)
-        answers = np.bincount(places, minlength=bins)
-        divisors = np.maximum(answers, 1)
+        places = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+        predictions = np.bincount(places, minlength=bins)
+        divisors = np.maximum(predictions, 1)
         return cls(
             edges,
-            answers,
-            np.bincount(places, weights=sureness, minlength=bins) / divisors,
+            predictions,
+            np.bincount(places, weights=confidence, minlength=bins) / divisors,
             np.bincount(places, weights=right, minlength=bins) / divisors,
         )
 

@@ -53,7 +53,7 @@ def calibration(winner: WinnerMaterial) -> Figure:
 
 def _draw_reliability(axes: Axes, binned: CalibrationBins) -> None:
     style_axes(axes, y="accuracy")
-    there = binned.answers > 0
+    there = binned.predictions > 0
     lefts, width = binned.edges[:-1][there], binned.edges[1]
     axes.plot(
         [0, 1],
@@ -68,7 +68,7 @@ def _draw_reliability(axes: Axes, binned: CalibrationBins) -> None:
         lefts, binned.accuracy[there], width, align="edge", color=BLUE, edgecolor="white",
         label="accuracy",
     )  # fmt: skip
-    gaps = binned.sureness[there] - binned.accuracy[there]
+    gaps = binned.confidence[there] - binned.accuracy[there]
     axes.bar(
         lefts, gaps, width, bottom=binned.accuracy[there], align="edge", color="none",
         edgecolor=RED, hatch="////", linewidth=0.8, label="gap to the confidence",
@@ -81,11 +81,11 @@ def _draw_reliability(axes: Axes, binned: CalibrationBins) -> None:
 def _draw_counts(axes: Axes, binned: CalibrationBins) -> None:
     style_axes(axes, x="confidence (probability of the predicted class)", y="images", grid="y")
     axes.bar(
-        binned.edges[:-1], binned.answers, binned.edges[1], align="edge", color=FAINT,
+        binned.edges[:-1], binned.predictions, binned.edges[1], align="edge", color=FAINT,
         edgecolor="white",
     )  # fmt: skip
     axes.set_yscale("symlog", linthresh=1)  # the most confident bin holds nearly all images
-    most = int(binned.answers.max())
+    most = int(binned.predictions.max())
     ticks = [0] + [10**power for power in range(7) if 10**power <= most]
     axes.set_yticks(ticks, [f"{tick:,}" for tick in ticks], color=INK)
     axes.set_yticks([], minor=True)

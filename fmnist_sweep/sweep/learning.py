@@ -155,7 +155,7 @@ def _start(where: str, start: dict[str, Any], config: Config, space: Space) -> d
         return flatten(start)
     if len(start) > 1:
         others = ", ".join(key for key in start if key != _BEST_OF)
-        raise ConfigError(f"{where}: {_BEST_OF} stands alone; beside it: {others}")
+        raise ConfigError(f"{where}: {_BEST_OF} cannot be combined with {others}")
     name = start[_BEST_OF]
     sweep = _loaded(where, str(name))
     best = sweep.state.best

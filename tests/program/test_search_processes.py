@@ -357,12 +357,12 @@ def wait_until(true: Callable[[], bool], seconds: float = 300.0) -> None:
         time.sleep(0.05)
 
 
-def test_workers_tell_of_steps_where_somebody_watches(tmp_path: Path) -> None:
+def test_workers_report_steps_if_there_is_a_callback(tmp_path: Path) -> None:
     heard: list[tuple[Rung, StepProgress]] = []
     rung = rung_in(tmp_path / "a")
     with workers(tmp_path, on_step=lambda *told: heard.append(told)) as executor:
         outcome = come(executor, rung)
-    # The first call's steps are always told of; how many more depends on the clock.
+    # The first call's steps are always reported; how many more depends on the clock.
     assert (heard[0][1].epoch, heard[0][1].step) == (1, min(STEPS_AT_ONCE, STEPS))
     assert timeless(outcome.result) == timeless(here(rung_in(tmp_path / "here"))[0])
     assert all(told.last_epoch == 3 for _, told in heard)

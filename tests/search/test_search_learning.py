@@ -215,7 +215,7 @@ def test_an_earlier_winner_is_tried_first(kept: Callable[..., Run]) -> None:
 @pytest.mark.parametrize(
     ("start", "said"),
     [
-        ({"best_of": "old", "train.seed": 1}, "best_of stands alone; beside it: train.seed"),
+        ({"best_of": "old", "train.seed": 1}, "best_of cannot be combined with train.seed"),
         ({"best_of": "new"}, "sweep new: not found; there are: old"),
         ({"best_of": "old"}, "the winner of old is outside of the space"),
     ],
