@@ -123,10 +123,15 @@ def _values(trial: Trial, earlier: Config, config: Config, space: Space) -> dict
         return "without a result"
     if any(metric not in record.metrics for record in trial.history):
         return f"without {metric}"
-    ran = apply_overrides(earlier.run, trial.overrides)
-    point = space.point_of(config.run, _as_in(config.run, ran, space))
+    point = _point(trial, earlier, config, space)
     values = None if point is None else encode(space, point)
     return "outside of the space" if values is None else values
+
+
+def _point(trial: Trial, earlier: Config, config: Config, space: Space) -> dict[str, Any] | None:
+    """Return the point of a space that an earlier trial is; None if it is none."""
+    ran = apply_overrides(earlier.run, trial.overrides)
+    return space.point_of(config.run, _as_in(config.run, ran, space))
 
 
 def _as_in(base: RunConfig, ran: RunConfig, space: Space) -> RunConfig:
@@ -161,8 +166,7 @@ def _start(where: str, start: dict[str, Any], config: Config, space: Space) -> d
     best = sweep.state.best
     if best is None:
         raise ConfigError(f"{where}: no trial of {name} has completed")
-    ran = apply_overrides(sweep.config.run, best.overrides)
-    point = space.point_of(config.run, _as_in(config.run, ran, space))
+    point = _point(best, sweep.config, config, space)
     if point is None or encode(space, point) is None:
         raise ConfigError(f"{where}: the winner of {name} is outside of the space")
     return {path: value for path, value in space.overrides(point).items() if path != VARIANT}
