@@ -58,7 +58,7 @@ class Sweep:
 
     @cached_property
     def leaderboard(self) -> pd.DataFrame:
-        """One row a trial, best first; `search/leaderboard.py` has the columns."""
+        """One row a trial, best first; `journal/leaderboard.py` has the columns."""
         return leaderboard(self.state, self.config.sweep.metrics)
 
     @property

@@ -241,6 +241,7 @@ def test_answers_in_any_order_leave_nothing_open(name: str, workers: int, tmp_pa
     assert again.executor.rungs == []
 
 
+@pytest.mark.slow
 @each_part
 def test_failures_starve_nobody(name: str, tmp_path: Path) -> None:
     def most_fail(config: RunConfig) -> bool:
@@ -252,6 +253,7 @@ def test_failures_starve_nobody(name: str, tmp_path: Path) -> None:
     assert longest == SEARCHES[name].config().train.epochs
 
 
+@pytest.mark.slow
 @each_part
 def test_a_small_space_is_used_up_and_its_best_is_trained_to_the_end(
     name: str, tmp_path: Path

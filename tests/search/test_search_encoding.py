@@ -147,6 +147,7 @@ def check_point(config: Config, space: Space, point: dict[str, Any], reason: str
             assert there == value
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spaces(), st.integers(0, 2**32 - 1))
 def test_any_sampled_point_of_any_space_validates_or_is_infeasible_with_a_reason(
@@ -158,6 +159,7 @@ def test_any_sampled_point_of_any_space_validates_or_is_infeasible_with_a_reason
         check_point(config, space, point, why(point))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spaces())
 def test_the_list_of_all_points_is_what_draws_come_from(config: Config) -> None:

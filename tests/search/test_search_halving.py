@@ -22,6 +22,7 @@ def sweep(scheduler: str = "asha", **values: Any) -> Config:
     return config_with(SPACE, tuner="random", scheduler=scheduler, **given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_the_best_of_each_rung_go_on(factor: int, tmp_path: Path) -> None:
     end = run(sweep(scheduler__factor=factor), tmp_path)
@@ -46,6 +47,7 @@ def test_the_best_of_each_rung_go_on(factor: int, tmp_path: Path) -> None:
         assert set(ranked[: len(ranked) // factor]) <= went_on[level]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("epochs", "least", "factor", "levels"),
     [(27, 1, 3, {1, 3, 9, 27}), (9, 2, 3, {2, 9}), (8, 1, 2, {1, 2, 4, 8}), (5, 5, 3, {5})],
@@ -56,6 +58,7 @@ def test_the_rungs(epochs: int, least: int, factor: int, levels: set[int], tmp_p
     assert {asked.last_epoch for asked in end.state.asks} == levels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["asha", "hyperband"])
 def test_no_worker_ever_waits(scheduler: str, tmp_path: Path) -> None:
     def fails(config: RunConfig) -> bool:
@@ -91,6 +94,7 @@ def test_without_new_trials_only_promotions_are_suggested() -> None:
     assert isinstance(driven.scheduler.ask(4, new_trials=False), NothingToPromote)
 
 
+@pytest.mark.slow
 def test_hyperband_s_brackets_have_the_shares_of_the_paper(tmp_path: Path) -> None:
     end = run(sweep("hyperband", sweep__max_trials=120), tmp_path)
     begun = [asked.last_epoch for asked in end.state.asks if asked.rung == 0]

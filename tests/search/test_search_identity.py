@@ -80,6 +80,7 @@ def begin(made: SweepPlan, at: float = 1.0) -> None:
     Journal(made.folder / JOURNAL_FILE).append(begun)
 
 
+@pytest.mark.slow
 def test_the_same_command_is_the_same_sweep() -> None:
     first, second = plan(), plan()
     assert first.name == second.name
@@ -180,6 +181,7 @@ def builder_b(config: Config, shape: Any, classes: int) -> None:
     """Another."""
 
 
+@pytest.mark.slow
 def test_a_builder_of_one_s_own_is_known_by_its_code() -> None:
     names = [plan(build_model=builder).name for builder in (None, builder_a, builder_b, builder_a)]
     assert names[1] == names[3]
@@ -198,6 +200,7 @@ def builder_c(config: Config, shape: Any, classes: int) -> int:
     return width()
 
 
+@pytest.mark.slow
 def test_an_edit_of_what_a_builder_uses_makes_another_sweep_which_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -214,6 +217,7 @@ def test_an_edit_of_what_a_builder_uses_makes_another_sweep_which_says_so(
         plan("sweep.name=own", build_model=builder_c)
 
 
+@pytest.mark.slow
 def test_an_edit_made_many_times_tells_of_the_latest_sweeps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -228,6 +232,7 @@ def test_an_edit_made_many_times_tells_of_the_latest_sweeps(
     assert rest == "3 older sweeps have it too"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [[], ["sweep.name=own"]])
 def test_a_sweep_of_before_builders_were_known_by_what_they_reach_goes_on(
     named: list[str], monkeypatch: pytest.MonkeyPatch
@@ -255,6 +260,7 @@ def test_a_sweep_of_before_builders_were_known_by_what_they_reach_goes_on(
         assert "another build_model" in other.remarks[0]
 
 
+@pytest.mark.slow
 def test_other_threads_are_another_sweep_which_says_what_to_add() -> None:
     first = plan("train.threads=3")
     begin(first)
@@ -269,6 +275,7 @@ def test_other_threads_are_another_sweep_which_says_what_to_add() -> None:
     assert plan("train.threads=2", "train.seed=3").remarks == []  # another config
 
 
+@pytest.mark.slow
 def test_threads_that_are_given_are_the_same_as_those_that_were_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -292,6 +299,7 @@ def test_a_name_cannot_leave_its_folder(name: str) -> None:
         plan(f"sweep.name='{name}'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "differences"),
     [

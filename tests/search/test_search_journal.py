@@ -76,6 +76,7 @@ def test_a_number_that_json_lacks_is_refused_before_anything_is_written(tmp_path
     assert journal.records == EACH[:3]
 
 
+@pytest.mark.slow
 def test_cut_at_every_byte_it_is_a_prefix_and_can_be_appended_to(tmp_path: Path) -> None:
     whole = journal_of(EACH, tmp_path).read_bytes()
     ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
@@ -238,6 +239,7 @@ def test_a_full_disk_leaves_a_journal_that_opens_and_goes_on(room: int, tmp_path
     ]
 
 
+@pytest.mark.slow
 def test_a_full_disk_in_mid_line_and_then_a_kill_leave_a_journal_that_opens(tmp_path: Path) -> None:
     path = tmp_path / JOURNAL_FILE
     script = DISK_FULL.split("resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INF")[0]

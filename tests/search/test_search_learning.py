@@ -78,6 +78,7 @@ def points_of(end: Run) -> list[dict[str, Any]]:
     return [asked.overrides for asked in end.state.asks]
 
 
+@pytest.mark.slow
 @each_tuner
 def test_what_is_learnt_makes_other_proposals_at_the_beginning(
     tuner: str, kept: Callable[..., Run], tmp_path: Path
@@ -96,6 +97,7 @@ def test_what_is_learnt_makes_other_proposals_at_the_beginning(
         assert one.scores == tuple(record.metrics["val_accuracy"] for record in history)
 
 
+@pytest.mark.slow
 @each_tuner
 def test_a_resume_after_any_record_needs_the_old_sweep_no_more(
     tuner: str, kept: Callable[..., Run], tmp_path: Path

@@ -306,6 +306,7 @@ def mean_hypervolume(folder: Path, tuner: str, **values: Any) -> float:
     return fmean(found)
 
 
+@pytest.mark.slow
 def test_tpe_and_nsga2_find_better_fronts_than_chance(tmp_path: Path) -> None:
     at_random = mean_hypervolume(tmp_path, "random")
     assert mean_hypervolume(tmp_path, "nsga2", tuner__population=8) > at_random

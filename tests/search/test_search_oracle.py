@@ -203,6 +203,7 @@ def test_a_small_space_is_used_up_completely_and_each_point_tried_once(
     assert isinstance(search.ask(), Exhausted)
 
 
+@pytest.mark.slow
 def test_a_space_with_rare_points_is_used_up_completely_too() -> None:
     # One in 2 x 500 draws has the optimizer's points, and each of them is one of 300.
     space = {
@@ -258,6 +259,7 @@ def test_bayesian_proposals_are_new_and_feasible(seed: int) -> None:
     assert sorted(sizes) == [2, 4, 6, 8, 10, 12]
 
 
+@pytest.mark.slow
 def test_bayesian_proposals_follow_the_answers() -> None:
     config = config_of("bayesian", {"train": {"label_smoothing": {"float": [0.0, 0.9]}}})
     searches = []
@@ -279,6 +281,7 @@ def test_bayesian_proposals_follow_the_answers() -> None:
     assert max(nearest) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
 def test_what_is_not_told_yet_is_taken_for_something_like_the_rest(metric: str) -> None:
     config = config_of("bayesian", CONTINUOUS, sweep__objective={"metric": metric})
@@ -294,6 +297,7 @@ def test_what_is_not_told_yet_is_taken_for_something_like_the_rest(metric: str) 
         assert min(told) - spread <= score <= max(told) + 2 * spread
 
 
+@pytest.mark.slow
 def test_bayesian_proposals_stay_inside_a_logarithmic_range_of_whole_numbers() -> None:
     # Larger is better, so that the surrogate goes to the very end, and Keras Tuner beyond it.
     space = {"train": {"batch_size": {"int": [1, 64], "log": True}}}

@@ -214,6 +214,7 @@ def test_a_copy_in_another_process_reaches_the_same(
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_edit_is_seen_where_it_is_used_and_nowhere_else(
     unedited: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:

@@ -88,6 +88,7 @@ def test_an_executor_s_workers_share_the_minutes_whatever_the_config_says(
     assert "trial 2: epoch  1" in file.getvalue()
 
 
+@pytest.mark.slow
 @given(part=st.floats(0.01, 0.99), seconds=st.floats(1.0, 1e4), epochs=st.integers(0, 3))
 def test_what_is_left_follows_from_what_it_took(
     tmp_path_factory: pytest.TempPathFactory, part: float, seconds: float, epochs: int

@@ -98,6 +98,7 @@ def test_what_it_has_counts(tmp_path: Path) -> None:
     assert row["epochs"] == 4
 
 
+@pytest.mark.slow
 @every_search
 @given(data=st.data())
 @examples(15)
@@ -117,6 +118,7 @@ def test_with_ever_larger_budgets_it_ends_as_with_the_largest(
     assert not end.state.open_asks
 
 
+@pytest.mark.slow
 @every_search
 @given(data=st.data())
 @examples(25)
@@ -168,6 +170,7 @@ def test_a_failed_trial_is_not_paused(tmp_path: Path) -> None:
     assert not end.state.open_asks
 
 
+@pytest.mark.slow
 def test_a_real_sweep_goes_on_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def files_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argv", "seeds"),
     [
@@ -78,6 +79,7 @@ def test_command_line_and_python_give_the_same() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_jobs_of_a_multirun_know_their_overrides() -> None:
     calls = called("-m", "train.seed=1,2", "model=small_cnn")
     assert [composition.overrides for _, composition in calls] == [
@@ -86,6 +88,7 @@ def test_jobs_of_a_multirun_know_their_overrides() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_every_job_is_validated_before_the_first_begins() -> None:
     calls: Calls = []
     with pytest.raises(ConfigError, match=r"^train\.batch_size=0: must be at least 1$"):

@@ -59,6 +59,7 @@ def refusal(config: dict[str, Any]) -> str | None:
     return None
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(list(blocks(PLAIN))), st.from_regex(r"[a-z]{1,8}_x", fullmatch=True))
 def test_unknown_key_is_refused_at_any_depth(path: tuple[str | int, ...], key: str) -> None:
@@ -78,6 +79,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=120)
 @given(st.sampled_from(list(leaves(PLAIN))), VALUES)
 @example(("model", "conv_blocks"), [{"channels": 1, "filter": [1, 2, 3]}])

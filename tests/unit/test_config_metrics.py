@@ -40,6 +40,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_metric_alone_decides_for_a_sweep_and_for_a_training(mine: Path) -> None:
     loss = Objective(metric="val_loss", direction="min")
     assert compose_config(["train.monitor.metric=val_loss"]).train.monitor == loss
@@ -51,6 +52,7 @@ def test_a_metric_alone_decides_for_a_sweep_and_for_a_training(mine: Path) -> No
         assert config.sweep.objective == config.train.monitor == loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["sweep.objective", "train.monitor"])
 @pytest.mark.parametrize(("metric", "wrong"), [("val_loss", "max"), ("val_accuracy", "min")])
 def test_a_direction_that_contradicts_its_metric_is_refused(

@@ -321,6 +321,7 @@ def articles_procedure(df: pd.DataFrame, size: int, seed: int) -> tuple[pd.DataF
     return df.drop(drawn), df.loc[drawn].reset_index(drop=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     labels=labelled(least=3),

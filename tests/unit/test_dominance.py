@@ -59,6 +59,7 @@ def test_the_hypervolume_is_that_of_a_union_of_boxes(scores: Points, low: int) -
     assert hypervolume(scores, reference) == pytest.approx(volume)
 
 
+@pytest.mark.slow
 @given(points(30, (2, 3)))
 def test_the_hypervolume_counts_the_cells_that_are_dominated(scores: Points) -> None:
     cells = product(range(5), repeat=scores.shape[1])

@@ -50,6 +50,7 @@ def test_no_blocks_and_no_layers_leave_a_linear_classifier() -> None:
     assert plan.depth == 1
 
 
+@pytest.mark.slow
 @given(model=models, image=image_shapes, classes=st.integers(2, 5))
 @settings(max_examples=200, deadline=None)
 def test_every_network_that_plans_ends_in_one_probability_a_class(

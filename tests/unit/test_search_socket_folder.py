@@ -47,6 +47,7 @@ def test_it_goes_with_its_owner() -> None:
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_a_killed_owner_s_is_removed_and_a_live_one_s_stays() -> None:
     with owner() as (live, _), owner() as (left, process), socket_folder() as own:
         process.send_signal(signal.SIGKILL)

@@ -264,6 +264,7 @@ def the_error_out_of(tracker: Away, error: BaseException) -> BaseException | Non
     return None
 
 
+@pytest.mark.slow
 def test_a_database_that_another_writer_holds_for_longer_than_mlflow_waits(
     tmp_path: Path,
 ) -> None:
