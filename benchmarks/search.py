@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from fmnist_sweep.config.compose import compose_config
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.journal.records import Asked, FoundInfeasible, Told, TrialStatus
 from fmnist_sweep.space.domains import Choice
 from fmnist_sweep.space.space import Leaf, Space

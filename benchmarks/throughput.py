@@ -46,7 +46,8 @@ from measuring import (
 
 from fmnist_sweep import runtime
 from fmnist_sweep.config.compose import compose_config
-from fmnist_sweep.config.schema import RunConfig, TrainConfig
+from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.config.train_schema import TrainConfig
 from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.space.overrides import apply_overrides, with_train
 

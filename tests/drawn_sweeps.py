@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.journal.records import Asked, Begun, EpochEnded, Record, Told, TrialStatus
 from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.space.domains import Choice, FloatRange, IntRange

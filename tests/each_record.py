@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search_fakes import ENVIRONMENT, config_with, train_at_once
 
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.journal.records import (
     SCHEMA,
     Asked,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.journal.records import (
     Asked,
     Begun,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.analysis.searched import SearchedValue, searched_values
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.space.space import Space

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from fmnist_sweep.config.bounds import check_references
 from fmnist_sweep.config.messages import one_line
-from fmnist_sweep.config.schema import Config, Objective
+from fmnist_sweep.config.schema import Config
 from fmnist_sweep.config.tracking_names import check_tracking_names
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.config.upgrade import upgraded
 from fmnist_sweep.errors import ConfigError
 

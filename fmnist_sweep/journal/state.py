@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fmnist_sweep.config.objective_schema import AnyObjective, Bound
 from fmnist_sweep.config.record_schema import Environment
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.errors import JournalError
 from fmnist_sweep.journal.file import Journal
 from fmnist_sweep.journal.records import (

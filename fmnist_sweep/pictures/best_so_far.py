@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.analysis.history import ByTime, ByTrial
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.pictures.scales import draw_scores, score_axis, time_unit
 from fmnist_sweep.pictures.style import (
     LOOKS,

@@ -9,7 +9,7 @@ import numpy as np
 
 from fmnist_sweep.analysis.history import Bracket
 from fmnist_sweep.config.messages import counted
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.pictures.scales import score_axis
 from fmnist_sweep.pictures.style import (
     BLUE,

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from fmnist_sweep.analysis.material import MATERIAL_FILE, Material, WinnerMaterial
 from fmnist_sweep.config.messages import one_line
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.journal.file import JOURNAL_FILE, Journal
 from fmnist_sweep.journal.records import Begun

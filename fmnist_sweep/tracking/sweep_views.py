@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.tracking.tracker import View
 
 TABLE_VIEW, CURVES_VIEW = "sweeps", "curves"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from fmnist_sweep.config.schema import OptimizerConfig, ScheduleConfig, TrainConfig
+from fmnist_sweep.config.train_schema import OptimizerConfig, ScheduleConfig, TrainConfig
 from fmnist_sweep.training.fused import FusedAdam, FusedAdamW
 
 

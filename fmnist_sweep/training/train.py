@@ -12,7 +12,8 @@ import keras
 import numpy as np
 
 from fmnist_sweep.config.metrics import VALIDATION
-from fmnist_sweep.config.schema import EarlyStopping, Objective, RunConfig, TrainConfig
+from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.config.train_schema import EarlyStopping, Objective, TrainConfig
 from fmnist_sweep.errors import RunError, TrialFailed
 from fmnist_sweep.training.batches import TrainingData
 from fmnist_sweep.training.checkpoint import Arrays, Checkpoint

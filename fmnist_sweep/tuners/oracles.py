@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fmnist_sweep import runtime
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.config.tuner_schema import TunerConfig
 from fmnist_sweep.tuners.encoding import next_in_grid, place_in_grid
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fmnist_sweep.config.objective_schema import AnyObjective
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.journal.records import Record
 from fmnist_sweep.space.space import Space
 

@@ -13,7 +13,7 @@ from fmnist_sweep.analysis.fronts import front_history
 from fmnist_sweep.analysis.history import brackets, by_time, by_trial
 from fmnist_sweep.analysis.importance import Importances, importances
 from fmnist_sweep.config.objective_schema import AnyObjective, Bound
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.pictures.best_so_far import best_by_time, best_by_trial
 from fmnist_sweep.pictures.parallel_coordinates import parallel_coordinates

@@ -17,7 +17,7 @@ from fmnist_sweep.analysis.history import (
     by_time,
     by_trial,
 )
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.journal.records import EpochEnded, Record, Told, TrialStatus
 
 MIN = Objective(metric="val_loss", direction="min")

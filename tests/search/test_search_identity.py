@@ -14,7 +14,8 @@ from search_fakes import SMALL_DATA, config_with
 
 from fmnist_sweep import runtime
 from fmnist_sweep.config.compose import compose
-from fmnist_sweep.config.schema import Config, Objective
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.errors import ConfigError, JournalError
 from fmnist_sweep.files import canonical_json, check_writable, digest_of

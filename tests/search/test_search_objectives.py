@@ -15,7 +15,8 @@ from search_fakes import InstantExecutor, config_with, journal_of, plan_of, run,
 
 from fmnist_sweep.analysis.fronts import front_history
 from fmnist_sweep.config.objective_schema import AnyObjective, Bound
-from fmnist_sweep.config.schema import Objective, RunConfig
+from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.config.tuner_schema import NAMES_FOR_SEVERAL_OBJECTIVES
 from fmnist_sweep.dominance import hypervolume
 from fmnist_sweep.errors import ConfigError, JournalError

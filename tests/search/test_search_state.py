@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_fakes import config_with, run, train_at_once
 
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.journal.leaderboard import cannot_be_told_apart, leaderboard
 from fmnist_sweep.journal.records import (
     Asked,

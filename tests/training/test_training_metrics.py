@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tiny_training import PLAIN, config_of, data_of, train_to
 
-from fmnist_sweep.config.schema import EarlyStopping, Objective, RunConfig
+from fmnist_sweep.config.schema import RunConfig
+from fmnist_sweep.config.train_schema import EarlyStopping, Objective
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.evaluation import evaluate, probabilities
 from fmnist_sweep.training.randomness import epoch_order

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_training import PLAIN, STEPS, TRAIN_IMAGES, config_of, data_of, train_to
 
-from fmnist_sweep.config.schema import ScheduleConfig, TrainConfig
+from fmnist_sweep.config.train_schema import ScheduleConfig, TrainConfig
 from fmnist_sweep.training.optimizers import learning_rate_at, make_optimizer
 from fmnist_sweep.training.train import StepPlan
 

@@ -8,7 +8,8 @@ import pytest
 
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.metrics import metric_of, monitored_metrics
-from fmnist_sweep.config.schema import Config, Objective
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import digest_of
 from fmnist_sweep.reproduction import check_before

@@ -7,7 +7,8 @@ import pytest
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.metrics import COSTS, objective_names
 from fmnist_sweep.config.objective_schema import AnyObjective
-from fmnist_sweep.config.schema import Config, Objective
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.config.upgrade import upgraded
 from fmnist_sweep.errors import ConfigError
 

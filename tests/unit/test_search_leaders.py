@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmnist_sweep.config.objective_schema import AnyObjective
-from fmnist_sweep.config.schema import Objective
+from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.journal.leaders import Leaders
 from fmnist_sweep.journal.scores import front_of
 
