@@ -117,7 +117,8 @@ def trainer(config: RunConfig, steps: int) -> Callable[[], float]:
 
     from fmnist_sweep.training.batches import ImageSet, TrainingData
     from fmnist_sweep.training.rung import default_builder
-    from fmnist_sweep.training.train import StepPlan, _compiled_model
+    from fmnist_sweep.training.step_plan import StepPlan
+    from fmnist_sweep.training.train import _compiled_model
 
     size = config.train.batch_size
     draw = np.random.default_rng(1)

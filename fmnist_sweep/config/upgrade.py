@@ -20,6 +20,19 @@ ADDED: dict[str, Any] = {
     "sweep.learn_from": [],
     "sweep.objectives": None,
     "sweep.choose": None,
+    "train.optimizer.decays": "all",
+    "train.class_weights": None,
+    "train.augment": {
+        "flip": "none",
+        "shift": 0,
+        "rotation": 0.0,
+        "zoom": 0.0,
+        "erase": 0.0,
+        "mixup": 0.0,
+        "cutmix": 0.0,
+    },
+    "train.ema": None,
+    "train.test_flip": False,
 }
 """Keys by path that earlier versions did not have, each with the value that means what they did."""
 

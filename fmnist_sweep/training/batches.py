@@ -11,6 +11,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fmnist_sweep.data import Dataset, Split
+from fmnist_sweep.training.augmentation import (
+    Augmentation,
+    Rows,
+    changed,
+    cut_in,
+    mixed,
+    scaled,
+    with_partners,
+)
 
 _ALIGNMENT = 64  # bytes; TensorFlow aborts on unaligned tensors
 
@@ -27,19 +36,58 @@ class ImageSet:
         return len(self.labels)
 
     def shuffled(
-        self, order: NDArray[np.int64], batch_size: int, steps: int, *, one_hot: bool
+        self,
+        order: NDArray[np.int64],
+        batch_size: int,
+        steps: int,
+        *,
+        one_hot: bool,
+        weigh_classes: bool = False,
+        augmentation: Augmentation | None = None,
+        epoch: int = 1,
     ) -> tf.data.Dataset:
-        """Return the first `steps` batches in the given order, as (images, labels).
+        """Return the first `steps` batches in the given order: (images, labels), and with
+        `weigh_classes` the weight of each image.
 
-        Images are float32 in 0..1; labels are int64, or float32 rows with `one_hot`. The last batch
-        may be smaller.
+        Images are float32 in 0..1, augmented as in that epoch; labels are int64, or float32 rows
+        with `one_hot`, which mixed labels require. The last batch may be smaller.
         """
+        order = order[: steps * batch_size]
+        draws = {} if augmentation is None else augmentation.of_epoch(epoch)
+        rows = with_partners(draws, order)
+        how = "NEAREST" if augmentation is None else augmentation.interpolation
+        weights = tf.constant(self._class_weights, tf.float32) if weigh_classes else None
 
-        def batch(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def pixels(indices: tf.Tensor, of_images: Rows) -> tf.Tensor:
+            return changed(tf.gather(self._image_tensor, indices), of_images, how)
+
+        def per_class(values: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+            return tf.gather(values, tf.gather(self._label_tensor, indices))
+
+        def batch(indices: tf.Tensor, of_images: Rows, of_partners: Rows) -> tuple[tf.Tensor, ...]:
+            images = pixels(indices, of_images)
+            others = partners = None
+            if "partner" in of_images:
+                partners = of_images["partner"]
+                others = pixels(partners, of_partners)
+            if others is not None and "cut" in of_images:
+                images = cut_in(images, others, of_images["cut"])
+            images = scaled(images)
+            if others is not None and "mix" in of_images:
+                images = mixed(images, scaled(others), of_images["mix"])
+
+            def shared(values: tf.Tensor) -> tf.Tensor:
+                own = per_class(values, indices)
+                if partners is None:
+                    return own
+                return mixed(own, per_class(values, partners), of_images["share"])
+
             labels = tf.gather(self._label_tensor, indices)
-            return self._scaled(indices), tf.one_hot(labels, self.classes) if one_hot else labels
+            if one_hot:
+                labels = shared(tf.eye(self.classes))
+            return (images, labels) if weights is None else (images, labels, shared(weights))
 
-        numbers = tf.data.Dataset.from_tensor_slices(order[: steps * batch_size])
+        numbers = tf.data.Dataset.from_tensor_slices((order, *rows))
         return numbers.batch(batch_size).map(batch).prefetch(2).with_options(_options())
 
     def in_order(self, batch_size: int) -> tf.data.Dataset:
@@ -56,6 +104,12 @@ class ImageSet:
         return {}
 
     @cached_property
+    def _class_weights(self) -> NDArray[np.float64]:
+        """The weight of each class that gives all classes the same weight, 1 on average."""
+        counts = np.bincount(self.labels, minlength=self.classes)
+        return len(self) / (np.maximum(counts, 1) * np.count_nonzero(counts))
+
+    @cached_property
     def _image_tensor(self) -> tf.Tensor:
         return _tensor(self.images)
 
@@ -64,7 +118,7 @@ class ImageSet:
         return _tensor(self.labels)
 
     def _scaled(self, indices: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.gather(self._image_tensor, indices), tf.float32) * (1.0 / 255.0)
+        return scaled(tf.gather(self._image_tensor, indices))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.data import Dataset, Split, load_dataset, make_split
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.training.batches import TrainingData
-from fmnist_sweep.training.train import StepPlan
+from fmnist_sweep.training.step_plan import StepPlan
 
 AnyRunConfig = TypeVar("AnyRunConfig", bound=RunConfig)
 
@@ -65,6 +65,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Prepared:
     split = make_split(config.split, dataset)
     _check_metrics(config, dataset.classes)
     _check_early_stopping(config, split)
+    _check_augmentation(config, dataset)
     assert config.train.threads is not None  # set by `with_threads`
     runtime.use_threads(config.train.threads)
     return Prepared(dataset, split)
@@ -104,4 +105,20 @@ def _check_early_stopping(config: RunConfig, split: Split) -> None:
         raise ConfigError(
             f"train.early_stopping.patience={patience}: split {split.scheme} has no validation set "
             f"for {metric}; set split.validation, or train.early_stopping.patience=null"
+        )
+
+
+def _check_augmentation(config: RunConfig, dataset: Dataset) -> None:
+    augment = config.train.augment
+    if augment.mixes and dataset.classes < 2:
+        name = "cutmix" if augment.cutmix > 0 else "mixup"
+        raise ConfigError(
+            f"train.augment.{name}={getattr(augment, name):g}: needs at least 2 classes; "
+            f"this data has {dataset.classes}"
+        )
+    smallest = min(dataset.images.shape[1:3])
+    if augment.shift >= smallest:
+        raise ConfigError(
+            f"train.augment.shift={augment.shift}: moves images out of sight; "
+            f"allowed: 0 to {smallest - 1}"
         )

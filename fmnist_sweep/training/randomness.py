@@ -16,12 +16,18 @@ import numpy as np
 from keras.src.random.seed_generator import global_seed_generator  # not in Keras's public API
 from numpy.typing import NDArray
 
-_ORDER_STREAM, _LAYER_STREAM = 0, 1
+_ORDER_STREAM, _LAYER_STREAM, _AUGMENT_STREAM = 0, 1, 2
 
 
 def epoch_order(seed: int, epoch: int, images: int) -> NDArray[np.int64]:
     """Return the order in which an epoch (from 1) visits the training images: int64, (images,)."""
     return _generator(seed, epoch, _ORDER_STREAM).permutation(images).astype(np.int64)
+
+
+def augmentation_draws(seed: int, epoch: int, part: int) -> np.random.RandomState:
+    """Return the generator of one part of an epoch's augmentation; each part has its own, so that
+    it draws the same whatever else is on. Epoch 0: what holds for all epochs."""
+    return _generator(seed, epoch, _AUGMENT_STREAM, part)
 
 
 @contextmanager

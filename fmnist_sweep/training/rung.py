@@ -24,6 +24,7 @@ from fmnist_sweep.training.checkpoint import Checkpoint, CheckpointFolder, weigh
 from fmnist_sweep.training.costs import measured_costs
 from fmnist_sweep.training.evaluation import evaluate, probabilities
 from fmnist_sweep.training.graphs import graphs_freed
+from fmnist_sweep.training.mirrored import with_mirror_images
 from fmnist_sweep.training.network_check import check_network
 from fmnist_sweep.training.progress import OnStep
 from fmnist_sweep.training.randomness import seeded, seeded_epoch
@@ -154,6 +155,8 @@ def _measure(
     state, model = trained.checkpoint, trained.model
     best = best_epoch(state.history, config.train.monitor)
     restore_weights(model, state.best_weights)
+    if config.train.test_flip:
+        model = with_mirror_images(model, data.image_shape)
     with seeded_epoch(model, config.train.seed, best):
         test = evaluate(model, data.test, TEST)
         measured = measured_costs(costs, config, model, data.image_shape, data.train.classes)

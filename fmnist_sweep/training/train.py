@@ -15,12 +15,15 @@ from fmnist_sweep.config.metrics import VALIDATION
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.config.train_schema import EarlyStopping, Objective, TrainConfig
 from fmnist_sweep.errors import RunError, TrialFailed
+from fmnist_sweep.training.augmentation import Augmentation
+from fmnist_sweep.training.averaging import averaged
 from fmnist_sweep.training.batches import TrainingData
 from fmnist_sweep.training.checkpoint import Arrays, Checkpoint
 from fmnist_sweep.training.evaluation import evaluate
 from fmnist_sweep.training.fused import fuse_batch_norm
 from fmnist_sweep.training.interrupts import look_between_steps
 from fmnist_sweep.training.optimizers import (
+    exclude_from_decay,
     learning_rate_at,
     make_loss,
     make_optimizer,
@@ -30,6 +33,7 @@ from fmnist_sweep.training.progress import OnStep, StepWatch
 from fmnist_sweep.training.randomness import epoch_order, seeded, seeded_epoch
 from fmnist_sweep.training.results import EpochRecord
 from fmnist_sweep.training.step_loss import StepLoss
+from fmnist_sweep.training.step_plan import StepPlan
 from fmnist_sweep.turns import in_turn
 
 STEPS_AT_ONCE = 4
@@ -108,37 +112,6 @@ def train(
     return Trained(model, state, stopped)
 
 
-@dataclass(frozen=True)
-class StepPlan:
-    """The length of a training in steps. The last batch of an epoch may be smaller; with a budget
-    in steps, the last epoch may have fewer steps."""
-
-    per_epoch: int
-    total: int
-
-    @classmethod
-    def of(cls, config: TrainConfig, images: int) -> StepPlan:
-        """Return the plan for a number of training images."""
-        per_epoch = math.ceil(images / config.batch_size)
-        if config.epochs is not None:
-            return cls(per_epoch, config.epochs * per_epoch)
-        assert config.steps is not None  # ensured by the schema
-        return cls(per_epoch, config.steps)
-
-    @property
-    def epochs(self) -> int:
-        """The number of epochs, including a short last one."""
-        return math.ceil(self.total / self.per_epoch)
-
-    def of_epoch(self, epoch: int) -> int:
-        """The number of steps of an epoch (from 1)."""
-        return min(self.per_epoch, self.total - self.before(epoch))
-
-    def before(self, epoch: int) -> int:
-        """The number of steps before an epoch (from 1)."""
-        return (epoch - 1) * self.per_epoch
-
-
 def best_epoch(history: tuple[EpochRecord, ...], monitor: Objective) -> int:
     """Return the epoch with the best monitored metric, the earliest of equals.
 
@@ -177,6 +150,7 @@ def _compiled_model(
     fuse_batch_norm(model)
     optimizer = make_optimizer(config.train, plan.per_epoch, plan.total)
     model.compile(optimizer, loss=make_loss(config.train), metrics=["accuracy"])
+    exclude_from_decay(config.train.optimizer, optimizer, model.trainable_variables)
     optimizer.build(model.trainable_variables)
     _build_metrics(model, config.train, data.train.classes)
     look_between_steps(model)
@@ -205,6 +179,11 @@ def _train_epoch(
         config.batch_size,
         plan.of_epoch(epoch),
         one_hot=wants_one_hot(config),
+        weigh_classes=config.class_weights == "balanced",
+        augmentation=Augmentation(
+            config.augment, config.seed, len(data.train), *data.image_shape[:2]
+        ),
+        epoch=epoch,
     )
     steps = None
     if every_steps is not None and config.steps is not None:
@@ -224,7 +203,8 @@ def _train_epoch(
         logs = fitted.history
         metrics = {"loss": float(logs["loss"][0]), "accuracy": float(logs["accuracy"][0])}
         if data.validation is not None:
-            metrics |= evaluate(model, data.validation, VALIDATION)
+            with averaged(model):
+                metrics |= evaluate(model, data.validation, VALIDATION)
     check_finite(epoch, metrics)
     # The rate of the last step; Keras reports the next step's, which is not used at a cosine's end.
     step = plan.before(epoch) + plan.of_epoch(epoch) - 1
@@ -248,11 +228,15 @@ def _advance(
 ) -> Checkpoint:
     history = (*(before.history if before is not None else ()), record)
     weights = arrays_of(model.weights)
-    is_best = before is None or best_epoch(history, monitor) == record.epoch
+    if before is None or best_epoch(history, monitor) == record.epoch:
+        with averaged(model) as averages:
+            best_weights = arrays_of(model.weights) if averages else weights
+    else:
+        best_weights = before.best_weights
     return Checkpoint(
         weights=weights,
         optimizer=arrays_of(model.optimizer.variables),
-        best_weights=weights if is_best or before is None else before.best_weights,
+        best_weights=best_weights,
         history=history,
     )
 

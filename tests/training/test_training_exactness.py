@@ -32,6 +32,14 @@ EXPONENTIAL = ("train.schedule.name=exponential", "train.schedule.factor=0.5")
 SMOOTHED = ("train.label_smoothing=0.1",)
 IN_STEPS = ("train.epochs=null", "train.steps=13")
 MIXED = ("train.precision=mixed_bfloat16",)
+AUGMENTED = (
+    "train.augment.flip=alternating", "train.augment.shift=1", "train.augment.rotation=10",
+    "train.augment.zoom=0.1", "train.augment.erase=0.5", "train.augment.mixup=0.4",
+    "train.augment.cutmix=1.0",
+)  # fmt: skip
+AVERAGED = ("train.ema=0.8", "train.test_flip=true", "train.class_weights=balanced")
+ONE_CYCLE = ("train.schedule.name=one_cycle", "train.optimizer.decays=kernels")
+WARM_LINEAR = ("train.schedule.name=linear", "train.schedule.warmup_epochs=0.5")
 
 
 EACH_OPTIMIZER = pytest.mark.parametrize(
@@ -48,6 +56,12 @@ EACH_OPTIMIZER = pytest.mark.parametrize(
         ),
         pytest.param((*SGD, *STEP), id="sgd-step"),
         pytest.param((*RMSPROP, *EXPONENTIAL), id="rmsprop-exponential", marks=pytest.mark.release),
+        pytest.param((*ADAMW, *ONE_CYCLE, *AUGMENTED, *AVERAGED, *SMOOTHED), id="adamw-everything"),
+        pytest.param(
+            (*SGD, *WARM_LINEAR, *AVERAGED, *IN_STEPS),
+            id="sgd-linear-averaged-in-steps",
+            marks=pytest.mark.release,
+        ),
     ],
 )
 

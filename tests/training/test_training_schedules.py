@@ -14,7 +14,7 @@ from tiny_training import PLAIN, STEPS, TRAIN_IMAGES, config_of, data_of, train_
 
 from fmnist_sweep.config.train_schema import ScheduleConfig, TrainConfig
 from fmnist_sweep.training.optimizers import learning_rate_at, make_optimizer
-from fmnist_sweep.training.train import StepPlan
+from fmnist_sweep.training.step_plan import StepPlan
 
 rates = st.floats(1e-5, 1.0)
 
@@ -25,10 +25,12 @@ def train_config(**changed: Any) -> TrainConfig:
 
 @st.composite
 def schedules(draw: st.DrawFn) -> ScheduleConfig:
-    name = draw(st.sampled_from(["constant", "cosine", "step", "exponential"]))
+    name = draw(
+        st.sampled_from(["constant", "cosine", "linear", "one_cycle", "step", "exponential"])
+    )
     return ScheduleConfig(
         name=name,
-        warmup_epochs=draw(st.floats(0, 4)) if name == "cosine" else 0,
+        warmup_epochs=draw(st.floats(0, 4)),
         final_fraction=draw(st.floats(0, 1)),
         every_epochs=draw(st.floats(0.1, 5)),
         factor=draw(st.floats(0.05, 1)),
@@ -38,16 +40,23 @@ def schedules(draw: st.DrawFn) -> ScheduleConfig:
 def rate_by_hand(
     schedule: ScheduleConfig, rate: float, per_epoch: int, horizon: int, step: int
 ) -> float:
+    is_cycle = schedule.name == "one_cycle"
+    warmup = round(schedule.warmup_epochs * per_epoch)
+    if is_cycle and warmup == 0:
+        warmup = round(0.3 * horizon)
+    if step < warmup:
+        start = 1 / 25 if is_cycle else 0.0
+        return rate * (start + (1 - start) * step / warmup)
+    step -= warmup
+    done = min(1.0, step / max(1, horizon - warmup))
     match schedule.name:
         case "constant":
             return rate
-        case "cosine":
-            warmup = round(schedule.warmup_epochs * per_epoch)
-            if step < warmup:
-                return rate * step / warmup
-            done = min(1.0, (step - warmup) / max(1, horizon - warmup))
+        case "cosine" | "one_cycle":
             shape = (1 + math.cos(math.pi * done)) / 2
             return rate * (schedule.final_fraction + (1 - schedule.final_fraction) * shape)
+        case "linear":
+            return rate * (schedule.final_fraction + (1 - schedule.final_fraction) * (1 - done))
         case "step":
             return rate * schedule.factor ** (step // _every(schedule, per_epoch))
         case "exponential":
@@ -85,6 +94,9 @@ SCHEDULES = {
     "cosine": ("train.schedule.final_fraction=0.2",),
     "cosine-warm-up": ("train.schedule.name=cosine", "train.schedule.warmup_epochs=1.4"),
     "step": ("train.schedule.every_epochs=0.6",),
+    "step-warm-up": ("train.schedule.every_epochs=0.6", "train.schedule.warmup_epochs=0.7"),
+    "linear": (),
+    "one_cycle": (),
     "exponential": ("train.schedule.factor=0.3",),
 }
 
