@@ -19,6 +19,8 @@ from fmnist_sweep.errors import RunError
 MATERIAL_FILE = "material.npz"
 SAMPLES_A_CLASS = 5
 WRONG_SHOWN = 24
+AUGMENTED_SHOWN, EPOCHS_SHOWN = 6, 7
+"""Training images that are shown augmented, and in how many epochs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,8 @@ class WinnerMaterial:
     """The predictions of the winner's best weights for the test set: `probabilities` float32 (n,
     classes), `labels` int64 (n,). `wrong` are the rows, int64 (up to 24,), of the most confident
     wrong predictions, the most confident first; `wrong_images`, uint8 (up to 24, height, width,
-    channels), are their images."""
+    channels), are their images. `augmented` are training images as they are and as in the first
+    epochs, uint8 (images, 1 + epochs, height, width, channels); None without augmentation."""
 
     trial: int
     best_weights_sha256: str
@@ -48,6 +51,7 @@ class WinnerMaterial:
     labels: NDArray[np.int64]
     wrong: NDArray[np.int64]
     wrong_images: NDArray[np.uint8]
+    augmented: NDArray[np.uint8] | None = None
 
     @classmethod
     def of(
@@ -57,6 +61,7 @@ class WinnerMaterial:
         probabilities: NDArray[np.floating],
         labels: NDArray[np.int64],
         images: NDArray[np.uint8],
+        augmented: NDArray[np.uint8] | None = None,
     ) -> WinnerMaterial:
         """Store the predictions, and the images of the most confident wrong ones."""
         answers = probabilities.argmax(axis=1)
@@ -71,6 +76,7 @@ class WinnerMaterial:
             labels.astype(np.int64),
             wrong.astype(np.int64),
             images[wrong],
+            augmented,
         )
 
 
@@ -109,6 +115,8 @@ class Material:
         if winner is not None:
             told |= {"trial": winner.trial, "best_weights_sha256": winner.best_weights_sha256}
             arrays |= {name: getattr(winner, name) for name in _WINNERS_ARRAYS}
+            if winner.augmented is not None:
+                arrays["augmented"] = winner.augmented
         file = io.BytesIO()
         np.savez_compressed(file, allow_pickle=False, told=np.array(json.dumps(told)), **arrays)
         return file.getvalue()
@@ -136,7 +144,8 @@ class Material:
                     winner = WinnerMaterial(
                         told["trial"],
                         told["best_weights_sha256"],
-                        *(arrays[name] for name in _WINNERS_ARRAYS),
+                        **{name: arrays[name] for name in _WINNERS_ARRAYS}
+                        | {"augmented": arrays.get("augmented")},
                     )
         except Exception as error:  # a damaged archive makes NumPy and zipfile raise all kinds
             raise RunError(f"{MATERIAL_FILE} cannot be read: {error}") from error

@@ -56,6 +56,18 @@ def samples(data: DataMaterial) -> Figure:
     return finish(figure)
 
 
+def augmented_samples(images: NDArray[np.uint8]) -> Figure:
+    """Draw training images, one column per image: as they are, then as in each epoch; uint8
+    (images, 1 + epochs, height, width, channels)."""
+    columns, rows, image_height, image_width = images.shape[:4]
+    width = max(0.95 * columns, 4.0)
+    height = 0.93 * rows * image_height / image_width + 1.1
+    figure = new_figure(width, height, "Augmented training images", "first row: as they are")
+    axes = figure.subplots()
+    _draw_band(axes, images, [], columns)
+    return finish(figure)
+
+
 def class_distribution(data: DataMaterial) -> Figure:
     """Draw the number of images per class, one panel per set, each with its own scale.
 

@@ -10,18 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.analysis.material import (
+    AUGMENTED_SHOWN,
+    EPOCHS_SHOWN,
     MATERIAL_FILE,
     SAMPLES_A_CLASS,
     DataMaterial,
     Material,
     WinnerMaterial,
 )
+from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.data.split_report import split_table
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.files import write_whole
 from fmnist_sweep.journal.trial import Trial
-from fmnist_sweep.training.batches import ImageSet
+from fmnist_sweep.training.batches import ImageSet, augmentation_of
 from fmnist_sweep.training.preparation import Prepared
 from fmnist_sweep.training.rung import answers_of_saved
 
@@ -32,6 +35,7 @@ def gather(
     folder: Path,
     prepared: Prepared,
     best: Trial | None,
+    best_run: RunConfig | None,
     best_name: str | None,
     files: Callable[[int], Iterable[Path]],
     *,
@@ -45,6 +49,7 @@ def gather(
         folder: the sweep's folder.
         prepared: its data.
         best: its winner.
+        best_run: the winner's config.
         best_name: what the winner's config is called in `experiments/best`.
         files: gives where the best model of a trial may be read from, one after another.
         is_registered: whether MLflow's model registry has the winner.
@@ -65,7 +70,9 @@ def gather(
     if before is not None and is_of_winner:
         winner = before.winner
     else:
-        winner = None if best is None else _winner(best, prepared, files)
+        winner = None
+        if best is not None and best_run is not None:
+            winner = _winner(best, best_run, prepared, files)
     data = _data(prepared.dataset, prepared.split)
     material = Material(data, winner, best_name, is_registered, metrics)
     with write_whole(path) as file:
@@ -109,7 +116,7 @@ def _samples(dataset: Dataset, split: Split) -> NDArray[np.uint8]:
 
 
 def _winner(
-    best: Trial, prepared: Prepared, files: Callable[[int], Iterable[Path]]
+    best: Trial, run: RunConfig, prepared: Prepared, files: Callable[[int], Iterable[Path]]
 ) -> WinnerMaterial | None:
     assert best.result is not None  # it has completed
     digest = best.result.best_weights_sha256
@@ -122,5 +129,24 @@ def _winner(
         except RunError as error:
             _log.warning("%s", error)
             continue
-        return WinnerMaterial.of(best.number, digest, answers, labels, images)
+        augmented = _augmented(run, prepared)
+        return WinnerMaterial.of(best.number, digest, answers, labels, images, augmented)
     return None
+
+
+def _augmented(run: RunConfig, prepared: Prepared) -> NDArray[np.uint8] | None:
+    """Return the first training image of some classes, as it is and as the first epochs have it."""
+    train = prepared.data.train
+    augmentation = augmentation_of(run.train, train)
+    if not augmentation.of_epoch(1):
+        return None
+    _, firsts = np.unique(train.labels, return_index=True)
+    firsts = firsts[:AUGMENTED_SHOWN].astype(np.int64)
+    epochs = []
+    for epoch in range(1, EPOCHS_SHOWN + 1):
+        batches = train.shuffled(
+            firsts, len(firsts), 1, one_hot=True, augmentation=augmentation, epoch=epoch
+        )
+        ((images, _),) = batches.as_numpy_iterator()
+        epochs.append(np.rint(images * 255.0).astype(np.uint8))
+    return np.stack([train.images[firsts], *epochs], axis=1)

@@ -11,7 +11,7 @@ from fmnist_sweep.analysis.importance import Importances, importances
 from fmnist_sweep.journal.identity import space_of
 from fmnist_sweep.pictures.best_so_far import best_by_time, best_by_trial
 from fmnist_sweep.pictures.calibration import calibration
-from fmnist_sweep.pictures.data import class_distribution, samples
+from fmnist_sweep.pictures.data import augmented_samples, class_distribution, samples
 from fmnist_sweep.pictures.parallel_coordinates import parallel_coordinates
 from fmnist_sweep.pictures.pareto_front import front_and_hypervolume
 from fmnist_sweep.pictures.rungs import rung_survival
@@ -175,6 +175,15 @@ def _of_the_winner(source: ReportSource) -> Iterator[_Drawing]:
     winner = source.winner
     if winner is None or material is None:
         return
+    augmented = winner.augmented
+    if augmented is not None:
+        yield (
+            "augmented_samples",
+            "Augmented training images",
+            "What the winner's augmentation makes of some training images: above as they are, "
+            "below as in its first epochs.",
+            lambda: augmented_samples(augmented),
+        )
     names = material.data.class_names
     yield (
         "accuracy_by_class",

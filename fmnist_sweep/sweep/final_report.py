@@ -11,6 +11,7 @@ from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.provenance import command
 from fmnist_sweep.report.gathering import gather
 from fmnist_sweep.report.reporting import up_to_date_report
+from fmnist_sweep.runs.best_file import best_config
 from fmnist_sweep.sweep.best_models import best_model_files
 from fmnist_sweep.sweep.plan import SweepPlan
 
@@ -37,6 +38,7 @@ def final_report(
                 plan.folder,
                 plan.prepared,
                 state.best,
+                None if state.best is None else best_config(plan.config, state.best),
                 None if best_file is None else best_file.stem,
                 # Where there is one: a report is not worth training the winner again.
                 lambda number: best_model_files(

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from fmnist_sweep.config.train_schema import TrainConfig
 from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.training.augmentation import (
     Augmentation,
@@ -168,6 +169,12 @@ class TrainingData:
 
         validates = (folder / "validation_images.npy").exists()
         return cls(images("train"), images("validation") if validates else None, images("test"))
+
+
+def augmentation_of(config: TrainConfig, images: ImageSet) -> Augmentation:
+    """Return the augmentation of a training with these images."""
+    height, width = images.images.shape[1:3]
+    return Augmentation(config.augment, config.seed, len(images), height, width)
 
 
 def _tensor(array: NDArray[np.generic]) -> tf.Tensor:

@@ -15,9 +15,8 @@ from fmnist_sweep.config.metrics import VALIDATION
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.config.train_schema import EarlyStopping, Objective, TrainConfig
 from fmnist_sweep.errors import RunError, TrialFailed
-from fmnist_sweep.training.augmentation import Augmentation
 from fmnist_sweep.training.averaging import averaged
-from fmnist_sweep.training.batches import TrainingData
+from fmnist_sweep.training.batches import TrainingData, augmentation_of
 from fmnist_sweep.training.checkpoint import Arrays, Checkpoint
 from fmnist_sweep.training.evaluation import evaluate
 from fmnist_sweep.training.fused import fuse_batch_norm
@@ -180,9 +179,7 @@ def _train_epoch(
         plan.of_epoch(epoch),
         one_hot=wants_one_hot(config),
         weigh_classes=config.class_weights == "balanced",
-        augmentation=Augmentation(
-            config.augment, config.seed, len(data.train), *data.image_shape[:2]
-        ),
+        augmentation=augmentation_of(config, data.train),
         epoch=epoch,
     )
     steps = None

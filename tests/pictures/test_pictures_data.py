@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn_material import check_picture, drawn_data
 
-from fmnist_sweep.pictures.data import class_distribution, samples
+from fmnist_sweep.pictures.data import augmented_samples, class_distribution, samples
 from fmnist_sweep.pictures.images import on_screen
 from fmnist_sweep.pictures.style import NothingToShow
 
@@ -53,3 +53,10 @@ def test_images_of_any_number_of_channels_become_a_colour_or_a_grey() -> None:
     assert np.array_equal(on_screen(image[:, :, :3]), image[:, :, :3])
     assert np.array_equal(on_screen(image[:, :, :1]), np.repeat(image[:, :, :1], 3, axis=2))
     assert np.array_equal(on_screen(image[:, :, ::2])[:, :, 0], image[:, :, 1])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_augmented_images_are_under_the_images_that_they_come_from(channels: int) -> None:
+    images = np.random.RandomState(1).randint(0, 256, (4, 3, 8, 10, channels)).astype(np.uint8)
+    texts = check_picture(augmented_samples(images))
+    assert "first row: as they are" in texts
