@@ -38,6 +38,11 @@ class ScheduleConfig(Strict):
     every_epochs: Positive
     factor: Annotated[float, Field(gt=0.0, le=1.0)]
 
+    @property
+    def depends_on_the_end(self) -> bool:
+        """Whether the rates of the first epochs depend on how many there are in all."""
+        return self.name in ("cosine", "linear", "one_cycle")
+
 
 class AugmentConfig(Strict):
     """Changes of training images, drawn anew for each epoch.

@@ -138,7 +138,7 @@ def _as_in(base: RunConfig, ran: RunConfig, space: Space) -> RunConfig:
     """Return what was trained with the base config's settings where a difference is none."""
     searched = {leaf.path for leaf in space.leaves}
     free = list(_FREE)
-    if ran.train.schedule.name != "cosine":  # the others' rates do not depend on the end
+    if not ran.train.schedule.depends_on_the_end:
         free += ["epochs", "steps"]
     same = {key: getattr(base.train, key) for key in free if f"train.{key}" not in searched}
     return with_train(base.model_copy(update={"model": ran.model, "train": ran.train}), **same)

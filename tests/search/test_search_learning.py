@@ -161,19 +161,21 @@ def test_nothing_to_learn_from_is_an_error(
     assert str(caught.value) == f"sweep.learn_from.0: there is nothing to learn from old: {why}"
 
 
+@pytest.mark.parametrize(
+    ("schedule", "depends"),
+    [("constant", False), ("step", False), ("cosine", True), ("linear", True), ("one_cycle", True)],
+)
 def test_other_epochs_matter_under_a_schedule_that_ends_with_them(
-    kept: Callable[..., Run],
+    schedule: str, depends: bool, kept: Callable[..., Run]
 ) -> None:
-    for name, schedule in (("constant", "constant"), ("cosine", "cosine")):
-        same: dict[str, Any] = {"train__schedule__name": schedule}
-        kept(name, sweep(train__epochs=2, train__seed=5, **same))
-        config = sweep("tpe", sweep__learn_from=[name], **same)
-        if name == "cosine":
-            with pytest.raises(ConfigError, match="8 outside of the space"):
-                learn(config, read_space(config)[0], identity_of(config))
-        else:
-            learnt = learn(config, read_space(config)[0], identity_of(config)).learnt
-            assert {len(one.scores) for one in learnt.observations} == {2}
+    kept("old", sweep(train__epochs=2, train__seed=5, train__schedule__name=schedule))
+    config = sweep("tpe", sweep__learn_from=["old"], train__schedule__name=schedule)
+    if depends:
+        with pytest.raises(ConfigError, match="8 outside of the space"):
+            learn(config, read_space(config)[0], identity_of(config))
+    else:
+        learnt = learn(config, read_space(config)[0], identity_of(config)).learnt
+        assert {len(one.scores) for one in learnt.observations} == {2}
 
 
 def test_an_unknown_sweep_is_named(kept: Callable[..., Run]) -> None:
