@@ -24,15 +24,18 @@ def make_optimizer(
         common |= {"use_ema": True, "ema_momentum": config.ema}
     match optimizer.name:
         case "adam":
-            return FusedAdam(**common)
+            made = FusedAdam(**common)
         case "adamw":
-            return FusedAdamW(**common)
+            made = FusedAdamW(**common)
         case "sgd":
-            return keras.optimizers.SGD(
+            made = keras.optimizers.SGD(
                 momentum=optimizer.momentum, nesterov=optimizer.nesterov, **common
             )
         case "rmsprop":
-            return keras.optimizers.RMSprop(momentum=optimizer.momentum, **common)
+            made = keras.optimizers.RMSprop(momentum=optimizer.momentum, **common)
+    # `fit` calls it at its end, here after each epoch, and it replaces the weights by the averages.
+    made.finalize_variable_values = lambda weights: None
+    return made
 
 
 def exclude_from_decay(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tiny_training import PLAIN, STEPS, TRAIN_IMAGES, config_of, data_of, train_to
 
 from fmnist_sweep.config.train_schema import ScheduleConfig, TrainConfig
-from fmnist_sweep.training.optimizers import learning_rate_at, make_optimizer
+from fmnist_sweep.training.optimizers import exclude_from_decay, learning_rate_at, make_optimizer
 from fmnist_sweep.training.step_plan import StepPlan
 
 rates = st.floats(1e-5, 1.0)
@@ -205,3 +205,20 @@ def test_the_shrunk_training_has_a_smaller_last_batch() -> None:
     assert len(data_of(config).train) == TRAIN_IMAGES
     assert TRAIN_IMAGES % config.train.batch_size
     assert StepPlan.of(config.train, TRAIN_IMAGES).per_epoch == STEPS
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "rmsprop"])
+def test_kernels_alone_decay_if_asked_for(name: str) -> None:
+    def after(decays: str) -> list[float]:
+        """Return the largest value of a kernel and of a bias after a step without gradient."""
+        changed = {"name": name, "weight_decay": 0.5, "learning_rate": 0.1, "decays": decays}
+        optimizer_config = config_of().train.optimizer.model_copy(update=changed)
+        optimizer = make_optimizer(train_config(optimizer=optimizer_config), 1, 10)
+        weights = [keras.Variable(np.ones(shape, np.float32)) for shape in ((2, 2), (2,))]
+        exclude_from_decay(optimizer_config, optimizer, weights)
+        optimizer.build(weights)
+        optimizer.apply([keras.ops.zeros(weight.shape) for weight in weights], weights)
+        return [float(weight.numpy().max()) for weight in weights]
+
+    assert after("all") == pytest.approx([0.95, 0.95])
+    assert after("kernels") == pytest.approx([0.95, 1.0])
