@@ -36,9 +36,26 @@ def _initializers(draw: st.DrawFn, names: tuple[str, ...]) -> Any:
 
 weight_inits = _initializers(get_args(InitializerName))
 bias_inits = _initializers(get_args(BiasInitializerName))
+
+
+def _allowed(block: dict[str, Any]) -> dict[str, Any]:
+    if block["residual"] == "none":
+        block = block | {"stochastic_depth": 0.0}
+    if block["separable"] and isinstance(block["stride"], list):
+        block = block | {"stride": block["stride"][0]}
+    return block
+
+
 conv_blocks = st.fixed_dictionaries(
     {
         "channels": st.integers(1, 4),
+        "convs": st.integers(1, 2),
+        "separable": st.booleans(),
+        "residual": st.sampled_from(["none", "add"]),
+        "residual_activation": st.sampled_from(["post", "pre"]),
+        "squeeze_excite": st.sampled_from([0.0, 0.3, 1.0]),
+        "stochastic_depth": rates,
+        "repeat": st.integers(1, 2),
         "filter": _sizes(4),
         "stride": _sizes(3),
         "pad": st.integers(0, 2) | st.sampled_from(["same", "valid"]),
@@ -55,7 +72,7 @@ conv_blocks = st.fixed_dictionaries(
         "weight_init": weight_inits,
         "bias_init": bias_inits,
     }
-)
+).map(_allowed)
 fc_layers = st.fixed_dictionaries(
     {
         "neurons": st.integers(1, 6),
@@ -81,6 +98,7 @@ heads = st.fixed_dictionaries(
 )
 models = st.fixed_dictionaries(
     {
+        "width": st.sampled_from([1.0, 1.0, 0.5, 1.7]),
         "conv_defaults": conv_blocks,
         "fc_defaults": fc_layers,
         "conv_blocks": st.lists(conv_blocks, max_size=3),

@@ -92,9 +92,25 @@ class BiasInitializer(_Initializer):
 
 class ConvBlock(Strict):
     """One block: padding, convolution, normalisation, activation, pooling, dropout, in that
-    order."""
+    order.
+
+    `convs`: so many convolutions, each with its normalisation and activation, the first one with
+    the stride. `separable`: each is a depthwise convolution and one of a pixel. `residual: add`
+    adds what the block began with, projected by a convolution of one pixel where shapes differ, and
+    activates the sum (`residual_activation: post`), or normalises and activates before each
+    convolution instead (`pre`). `squeeze_excite`: the squeezed channels as a fraction, 0 for none.
+    `stochastic_depth`: how often an image passes by the convolutions in training (Huang et al.
+    2016, arXiv 1603.09382). `repeat`: the block so many times, stride and pooling in the first.
+    """
 
     channels: PositiveInt
+    convs: PositiveInt
+    separable: bool
+    residual: Literal["none", "add"]
+    residual_activation: Literal["post", "pre"]
+    squeeze_excite: Annotated[float, Field(ge=0.0, le=1.0)]
+    stochastic_depth: Rate
+    repeat: PositiveInt
     filter: Size
     stride: Size
     pad: Annotated[int, Field(ge=0)] | Literal["same", "valid"]
@@ -110,6 +126,44 @@ class ConvBlock(Strict):
     dropout: Rate
     weight_init: WeightInitializer
     bias_init: BiasInitializer
+
+    @model_validator(mode="after")
+    def _a_path_past_what_is_left_out(self) -> Self:
+        if self.stochastic_depth > 0 and self.residual == "none":
+            raise ValueError(
+                f"stochastic_depth={self.stochastic_depth:g} with residual=none: without a "
+                "shortcut nothing would be left; allowed here: 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_stride_that_depthwise_convolutions_have(self) -> Self:
+        # TensorFlow has no others.
+        if self.separable and isinstance(self.stride, list) and len(set(self.stride)) > 1:
+            raise ValueError(
+                f"stride={self.stride} with separable=true: must be the same in both directions"
+            )
+        return self
+
+    @property
+    def is_preactivated(self) -> bool:
+        """Whether normalisation and activation come before each convolution."""
+        return self.residual == "add" and self.residual_activation == "pre"
+
+    @property
+    def without_shrinking(self) -> ConvBlock:
+        """The block as it is repeated: with neither stride nor pooling."""
+        return self.model_copy(update={"stride": 1, "pool": 1, "pool_stride": None})
+
+    def times(self, width: float) -> ConvBlock:
+        """Return the block with so many times the channels, rounded, but at least one."""
+        if width == 1.0:
+            return self
+        return self.model_copy(update={"channels": max(1, round(self.channels * width))})
+
+    def squeezed(self, channels: int) -> int:
+        """Return how many channels are left when so many are squeezed."""
+        return max(1, round(channels * self.squeeze_excite))
 
 
 class FcLayer(Strict):
@@ -140,9 +194,11 @@ class Head(Strict):
 class ModelConfig(Strict):
     """A CNN with any number of conv/pool blocks and fully connected layers, including 0.
 
-    A block or layer takes missing keys from `conv_defaults` or `fc_defaults`.
+    A block or layer takes missing keys from `conv_defaults` or `fc_defaults`. `width` multiplies
+    the channels of all conv blocks.
     """
 
+    width: Positive
     conv_defaults: ConvBlock
     fc_defaults: FcLayer
     conv_blocks: list[ConvBlock]

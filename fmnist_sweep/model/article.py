@@ -21,7 +21,7 @@ from fmnist_sweep.config.messages import ALIASES, one_line
 from fmnist_sweep.config.model_schema import ConvBlock, FcLayer, Head, ModelConfig
 from fmnist_sweep.config.shipped import shipped_config
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.model.plan import LayerKind, LayerPlan
+from fmnist_sweep.model.layers import LayerKind, LayerPlan
 
 ArticleParams = dict[str, dict[str, Any]]
 

@@ -14,14 +14,14 @@ from fmnist_sweep.config.model_schema import (
     ModelConfig,
     WeightInitializer,
 )
-from fmnist_sweep.model.plan import (
+from fmnist_sweep.model.layers import (
     LayerKind,
     LayerPlan,
     conv_padding,
-    plan_cnn,
     pool_stride,
     size_pair,
 )
+from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.turns import in_turn_beside_none
 
 # Images are always (height, width, channels); a user's keras.json may say otherwise.
@@ -47,12 +47,13 @@ def build_cnn(
 def build_layers(
     layers: Iterable[LayerPlan], input_shape: tuple[int, int, int], name: str
 ) -> keras.Model:
-    """Build a network of these layers, one after the other."""
+    """Build a network of these layers, each of which reads those before it that it names."""
     image = keras.Input(input_shape, name="image")
-    features = image
+    features = [image]
     for layer in layers:
-        features = _keras_layer(layer)(features)
-    return keras.Model(image, features, name=name)
+        inputs = [features[number + 1] for number in layer.inputs or (len(features) - 2,)]
+        features.append(_keras_layer(layer)(inputs if len(inputs) > 1 else inputs[0]))
+    return keras.Model(image, features[-1], name=name)
 
 
 def _keras_layer(layer: LayerPlan) -> keras.layers.Layer:
@@ -61,7 +62,11 @@ def _keras_layer(layer: LayerPlan) -> keras.layers.Layer:
         case LayerKind.PAD, ConvBlock(pad=pixels):
             return keras.layers.ZeroPadding2D(pixels, data_format=_DATA_FORMAT, name=name)
         case LayerKind.CONV, ConvBlock() as block:
-            return _convolution(name, block)
+            return _convolution(layer, block, size_pair(block.filter))
+        case LayerKind.POINTWISE | LayerKind.PROJECTION, ConvBlock() as block:
+            return _convolution(layer, block, (1, 1))
+        case LayerKind.DEPTHWISE, ConvBlock() as block:
+            return _depthwise(layer, block)
         case LayerKind.BATCH_NORM, part:
             return keras.layers.BatchNormalization(momentum=part.batch_norm_momentum, name=name)
         case LayerKind.ACTIVATION, (ConvBlock() | FcLayer()) as part:
@@ -72,6 +77,24 @@ def _keras_layer(layer: LayerPlan) -> keras.layers.Layer:
             return keras.layers.Identity(name=name)
         case LayerKind.DROPOUT, part:
             return keras.layers.Dropout(part.dropout, name=name)
+        case LayerKind.STOCHASTIC_DEPTH, ConvBlock(stochastic_depth=rate):
+            return keras.layers.Dropout(rate, noise_shape=(None, 1, 1, 1), name=name)
+        case LayerKind.SQUEEZE, _:
+            return keras.layers.GlobalAveragePooling2D(
+                data_format=_DATA_FORMAT, keepdims=True, name=name
+            )
+        case (LayerKind.SQUEEZED | LayerKind.EXCITATION) as kind, ConvBlock() as block:
+            activation = "relu" if kind is LayerKind.SQUEEZED else "sigmoid"
+            return keras.layers.Dense(
+                layer.output_shape[-1],
+                activation=activation,
+                kernel_initializer=_initializer(block.weight_init),
+                name=name,
+            )
+        case LayerKind.SCALE, _:
+            return keras.layers.Multiply(name=name)
+        case LayerKind.ADD, _:
+            return keras.layers.Add(name=name)
         case LayerKind.FLATTEN, _:
             return keras.layers.Flatten(data_format=_DATA_FORMAT, name=name)
         case LayerKind.GLOBAL_POOL, Head() as head:
@@ -85,17 +108,30 @@ def _keras_layer(layer: LayerPlan) -> keras.layers.Layer:
     raise TypeError(f"no Keras layer for {layer.kind} of a {type(layer.part).__name__}")
 
 
-def _convolution(name: str, block: ConvBlock) -> keras.layers.Layer:
+def _convolution(layer: LayerPlan, block: ConvBlock, window: tuple[int, int]) -> keras.layers.Layer:
     return keras.layers.Conv2D(
         block.channels,
-        size_pair(block.filter),
-        strides=size_pair(block.stride),
+        window,
+        strides=layer.stride,
         padding=conv_padding(block),
         data_format=_DATA_FORMAT,
         use_bias=block.bias,
         kernel_initializer=_initializer(block.weight_init),
         bias_initializer=_initializer(block.bias_init),
-        name=name,
+        name=layer.name,
+    )
+
+
+def _depthwise(layer: LayerPlan, block: ConvBlock) -> keras.layers.Layer:
+    return keras.layers.DepthwiseConv2D(
+        size_pair(block.filter),
+        strides=layer.stride,
+        padding=conv_padding(block),
+        data_format=_DATA_FORMAT,
+        use_bias=block.bias,
+        depthwise_initializer=_initializer(block.weight_init),
+        bias_initializer=_initializer(block.bias_init),
+        name=layer.name,
     )
 
 

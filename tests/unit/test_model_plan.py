@@ -12,7 +12,8 @@ from shipped import FASHION_MNIST, shipped_model
 
 from fmnist_sweep.config.model_schema import ModelConfig
 from fmnist_sweep.errors import InfeasibleModel
-from fmnist_sweep.model.plan import LayerKind, NetPlan, plan_cnn
+from fmnist_sweep.model.layers import LayerKind
+from fmnist_sweep.model.plan import NetPlan, plan_cnn
 
 
 def plan_blocks(*blocks: dict[str, Any], image: tuple[int, int, int] = FASHION_MNIST) -> NetPlan:
@@ -71,7 +72,18 @@ def test_every_network_that_plans_ends_in_one_probability_a_class(
     assert all(size >= 1 for layer in plan.layers for size in layer.output_shape)
     assert plan.layers[-1].kind is LayerKind.SOFTMAX
     assert plan.layers[-1].output_shape == (classes,)
-    assert plan.depth == len(model.conv_blocks) + len(model.fc_layers) + 1
+    convolutions = sum(block.convs * block.repeat for block in model.conv_blocks)
+    assert plan.depth == convolutions + len(model.fc_layers) + 1
+
+
+def test_a_residual_that_cannot_be_projected_is_refused() -> None:
+    with pytest.raises(InfeasibleModel) as refusal:
+        plan_blocks({"pool": 2}, {"residual": "add", "pad": "valid", "channels": 8})
+
+    assert str(refusal.value) == (
+        "conv block 1: residual=add cannot add 12x12 to 14x14 with stride 1x1, 14x14 "
+        "(28x28 -> 30x30 -> 28x28 -> 14x14 -> 12x12); allowed: pad=same"
+    )
 
 
 def test_pool_below_a_pixel_names_the_block_and_the_sizes_on_the_way() -> None:
