@@ -11,20 +11,40 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fmnist_sweep.data import Dataset, Split
+from fmnist_sweep.data.split import Pool, pool_of
 
+_AT_A_TIME = 4096  # images
 _ALIGNMENT = 64  # bytes; TensorFlow aborts on unaligned tensors
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """One set of a split: `images` uint8 (n, height, width, channels), `labels` int64 (n,)."""
+    """One set of a split: `images` uint8 (n, height, width, channels), `labels` int64 (n,).
+
+    With `rows`, int64 (n,), the set's images are those rows of `images`: so a mapped file larger
+    than memory is never copied.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     classes: int
+    rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def first(self, count: int) -> NDArray[np.uint8]:
+        """Return the first images, uint8 (count, height, width, channels)."""
+        return self.images[:count] if self.rows is None else self.images[self.rows[:count]]
+
+    def save_images(self, path: Path) -> None:
+        """Write the images as an .npy file, a part at a time."""
+        shape = (len(self), *self.images.shape[1:])
+        saved = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        for start in range(0, len(self), _AT_A_TIME):
+            some = slice(start, start + _AT_A_TIME)
+            saved[some] = self.images[some] if self.rows is None else self.images[self.rows[some]]
+        saved.flush()
 
     def shuffled(
         self, order: NDArray[np.int64], batch_size: int, steps: int, *, one_hot: bool
@@ -63,7 +83,13 @@ class ImageSet:
     def _label_tensor(self) -> tf.Tensor:
         return _tensor(self.labels)
 
+    @cached_property
+    def _row_tensor(self) -> tf.Tensor | None:
+        return None if self.rows is None else _tensor(self.rows)
+
     def _scaled(self, indices: tf.Tensor) -> tf.Tensor:
+        if self._row_tensor is not None:
+            indices = tf.gather(self._row_tensor, indices)
         return tf.cast(tf.gather(self._image_tensor, indices), tf.float32) * (1.0 / 255.0)
 
 
@@ -78,12 +104,11 @@ class TrainingData:
     @classmethod
     def of(cls, dataset: Dataset, split: Split) -> TrainingData:
         """Return the sets of a split."""
-        validation = split.validation_set(dataset)
-        return cls(
-            train=ImageSet(*split.train_set(dataset), dataset.classes),
-            validation=None if validation is None else ImageSet(*validation, dataset.classes),
-            test=ImageSet(*split.test_set(dataset), dataset.classes),
-        )
+        sets = {
+            name: _image_set(dataset, pool, indices)
+            for name, (pool, indices) in split.parts.items()
+        }
+        return cls(sets["train"], sets.get("validation"), sets["test"])
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -97,7 +122,7 @@ class TrainingData:
         for name in ("train", "validation", "test"):
             images: ImageSet | None = getattr(self, name)
             if images is not None:
-                np.save(folder / f"{name}_images.npy", images.images)
+                images.save_images(folder / f"{name}_images.npy")
                 np.save(folder / f"{name}_labels.npy", images.labels)
 
     @classmethod
@@ -114,6 +139,13 @@ class TrainingData:
 
         validates = (folder / "validation_images.npy").exists()
         return cls(images("train"), images("validation") if validates else None, images("test"))
+
+
+def _image_set(dataset: Dataset, pool: Pool, indices: NDArray[np.int64]) -> ImageSet:
+    images, labels = pool_of(dataset, pool)
+    if isinstance(images, np.memmap):
+        return ImageSet(images, labels[indices], dataset.classes, rows=indices)
+    return ImageSet(images[indices], labels[indices], dataset.classes)
 
 
 def _tensor(array: NDArray[np.generic]) -> tf.Tensor:
