@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -79,6 +79,10 @@ class Dataset:
     def classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
+
+    def with_understood(self, understood: str) -> Dataset:
+        """Return the same dataset with another line about how it was read."""
+        return replace(self, understood=understood)
 
     @cached_property
     def sha256(self) -> str:
