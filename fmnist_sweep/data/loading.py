@@ -14,6 +14,7 @@ from fmnist_sweep.config.data_schema import (
     FashionMnistData,
     FolderData,
     NpzData,
+    ParquetData,
     SyntheticData,
 )
 from fmnist_sweep.data.csv_data import load_csv
@@ -21,6 +22,7 @@ from fmnist_sweep.data.dataset import Dataset
 from fmnist_sweep.data.fashion_mnist import load_configured
 from fmnist_sweep.data.folder_data import load_folder
 from fmnist_sweep.data.npz_data import load_npz
+from fmnist_sweep.data.parquet_data import load_parquet
 from fmnist_sweep.data.synthetic import draw_dataset
 from fmnist_sweep.errors import ConfigError
 
@@ -29,6 +31,7 @@ _LOADERS: dict[type, Callable[[Any], Dataset]] = {
     CsvData: load_csv,
     NpzData: load_npz,
     FolderData: load_folder,
+    ParquetData: load_parquet,
     SyntheticData: draw_dataset,
 }
 """What reads the data of each config; a new form of data has a line here."""

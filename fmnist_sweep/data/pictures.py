@@ -47,12 +47,13 @@ class PictureSet:
 
 @dataclass(frozen=True)
 class Reading:
-    """How pictures become images, and what their classes are called."""
+    """How pictures become images, what their classes are called, and what else was understood."""
 
     shape: Shape
     fit: Fit
     skip_damaged: bool
     class_names: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def load_pictures(
@@ -87,13 +88,14 @@ def load_pictures(
     entry = kept(Workspace.here().pictures, place, digest, make)
     damaged = entry.about["damaged"]
     labels = {some.name: np.array(entry.arrays[f"{some.name}_labels"]) for some in sets}
-    _refuse_empty_classes(source, labels["train"], how, damaged)
+    _refuse_lost_classes(source, labels["train"], how, damaged)
 
     def images(name: str) -> NDArray[np.uint8] | None:
         return entry.arrays[f"{name}_images"] if len(labels.get(name, ())) else None
 
     train = images("train")
-    assert train is not None  # no class is empty
+    if train is None:
+        raise DataError(f"{source} has no training pictures")
     return Dataset(
         name=name,
         source=source,
@@ -185,14 +187,15 @@ def _pillow() -> str:
     return PIL.__version__
 
 
-def _refuse_empty_classes(
+def _refuse_lost_classes(
     source: str, labels: NDArray[np.int64], how: Reading, damaged: Sequence[str]
 ) -> None:
     counts = np.bincount(labels, minlength=len(how.class_names))
-    if (counts == 0).any():
+    if damaged and (counts == 0).any():
         name = how.class_names[int(np.argmin(counts))]
-        but = f"; {len(damaged):,} are damaged" if damaged else ""
-        raise DataError(f"{source}: class {name} has no training pictures{but}")
+        raise DataError(
+            f"{source}: class {name} has no training pictures; {len(damaged):,} are damaged"
+        )
 
 
 def _understood(
@@ -201,6 +204,7 @@ def _understood(
     fit = "as predict does" if how.fit == "predict" else f"by {how.fit}"
     words = [
         f"{source}: {len(labels['train']):,} pictures, fitted to {in_words(how.shape)} {fit}",
+        *how.remarks,
         f"{len(how.class_names)} classes",
         *(f"{len(labels[name]):,} {does}" for name, does in _WORDS.items() if name in labels),
     ]
