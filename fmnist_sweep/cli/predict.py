@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,19 +17,27 @@ from rich.table import Table
 from rich.text import Text
 
 from fmnist_sweep.cli.console import console
+from fmnist_sweep.config.data_schema import Fit
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import fashion_mnist
 from fmnist_sweep.data.picture import (
     MODES,
     Fitted,
     UnreadableError,
-    fitted,
+    fitted_by,
     read_picture,
     shown_path,
 )
 from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.tracking.opening import open_registry
-from fmnist_sweep.tracking.registered import AUTO, WEIGHTS_TAG, Classifier, Version, model_name
+from fmnist_sweep.tracking.registered import (
+    AUTO,
+    FIT_TAG,
+    WEIGHTS_TAG,
+    Classifier,
+    Version,
+    model_name,
+)
 from fmnist_sweep.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -60,13 +68,14 @@ def predict(config: Config, *words: str) -> None:
         accuracy = float(version.tags["test_accuracy"])
         of = f" (sweep {version.tags['sweep.name']}, test_accuracy {accuracy:.4f})"
     out.print(f"{version.name} version {version.number}{of}", soft_wrap=True)
+    fit = _fit_of(version)
     at_a_time = min(_MOST_AT_A_TIME, max(1, _MOST_BYTES // math.prod(classifier.image_shape)))
     unreadable: list[ConfigError] = []
     for first in range(0, len(paths), at_a_time):
         inputs = {}
         for number, path in enumerate(paths[first : first + at_a_time], start=first):
             try:
-                inputs[number] = fitted(opened(path), classifier.image_shape)
+                inputs[number] = fitted_by(fit, opened(path), classifier.image_shape)
             except ConfigError as error:
                 unreadable.append(error)
                 if len(paths) > 1:
@@ -96,6 +105,12 @@ def _answers(classifier: Classifier, names: list[str], inputs: list[Fitted]) -> 
         cells = (name, str(first[0]), f"{first[1]:.3f}", then, given.how)
         table.add_row(*(Text(cell, overflow="fold") for cell in cells))
     return table
+
+
+def _fit_of(version: Version) -> Fit:
+    """Return how pictures are fitted: as those were that the model was trained on."""
+    tag = version.tags.get(FIT_TAG)
+    return cast(Fit, tag) if tag in get_args(Fit) else "predict"
 
 
 def _check_channels(version: Version, shape: tuple[int, int, int]) -> None:

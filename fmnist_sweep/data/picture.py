@@ -95,25 +95,24 @@ def fitted(picture: Image.Image, shape: Shape) -> Fitted:
     return Fitted(_pixels(picture, shape), ", ".join(steps) or "none")
 
 
-def pixels_of(source: bytes, shape: Shape, fit: Fit) -> NDArray[np.uint8]:
-    """Read a picture from a file's bytes and fit it: uint8, of the given (height, width, channels),
-    1 or 3 channels.
+def fitted_by(fit: Fit, picture: Image.Image, shape: Shape) -> Fitted:
+    """Convert a picture to a model's (height, width, channels).
 
     `fit`: `predict` as `fitted` does; otherwise only the size is changed: `stretch` distorts,
-    `crop` cuts off what is too long on both sides, `pad` adds black. Transparency is put on white.
-
-    Raises:
-        UnreadableError: as `read_picture`.
+    `crop` cuts off what is too long on both sides, `pad` adds black. What is transparent is put on
+    white, unless opacity is a channel.
     """
-    picture = read_picture(source)
     if fit == "predict":
-        return fitted(picture, shape).pixels
+        return fitted(picture, shape)
     height, width, channels = shape
-    picture = _on_white(picture) if _has_opacity(picture) else picture
+    if channels in (1, 3) and _has_opacity(picture):
+        picture = _on_white(picture)
     picture = picture.convert(MODES[channels])
-    if picture.size != (width, height):
-        picture = _RESIZED[fit](picture, width, height)
-    return _pixels(picture, shape)
+    if picture.size == (width, height):
+        return Fitted(_pixels(picture, shape), "none")
+    return Fitted(
+        _pixels(_RESIZED[fit](picture, width, height), shape), f"{fit} to {width}x{height}"
+    )
 
 
 def shown_path(path: Path | str) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fmnist_sweep.config.data_schema import Fit
 from fmnist_sweep.data.dataset import Dataset, in_words
-from fmnist_sweep.data.picture import READER, Shape, UnreadableError, pixels_of
+from fmnist_sweep.data.picture import READER, Shape, UnreadableError, fitted_by, read_picture
 from fmnist_sweep.data.picture_cache import ArrayFile, Making, kept
 from fmnist_sweep.data.progress import report
 from fmnist_sweep.errors import DataError
@@ -171,7 +171,7 @@ def _fitting(piece: Piece, how: Reading) -> Callable[[], _Read]:
         damaged: list[str] = []
         for name, label, content in items:
             try:
-                images[len(labels)] = pixels_of(content, how.shape, how.fit)
+                images[len(labels)] = fitted_by(how.fit, read_picture(content), how.shape).pixels
             except UnreadableError as error:
                 damaged.append(f"{name}: {error}")
             else:
