@@ -102,11 +102,9 @@ def _labelled(table: _Table, names: Sequence[str] | None, first: int) -> Labelle
 
 def _understood(config: CsvData, tables: Sequence[_Table], dataset: Dataset) -> str:
     layout = tables[0].layout
-    label = (
-        f"column '{layout.names[layout.label]}'"
-        if layout.has_header
-        else (f"column {layout.label} (from 0)")
-    )
+    label = f"column '{layout.names[layout.label]}'"
+    if not layout.has_header:
+        label = "the first column" if layout.label == 0 else f"column {layout.label} (from 0)"
     words = [
         f"{config.train_file}: {len(dataset.labels):,} images {in_words(dataset.image_shape)}",
         f"labels in {label}",

@@ -112,8 +112,8 @@ def _by_position(
     count = math.prod(shape)
     if len(names) == count:
         raise DataError(
-            f"{path} has {count} columns, as many as data.image_size {_size(shape)} has pixels: no "
-            "column of labels, so nothing can be trained or measured on it"
+            f"{path} has {count} columns, as many as data.image_size {_size(shape)} has pixels, so "
+            "none of labels; without labels nothing can be trained or measured on it"
         )
     if len(names) != count + 1:
         raise DataError(
@@ -166,8 +166,8 @@ def _guessed(
         return candidates[0]
     if has_pixels and not candidates:
         raise DataError(
-            f"{path} has no column {LABELS[0]}, but {pixels} pixel columns and no others: a file "
-            "without labels, on which nothing can be trained or measured"
+            f"{path} has no column {LABELS[0]}: {pixels} pixel columns and no others; without "
+            "labels nothing can be trained or measured on it"
         )
     raise DataError(
         f"{path} has no column {LABELS[0]}; data.label=NAME says which it is: "

@@ -35,7 +35,7 @@ def load_npz(config: NpzData) -> Dataset:
         given = "missing" if config.file is None else "both data.file and data.files are given"
         raise DataError(
             f"data.file: {given}; write data.file=FILE or data.files={{x_train: FILE, y_train: "
-            "FILE}}"
+            "FILE}"
         )
     if config.files is not None:
         arrays, called = _from_files(config.files, config.arrays or {})
@@ -165,7 +165,7 @@ def _from_file(
             raise DataError(
                 f"{path} has no array {missing}; it has: "
                 f"{', '.join(sorted(archive.files)[:20]) or 'none'}; data.arrays={{x_train: NAME, "
-                "y_train: NAME}} says what they are called"
+                "y_train: NAME} says what they are called"
             )
     return arrays, called
 

@@ -62,7 +62,7 @@ PAIRS = [(row, column) for row in range(1, SIDE + 1) for column in range(1, SIDE
         (['"LABEL"', *(f'"PIXEL {i}"' for i in NUMBERS)], False, "column 'LABEL', 3 classes"),
         (["Digit", *(f"pixel{i}" for i in NUMBERS)], False, "column 'Digit', 3 classes"),
         (["class", *(f"v_{i}" for i in NUMBERS)], False, "column 'class', 3 classes"),
-        (None, False, "column 0 (from 0), 3 classes, no header"),
+        (None, False, "the first column, 3 classes, no header"),
         (["0", *(f"0.{i + 1}" for i in NUMBERS)], False, "column '0', 3 classes, a header of num"),
         ([str(i) for i in range(10)], False, "column '0', 3 classes, a header of numbers"),
     ],
@@ -165,7 +165,9 @@ def test_data_label_names_the_column(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data.label=sort: .* has no such column; it has Id, kind"):
         load_dataset(config(path, label="sort"))
     path = written(tmp_path, None, label_last=True)
-    assert_read(load_dataset(config(path, label=9)))
+    last = load_dataset(config(path, label=9))
+    assert_read(last)
+    assert "labels in column 9 (from 0)" in last.understood
 
 
 @pytest.mark.parametrize(
@@ -173,11 +175,11 @@ def test_data_label_names_the_column(tmp_path: Path) -> None:
     [
         (
             lambda folder: written(folder, [f"pixel{i}" for i in range(10)], PIXELS),
-            "10 pixel columns and no others: a file without labels",
+            "no column label: 10 pixel columns and no others; without labels",
         ),
         (
             lambda folder: written(folder, None, PIXELS[:, 1:], PIXELS[:, 0]),
-            "9 columns, as many as data.image_size 3x3x1 has pixels: no column of labels",
+            "9 columns, as many as data.image_size 3x3x1 has pixels, so none of labels",
         ),
         (
             lambda folder: written(folder, None, np.tile(PIXELS, 4)[:, :16]),
