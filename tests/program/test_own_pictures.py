@@ -1,4 +1,4 @@
-"""A sweep on drawn pictures: with any executor, resumed, run again, and after a change of a file."""
+"""A sweep on drawn pictures: with any executor, resumed, run again, after a change of a file."""
 
 from __future__ import annotations
 
