@@ -13,7 +13,7 @@ from fmnist_sweep.data.array_pixels import BRIGHTEST, PixelForm, as_pixels, form
 from fmnist_sweep.data.dataset import Dataset, in_words
 from fmnist_sweep.errors import DataError
 
-__all__ = ["BRIGHTEST", "LabelledImages", "make_dataset"]
+__all__ = ["BRIGHTEST", "LabelledImages", "distinct", "make_dataset"]
 
 _SHOWN = 10
 
@@ -60,7 +60,7 @@ def make_dataset(
                 f"{images['train'].shape[1:]}"
             )
     if sets["train"].labels.dtype.kind in "US":
-        names = _distinct(
+        names = distinct(
             [str(word) for word in np.unique(_texts(sets["train"]))]
             if class_names is None
             else class_names
@@ -69,7 +69,7 @@ def make_dataset(
     elif class_names is None:
         names = _counted_classes(sets["train"])
     else:
-        names = _distinct(class_names)
+        names = distinct(class_names)
     labels = {part: _labels(some, len(names)) for part, some in sets.items()}
     dataset = Dataset(
         name=name,
@@ -172,7 +172,8 @@ def _counted_classes(train: LabelledImages) -> tuple[str, ...]:
     return tuple(str(label) for label in present)
 
 
-def _distinct(class_names: Sequence[str]) -> tuple[str, ...]:
+def distinct(class_names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of classes. Raises DataError if there are none, or one is listed twice."""
     if not class_names:
         raise DataError("data.class_names=[] is empty; allowed: a name for each class, or null")
     for position, name in enumerate(class_names):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.config.data_schema import ParquetData
+from fmnist_sweep.data.arrays import distinct
 from fmnist_sweep.data.csv_layout import LABELS
 from fmnist_sweep.data.dataset import Dataset
 from fmnist_sweep.data.packed import kind_of, regular_file
@@ -270,7 +271,7 @@ def _labels(path: Path, columns: _Columns) -> NDArray[Any]:
 
 def _class_names(config: ParquetData, columns: _Columns, labels: NDArray[Any]) -> tuple[str, ...]:
     if config.class_names is not None:
-        return tuple(config.class_names)
+        return distinct(config.class_names)
     if labels.dtype.kind == "U":
         return tuple(str(word) for word in np.unique(labels))
     if columns.class_names is not None:

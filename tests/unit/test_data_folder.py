@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
+from fmnist_sweep.cli.data_progress import progress_lines
 from fmnist_sweep.config.data_schema import BalancedSplit, FolderData, OfficialSplit, WrapperSplit
 from fmnist_sweep.data import Dataset, load_dataset, make_split
 from fmnist_sweep.data import picture_cache as cache
@@ -343,6 +348,23 @@ def test_the_cache_is_made_by_several_at_once(pets: Path, in_a_workspace: Path) 
     assert len(entries(in_a_workspace)) == 1
 
 
+def test_the_cache_is_made_by_several_processes_at_once(pets: Path, in_a_workspace: Path) -> None:
+    code = (
+        "from fmnist_sweep.config.data_schema import FolderData\n"
+        "from fmnist_sweep.data import load_dataset\n"
+        f"config = FolderData.model_validate({folder(pets).model_dump()!r})\n"
+        "print(load_dataset(config).sha256)"
+    )
+    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    several = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=path)
+        for _ in range(3)
+    ]
+    digests = {process.communicate(timeout=120)[0] for process in several}
+    assert digests == {f"{load_dataset(folder(pets)).sha256}\n"}
+    assert len(entries(in_a_workspace)) == 1
+
+
 def test_what_killed_processes_left_is_removed(pets: Path, in_a_workspace: Path) -> None:
     left = in_a_workspace / "mlruns" / "pictures" / ".abc-def.99999999.1.tmp"
     left.mkdir(parents=True)
@@ -387,6 +409,20 @@ def test_progress_is_reported(pets: Path) -> None:
     with watched_by(lambda *heard: seen.append(heard)):
         load_dataset(folder(pets))
     assert seen == [("pictures compared with the cache", 12, 12), ("pictures read", 12, 12)]
+
+
+def test_a_line_says_how_far_it_is(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Console(file=io.StringIO(), width=100)
+    with progress_lines(out):
+        load_dataset(folder(pets))
+    monkeypatch.setattr("fmnist_sweep.cli.data_progress._SECONDS", 0.0)
+    with progress_lines(out):
+        load_dataset(folder(pets, channels=3))
+    load_dataset(folder(pets, fit="crop"))
+    assert isinstance(out.file, io.StringIO)
+    assert out.file.getvalue() == (
+        "pictures compared with the cache: 12 of 12\npictures read: 12 of 12\n"
+    )
 
 
 def test_a_limit_keeps_the_first_of_each_class(pets: Path) -> None:

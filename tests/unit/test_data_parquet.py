@@ -78,6 +78,8 @@ def test_hugging_faces_layout(tmp_path: Path, in_a_workspace: Path) -> None:
     renamed = load_dataset(config(tmp_path / "pets", class_names=["a", "b", "c"]))
     assert renamed.class_names == ("a", "b", "c")
     assert renamed.sha256 == dataset.sha256
+    with pytest.raises(DataError, match=r"data.class_names lists 'a' twice"):
+        load_dataset(config(tmp_path / "pets", class_names=["a", "b", "a"]))
 
 
 def test_one_file_with_bytes_and_words(tmp_path: Path) -> None:
