@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep.errors import DataError
+from fmnist_sweep.errors import RunError
 from fmnist_sweep.files import check_writable, digest_of, is_running
 from fmnist_sweep.interrupts import stop_if_asked
 
@@ -108,7 +108,7 @@ def kept(folder: Path, place: str, content: str, make: Callable[[Making], None])
 
     Raises:
         ConfigError: the folder is not writable.
-        DataError: the entry cannot be written, for example because the disk is full.
+        RunError: the entry cannot be written, for example because the disk is full.
         Exception: whatever `make` raises; nothing is left behind.
     """
     path = folder / f"{place[: _DIGITS[0]]}-{content[: _DIGITS[1]]}"
@@ -131,10 +131,10 @@ def _made(path: Path, content: str, make: Callable[[Making], None]) -> Entry:
         stop_if_asked()
         entry = _opened(temporary, content)
         if entry is None:
-            raise DataError(f"{temporary}: what was written there was changed by something else")
+            raise RunError(f"{temporary}: what was written there was changed by something else")
         _publish(temporary, path)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        raise RunError(f"{folder}: cannot be written: {error.strerror or error}") from error
     finally:
         making.abandon()
         shutil.rmtree(temporary, ignore_errors=True)

@@ -70,8 +70,9 @@ def load_pictures(
         how: the pictures are read.
 
     Raises:
-        DataError: a picture is damaged, naming it; a class has no pictures left; the cache cannot
-            be written.
+        DataError: a picture is damaged, naming it; a class has no pictures left.
+        ConfigError: the cache is in a folder that is not writable.
+        RunError: the cache cannot be written, for example because the disk is full.
     """
     settings = [READER, _pillow(), list(how.shape), how.fit, how.skip_damaged]
     place = digest_of([place, settings])

@@ -24,7 +24,7 @@ from fmnist_sweep.data import Dataset, load_dataset, make_split
 from fmnist_sweep.data import picture_cache as cache
 from fmnist_sweep.data.picture import fitted
 from fmnist_sweep.data.progress import watched_by
-from fmnist_sweep.errors import ConfigError, DataError
+from fmnist_sweep.errors import ConfigError, DataError, RunError
 
 
 @pytest.fixture(autouse=True)
@@ -384,7 +384,7 @@ def test_a_cache_that_cannot_be_written_is_named(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache.ArrayFile, "append", full)
-    with pytest.raises(DataError, match="cannot be written: No space left on device"):
+    with pytest.raises(RunError, match="cannot be written: No space left on device"):
         load_dataset(folder(pets))
     assert list(in_a_workspace.iterdir()) == []
 
