@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from fmnist_sweep.data.pictures import (
 )
 from fmnist_sweep.data.progress import report
 from fmnist_sweep.errors import DataError
+from fmnist_sweep.workspace import Workspace
 
 SETS = {
     "train": ("train", "training"),
@@ -40,7 +41,7 @@ _HIDDEN = (".", "__MACOSX")
 _LAYOUT = "allowed: DIR/CLASS/PICTURE or DIR/train/CLASS/PICTURE, with val/ and test/ beside train/"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _File:
     path: str
     shown: str
@@ -75,7 +76,7 @@ def load_folder(config: FolderData) -> Dataset:
             content.update(f"{file.label} {file.shown}\n".encode())
             content.update(file.sha256)
     return load_pictures(
-        root.resolve().name or "pictures",
+        shown_path(root.resolve().name) or "pictures",
         shown_path(root),
         f"folder {root.resolve()}".encode("utf-8", "backslashreplace").decode(),
         content.hexdigest(),
@@ -137,7 +138,13 @@ def _parts(root: Path) -> dict[str, Path]:
 
 
 def _subfolders(folder: Path) -> list[str]:
-    return [entry.name for entry in _entries(folder) if entry.is_dir()]
+    """Return the names of a folder's folders, but for a workspace's own."""
+    ours = os.path.abspath(Workspace.here().mlruns)  # noqa: PTH100 - links stay as they are
+    return [
+        entry.name
+        for entry in _entries(folder)
+        if _is(entry.is_dir) and os.path.abspath(entry.path) != ours  # noqa: PTH100
+    ]
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -146,8 +153,17 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             seen = [entry for entry in entries if not entry.name.startswith(_HIDDEN)]
     except OSError as error:
-        raise DataError(f"{shown_path(folder)} cannot be read: {error.strerror}") from error
+        raise DataError(
+            f"data.dir: {shown_path(folder)} cannot be read: {error.strerror}"
+        ) from error
     return sorted(seen, key=lambda entry: entry.name)
+
+
+def _is(check: Callable[[], bool]) -> bool:
+    try:
+        return check()
+    except OSError:  # a link to itself
+        return False
 
 
 def _class_names(root: Path, train: Path) -> tuple[str, ...]:
@@ -190,13 +206,13 @@ def _files(root: Path, part: str, folder: Path, names: Sequence[str]) -> list[_F
 
 def _below(root: Path, folder: Path, label: int) -> Iterator[_File]:
     """Yield the pictures in a folder and its subfolders; links to folders are not followed."""
-    above = len(str(root)) + 1
+    above = len(str(root / "x")) - 1
     for entry in _entries(folder):
-        if entry.is_dir():
+        if _is(entry.is_dir):
             if not entry.is_symlink():
                 yield from _below(root, Path(entry.path), label)
         elif os.path.splitext(entry.name)[1].lower() not in NO_PICTURES:  # noqa: PTH122 - quick
-            if not entry.is_file():
+            if not _is(entry.is_file):
                 what = "leads nowhere" if entry.is_symlink() else "is no file"
                 raise DataError(f"data.dir: {shown_path(Path(entry.path))} {what}")
             yield _File(entry.path, shown_path(entry.path[above:]), label)

@@ -35,9 +35,9 @@ _AT_A_TIME = 1 << 22  # bytes
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """Arrays by name, mapped copy-on-write, and plain values about them."""
+    """Arrays by name, mapped copy-on-write unless they are empty, and plain values about them."""
 
-    arrays: dict[str, np.memmap[Any, Any]]
+    arrays: dict[str, NDArray[Any]]
     about: dict[str, Any]
 
 
@@ -173,7 +173,7 @@ def _opened(path: Path, content: str | None) -> Entry | None:
     return Entry(arrays, plain["about"])
 
 
-def _mapped(path: Path, how: dict[str, Any]) -> np.memmap[Any, Any]:
+def _mapped(path: Path, how: dict[str, Any]) -> NDArray[Any]:
     """Map an array copy-on-write, since TensorFlow takes writable memory alone as it is.
 
     Raises ValueError if the file has another size or digest.
@@ -181,6 +181,8 @@ def _mapped(path: Path, how: dict[str, Any]) -> np.memmap[Any, Any]:
     shape, dtype = tuple(how["shape"]), np.dtype(how["dtype"])
     if path.stat().st_size != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{path} has another size")
+    if 0 in shape:  # nothing to map
+        return np.empty(shape, dtype)
     array = np.memmap(path, dtype, mode="c", shape=shape)
     digest, flat = hashlib.sha256(), array.reshape(-1).view(np.uint8)
     for start in range(0, len(flat), _AT_A_TIME):

@@ -11,7 +11,9 @@ from itertools import islice
 from typing import TypeVar
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
+from PIL import Image
 
 from fmnist_sweep.config.data_schema import Fit
 from fmnist_sweep.data.dataset import Dataset, in_words
@@ -74,7 +76,7 @@ def load_pictures(
         ConfigError: the cache is in a folder that is not writable.
         RunError: the cache cannot be written, for example because the disk is full.
     """
-    settings = [READER, _pillow(), list(how.shape), how.fit, how.skip_damaged]
+    settings = [READER, PIL.__version__, list(how.shape), how.fit, how.skip_damaged]
     place = digest_of([place, settings])
 
     def make(making: Making) -> None:
@@ -140,6 +142,7 @@ def _write(
     """Write a set's images and labels, and return the damaged pictures, each with the reason."""
     damaged: list[str] = []
     done = 0
+    Image.init()  # all formats, before threads ask for one: Pillow adds them when first needed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about files that Pillow can read nevertheless
         tasks = (_fitting(piece, how) for piece in some.pieces())
@@ -182,12 +185,6 @@ def _fitting(piece: Piece, how: Reading) -> Callable[[], _Read]:
     return fit
 
 
-def _pillow() -> str:
-    import PIL
-
-    return PIL.__version__
-
-
 def _refuse_lost_classes(
     source: str, labels: NDArray[np.int64], how: Reading, damaged: Sequence[str]
 ) -> None:
@@ -207,7 +204,11 @@ def _understood(
         f"{source}: {len(labels['train']):,} pictures, fitted to {in_words(how.shape)} {fit}",
         *how.remarks,
         f"{len(how.class_names)} classes",
-        *(f"{len(labels[name]):,} {does}" for name, does in _WORDS.items() if name in labels),
+        *(
+            f"{len(labels[name]):,} {does}"
+            for name, does in _WORDS.items()
+            if len(labels.get(name, ()))
+        ),
     ]
     if damaged:
         shown = "; ".join(damaged[:_SHOWN]) + ("; …" if len(damaged) > _SHOWN else "")

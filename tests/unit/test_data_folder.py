@@ -124,6 +124,26 @@ def test_the_test_set_of_a_split_does_not_depend_on_who_validates(pets: Path) ->
     assert make_split(config, alone).test.tolist() == make_split(config, beside).test.tolist()
 
 
+def test_the_working_directory_and_a_set_without_pictures(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = load_dataset(folder(pets))
+    monkeypatch.chdir(pets)
+    here = load_dataset(folder(Path()))
+    assert (here.sha256, here.name) == (whole.sha256, "pets")
+    assert (pets / "mlruns").exists()  # which is no class
+    assert load_dataset(folder(Path())).class_names == whole.class_names
+    (pets / "dog" / "0.png").write_text("no picture")
+    with pytest.raises(DataError, match=r"^\.: dog/0\.png: cannot be read"):
+        load_dataset(folder(Path()))
+    shutil.copytree(pets / "cat", pets.parent / "sets" / "train" / "cat")
+    shutil.copytree(pets / "cat", pets.parent / "sets" / "train" / "dog")
+    (pets.parent / "sets" / "val" / "cat").mkdir(parents=True)
+    dataset = load_dataset(folder(pets.parent / "sets"))
+    assert dataset.validation_labels is None
+    assert dataset.understood.endswith("2 classes")
+
+
 def test_numbers_are_classes_in_their_order_and_any_set_name_may_be_a_class(pets: Path) -> None:
     for name in ("10", "9", "1"):
         shutil.copytree(pets / "cat", pets / "digits" / name)
@@ -203,6 +223,7 @@ def test_a_damaged_picture_is_left_out(pets: Path) -> None:
         (lambda root: shutil.copytree(root / "cat", root / "train" / "cat"), "bird/ beside train/"),
         (lambda root: (root / "cat").rename(root / "c\nt"), r"pets/c\\nt: a class is named by its"),
         (lambda root: (root / "cat" / "x.png").symlink_to("nowhere"), "cat/x.png leads nowhere"),
+        (lambda root: (root / "cat" / "x.png").symlink_to("x.png"), "cat/x.png leads nowhere"),
         (lambda root: os.mkfifo(root / "cat" / "x.png"), "cat/x.png is no file"),
     ],
 )  # fmt: skip
