@@ -44,9 +44,15 @@ def upgraded(given: Mapping[str, Any]) -> dict[str, Any]:
             node.setdefault(key, copy.deepcopy(value))
     data = config.get("data")
     if isinstance(data, dict):
-        for key, value in ADDED_TO_DATA.get(str(data.get("source")), {}).items():
-            data.setdefault(key, value)
+        data |= missing_data_keys(data)
     return config
+
+
+def missing_data_keys(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys that were added since the whole `data` part of a config was written, each
+    with the value that means what it did."""
+    added = ADDED_TO_DATA.get(str(data.get("source")), {})
+    return {key: value for key, value in added.items() if key not in data}
 
 
 def without_additions(given: Mapping[str, Any]) -> dict[str, Any]:
