@@ -21,7 +21,7 @@ _NO_LABELS = ("", "id", "index", "unnamed: 0")
 _PIXEL = re.compile(r"(?:pixel|pix|px)[ _-]?(\d{1,9})")
 _ROW_AND_COLUMN = re.compile(r"(?:pixel|pix|px)?[ _-]?(\d{1,9})x(\d{1,9})")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
-_NUMBERED_HEADER = 5  # fields; fewer may be a row of pixels
+_COUNTING, _REPEATING = 50, 5  # fields of a header of numbers; fewer may be a row of pixels
 _SHOWN = 10
 
 
@@ -92,11 +92,11 @@ def _shown(separator: str) -> str:
 
 def _counts(names: Sequence[str]) -> bool:
     """Whether numbers are a header: 0, 1, 2, … or what pandas makes of equal names: 0, 0.1, 0.2."""
-    if len(names) < _NUMBERED_HEADER:
-        return False
     for first in (0, 1):
         if list(names) == [str(number) for number in range(first, first + len(names))]:
-            return True
+            return len(names) >= _COUNTING
+    if len(names) < _REPEATING:
+        return False
     seen: dict[str, int] = {}
     for name in names:
         base, _, number = name.partition(".")

@@ -64,7 +64,6 @@ PAIRS = [(row, column) for row in range(1, SIDE + 1) for column in range(1, SIDE
         (["class", *(f"v_{i}" for i in NUMBERS)], False, "column 'class', 3 classes"),
         (None, False, "the first column, 3 classes, no header"),
         (["0", *(f"0.{i + 1}" for i in NUMBERS)], False, "column '0', 3 classes, a header of num"),
-        ([str(i) for i in range(10)], False, "column '0', 3 classes, a header of numbers"),
     ],
 )
 def test_names_of_columns(
@@ -74,6 +73,18 @@ def test_names_of_columns(
     dataset = load_dataset(config(path))
     assert_read(dataset)
     assert dataset.understood.startswith(f"{path}: 9 images 3×3×1, labels in {said}")  # noqa: RUF001
+
+
+def test_a_header_that_counts_and_a_small_picture_that_does(tmp_path: Path) -> None:
+    pixels = np.tile(PIXELS, 8)[:, :64]
+    path = written(tmp_path, [str(i) for i in range(65)], pixels)
+    dataset = load_dataset(config(path, image_size=[8, 8]))
+    np.testing.assert_array_equal(dataset.images.reshape(ROWS, -1), pixels)
+    assert "labels in column '0', 3 classes, a header of numbers" in dataset.understood
+    path = written(tmp_path, None, [[1, 2, 3, 4]] * ROWS)
+    dataset = load_dataset(config(path, image_size=[2, 2]))
+    assert dataset.images[0].ravel().tolist() == [1, 2, 3, 4]
+    assert len(dataset.images) == ROWS
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
