@@ -134,6 +134,7 @@ def _by_name(
         at = _position(path, names, label)
     else:
         at = _guessed(path, names, others, bool(pixels), len(pixels))
+    pixels = {number: position for number, position in pixels.items() if position != at}
     if not pixels:
         rest = tuple(other for other in range(len(names)) if other != at)
         if len(rest) == math.prod(shape):

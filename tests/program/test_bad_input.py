@@ -43,8 +43,17 @@ BAD = {
     "has no column label": ["data=csv", "data.train_file={folder}/unlabelled.csv"],
     "data.label=kind": ["data=csv", "data.train_file={folder}/column.csv", "data.label=kind"],
     "cat/1.png: cannot be read as a picture": ["data=folder", "data.dir={folder}/pets"],
+    "data.pixel_max=7: must be one of 1, 255 or null": [
+        "data=csv",
+        "data.train_file=a.csv",
+        "data.pixel_max=7",
+    ],
     "has no subfolders": ["data=folder", "data.dir={folder}/pets/cat"],
-    "data.channels=2": ["data=folder", "data.dir={folder}/pets", "data.channels=2"],
+    "data.channels=2: must be one of 1, 3": [
+        "data=folder",
+        "data.dir={folder}/pets",
+        "data.channels=2",
+    ],
     "data.fit=squeeze": ["data=folder", "data.dir={folder}/pets", "data.fit=squeeze"],
     "data.dir: missing": ["data=folder"],
     "understood as": ["data=npz", "data.file={folder}/first.npz"],

@@ -175,6 +175,8 @@ def test_data_label_names_the_column(tmp_path: Path) -> None:
     assert_read(load_dataset(config(path, label="KIND")))
     with pytest.raises(DataError, match=r"data.label=sort: .* has no such column; it has Id, kind"):
         load_dataset(config(path, label="sort"))
+    with pytest.raises(DataError, match=r"has no column pixel3; .* has 8 pixel columns"):
+        load_dataset(config(path, label="pixel3"))
     path = written(tmp_path, None, label_last=True)
     last = load_dataset(config(path, label=9))
     assert_read(last)
