@@ -211,10 +211,11 @@ def _in_order(
 
 
 def _would_fit(pixels: int) -> str:
-    side = math.isqrt(max(pixels, 0))
-    if side < 2 or side * side != pixels:
-        return ""
-    return f"; data.image_size=[{side}, {side}] would fit"
+    for channels, last in ((1, ""), (3, ", 3")):
+        side = math.isqrt(max(pixels, 0) // channels)
+        if side > 1 and side * side * channels == pixels:
+            return f"; data.image_size=[{side}, {side}{last}] would fit"
+    return ""
 
 
 def _size(shape: tuple[int, int, int]) -> str:

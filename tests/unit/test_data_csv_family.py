@@ -199,6 +199,11 @@ def test_data_label_names_the_column(tmp_path: Path) -> None:
             r"17 columns, but .* 3x3x1 needs 10, .*; data.image_size=\[4, 4\] would fit",
         ),
         (
+            lambda folder: written(folder, ["label", *(f"pixel{i:04}" for i in range(27))],
+                                   np.tile(PIXELS, 3)),
+            r"27 pixel columns, but .* needs 9; data.image_size=\[3, 3, 3\] would fit",
+        ),
+        (
             lambda folder: written(folder, ["label", *(f"pixel{i}" for i in range(1, 10))],
                                    np.where(PIXELS[4, 4] == PIXELS, 0.5, PIXELS)),
             r"row \d, column pixel\d is 0.5; allowed: an integer in 0\.\.255, or in 0\.\.1 all",
