@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +14,9 @@ from numpy.typing import NDArray
 
 from fmnist_sweep.config.data_schema import ParquetData
 from fmnist_sweep.data.arrays import distinct
-from fmnist_sweep.data.csv_layout import LABELS
 from fmnist_sweep.data.dataset import Dataset
-from fmnist_sweep.data.packed import kind_of, regular_file
+from fmnist_sweep.data.packed import regular_file
+from fmnist_sweep.data.parquet_columns import Columns, columns_of, reading
 from fmnist_sweep.data.picture import shown_path
 from fmnist_sweep.data.pictures import (
     AT_A_TIME,
@@ -38,20 +35,8 @@ SETS = {
     "official": ("test", "testing"),
 }
 """How names of files, or of folders above them, begin, by what the files hold."""
-IMAGES = ("image", "img", "picture")
-"""Names that a column of pictures has; the first one found is taken."""
 _BYTES = 1 << 22
 _SHOWN = 10
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """Names of the columns, whether pictures are structs, and the classes that the file names."""
-
-    image: str
-    label: str
-    is_struct: bool
-    class_names: tuple[str, ...] | None
 
 
 def load_parquet(config: ParquetData) -> Dataset:
@@ -70,7 +55,7 @@ def load_parquet(config: ParquetData) -> Dataset:
             damaged and `config.skip_damaged` is not set.
     """
     root, parts = _parts(config.file)
-    columns = _columns(parts["train"][0], config)
+    columns = columns_of(parts["train"][0], config)
     before = _stamps(parts)
     content = _digest(parts)
     words = {part: [_labels(path, columns) for path in files] for part, files in parts.items()}
@@ -140,96 +125,12 @@ def _part_of(path: Path) -> str | None:
     return None
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn errors of the block about an unreadable file into a DataError."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"data.file: {shown_path(path)} is not a readable Parquet file: found {kind_of(path)}; "
-            f"{reason}"
-        ) from error
-
-
-def _columns(path: Path, config: ParquetData) -> _Columns:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with _reading(path):
-        schema = pq.read_schema(path)
-    pictures, labels = [], []
-    for field in schema:
-        if _is_bytes(field.type) or (
-            pa.types.is_struct(field.type)
-            and any(inner.name == "bytes" and _is_bytes(inner.type) for inner in field.type)
-        ):
-            pictures.append(field.name)
-        elif pa.types.is_integer(field.type) or _is_text(field.type):
-            labels.append(field.name)
-    image = _chosen(path, "image", config.image, pictures, IMAGES)
-    label = _chosen(path, "label", config.label, labels, LABELS)
-    return _Columns(
-        image, label, pa.types.is_struct(schema.field(image).type), _named(schema, label)
-    )
-
-
-def _is_bytes(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _chosen(
-    path: Path, key: str, given: str | None, candidates: Sequence[str], usual: Sequence[str]
-) -> str:
-    has = f"{', '.join(candidates[:_SHOWN]) or 'none'}"
-    what = "pictures (bytes, or a struct with them)" if key == "image" else "labels"
-    if given is not None:
-        if given in candidates:
-            return given
-        raise DataError(
-            f"data.{key}={given}: {shown_path(path)} has no such column of {what}; it has: {has}"
-        )
-    named = next((name for name in usual if name in candidates), None)
-    if named is not None or len(candidates) == 1:
-        return named or candidates[0]
-    if not candidates:
-        raise DataError(f"data.file: {shown_path(path)} has no column of {what}")
-    raise DataError(
-        f"data.file: {shown_path(path)}: which column has the {what}? {has}; write data.{key}=NAME"
-    )
-
-
-def _named(schema: Any, label: str) -> tuple[str, ...] | None:
-    """Return the classes that Hugging Face's metadata name, None if they name none."""
-    try:
-        about = json.loads((schema.metadata or {})[b"huggingface"])
-        names = about["info"]["features"][label]["names"]
-    except (KeyError, TypeError, ValueError):
-        return None
-    if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
-        return tuple(names)
-    return None
-
-
 def _stamps(parts: dict[str, list[Path]]) -> dict[Path, tuple[int, int]]:
     return {path: _stamp(path) for files in parts.values() for path in files}
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    with _reading(path):
+    with reading(path):
         seen = path.stat()
     return seen.st_size, seen.st_mtime_ns
 
@@ -241,7 +142,7 @@ def _digest(parts: dict[str, list[Path]]) -> str:
     for part, files in parts.items():
         for path in files:
             digest.update(f"{part}{sizes[path]};".encode())
-            with _reading(path), path.open("rb") as file:
+            with reading(path), path.open("rb") as file:
                 while some := file.read(_BYTES):
                     digest.update(some)
                     done += len(some)
@@ -249,12 +150,12 @@ def _digest(parts: dict[str, list[Path]]) -> str:
     return digest.hexdigest()
 
 
-def _labels(path: Path, columns: _Columns) -> NDArray[Any]:
+def _labels(path: Path, columns: Columns) -> NDArray[Any]:
     """Return a file's labels, int64 or text, (n,)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with _reading(path):
+    with reading(path):
         found = pq.read_schema(path).names
         for name in (columns.image, columns.label):
             if name not in found:
@@ -269,7 +170,7 @@ def _labels(path: Path, columns: _Columns) -> NDArray[Any]:
     return np.array(column.to_pylist(), dtype=str)
 
 
-def _class_names(config: ParquetData, columns: _Columns, labels: NDArray[Any]) -> tuple[str, ...]:
+def _class_names(config: ParquetData, columns: Columns, labels: NDArray[Any]) -> tuple[str, ...]:
     if config.class_names is not None:
         return distinct(config.class_names)
     if labels.dtype.kind == "U":
@@ -287,7 +188,7 @@ def _class_names(config: ParquetData, columns: _Columns, labels: NDArray[Any]) -
 
 
 def _numbers(
-    path: Path, columns: _Columns, labels: NDArray[Any], names: Sequence[str]
+    path: Path, columns: Columns, labels: NDArray[Any], names: Sequence[str]
 ) -> NDArray[np.int64]:
     if labels.dtype.kind == "U":
         numbers = {name: number for number, name in enumerate(names)}
@@ -310,7 +211,7 @@ def _numbers(
 
 def _pieces(
     files: Sequence[Path],
-    columns: _Columns,
+    columns: Columns,
     labels: Sequence[NDArray[np.int64]],
     before: dict[Path, tuple[int, int]],
 ) -> Iterable[Piece]:
@@ -318,7 +219,7 @@ def _pieces(
 
     for path, some in zip(files, labels, strict=True):
         start = 0
-        with _reading(path), pq.ParquetFile(path) as file:
+        with reading(path), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(AT_A_TIME, columns=[columns.image]):
                 part = some[start : start + batch.num_rows]
                 yield partial(_items, path.name, start, batch.column(0), columns.is_struct, part)

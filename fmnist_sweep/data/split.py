@@ -7,24 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.config.data_schema import BalancedSplit, OfficialSplit, SplitConfig, WrapperSplit
 from fmnist_sweep.data.dataset import Dataset
+from fmnist_sweep.data.pools import LabelledSet, Pool, pool_of
 from fmnist_sweep.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Pool: TypeAlias = Literal["train", "official", "validation"]
-"""The images an index array refers to: a dataset's training, official test or own validation
-images."""
 Indices: TypeAlias = NDArray[np.int64]
-LabelledSet: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.int64]]
-"""Images, uint8 (n, height, width, channels), and labels, int64 (n,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,22 +279,6 @@ def _official_count(dataset: Dataset, scheme: str, to: str) -> int:
             "none; allowed: balanced"
         )
     return len(dataset.official_labels)
-
-
-def pool_of(dataset: Dataset, pool: Pool) -> LabelledSet:
-    """Return the images and labels that a split's indices refer to.
-
-    Raises DataError if the dataset has none.
-    """
-    images, labels = {
-        "train": (dataset.images, dataset.labels),
-        "official": (dataset.official_images, dataset.official_labels),
-        "validation": (dataset.validation_images, dataset.validation_labels),
-    }[pool]
-    if images is None or labels is None:
-        what = "an official test set" if pool == "official" else "validation images"
-        raise DataError(f"the split uses {what}, but {dataset.name} has none")
-    return images, labels
 
 
 def _take(dataset: Dataset, pool: Pool, indices: Indices) -> LabelledSet:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.data.dataset import Dataset
-from fmnist_sweep.data.split import Split, pool_of
+from fmnist_sweep.data.pools import pool_of
+from fmnist_sweep.data.split import Split
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.config.yaml_text import config_yaml
 from fmnist_sweep.data import Dataset, Split
-from fmnist_sweep.data.split import Pool, pool_of
+from fmnist_sweep.data.pools import Pool, pool_of
 from fmnist_sweep.masking import without_secrets
 from fmnist_sweep.provenance import git_diff
 from fmnist_sweep.tracking.tracker import REASON_TAG, DatasetInput, RunStart, RunStatus, Tracker

@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fmnist_sweep.data import Dataset, Split
-from fmnist_sweep.data.split import Pool, pool_of
+from fmnist_sweep.data.pools import Pool, pool_of
 
 _AT_A_TIME = 4096  # images
 _ALIGNMENT = 64  # bytes; TensorFlow aborts on unaligned tensors
