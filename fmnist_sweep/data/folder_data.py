@@ -37,6 +37,7 @@ NO_PICTURES = {
     ".npz", ".py", ".txt", ".xml", ".yaml", ".yml", ".zip",
 }  # fmt: skip
 """Endings of files that lie beside pictures and are passed over."""
+_SMALL = 1 << 15  # bytes
 _HIDDEN = (".", "__MACOSX")
 _LAYOUT = "allowed: DIR/CLASS/PICTURE or DIR/train/CLASS/PICTURE, with val/ and test/ beside train/"
 
@@ -225,10 +226,20 @@ def _with_digests(root: Path, files: Sequence[_File]) -> list[_File]:
         partial(_digests, root, files[start : start + AT_A_TIME])
         for start in range(0, len(files), AT_A_TIME)
     )
-    for some in in_order(tasks):
+    # Threads would wait for one another: Python opens one file at a time.
+    for some in in_order(tasks, threads=1 if _are_small(files) else None):
         found += some
         report("pictures compared with the cache", len(found), len(files))
     return found
+
+
+def _are_small(files: Sequence[_File]) -> bool:
+    """Whether the first files are small on average."""
+    first = files[:AT_A_TIME]
+    try:
+        return sum(os.stat(file.path).st_size for file in first) < _SMALL * len(first)  # noqa: PTH116
+    except OSError:  # which reading it will report
+        return False
 
 
 def _digests(root: Path, files: Sequence[_File]) -> list[_File]:

@@ -117,7 +117,10 @@ def fitted_by(fit: Fit, picture: Image.Image, shape: Shape) -> Fitted:
 
 def shown_path(path: Path | str) -> str:
     """Return a path on one line, whatever characters and bytes its name has."""
-    text = str(path).encode("utf-8", "backslashreplace").decode()
+    text = str(path)
+    if text.isascii() and text.isprintable():
+        return text
+    text = text.encode("utf-8", "backslashreplace").decode()
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
