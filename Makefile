@@ -27,7 +27,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup ready smoke sweep baselines test test-quick test-release test-drawn lint ui torture bench pictures lock clean-venv
+.PHONY: help setup ready smoke sweep own baselines test test-quick test-release test-drawn lint ui torture bench pictures lock clean-venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,10 @@ smoke: ready ## a one-minute sweep on part of the real data
 sweep: ready ## the main sweep: search CNNs on all of Fashion-MNIST
 	$(BIN)/python -m fmnist_sweep +sweep=cnn
 	@echo "Next: make ui"
+
+own: $(INSTALLED) ## draw a small folder of pictures, shapes/, to try your own data with
+	@$(BIN)/python docs/draw_pictures.py shapes
+	@echo "Next: python -m fmnist_sweep data=folder data.dir=shapes ... (docs/data.md)"
 
 baselines: ready ## train the published systems with three seeds and write their table (an hour)
 	@for file in experiments/baseline/*.yaml; do \

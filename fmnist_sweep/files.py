@@ -49,11 +49,12 @@ def _remove_orphans(path: Path) -> None:
     """Remove temporary files of this file that killed processes left."""
     for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         writer = temporary.name.split(".")[-2]
-        if not (writer.isdecimal() and _is_running(int(writer))):
+        if not (writer.isdecimal() and is_running(int(writer))):
             temporary.unlink(missing_ok=True)
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Whether there is a process with that id, of any user."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -141,7 +141,7 @@ def showable(text: str, encoding: str | None) -> str:
     return text
 
 
-_PLAIN = {"±": "+-", "≈": "~", "…": "...", "→": "->"}
+_PLAIN = {"\N{MULTIPLICATION SIGN}": "x", "±": "+-", "≈": "~", "…": "...", "→": "->"}
 _PLAIN_ERRORS = "fmnist_sweep.plain"
 
 

@@ -52,6 +52,11 @@ class Workspace:
         return self.mlruns / "reports"
 
     @property
+    def pictures(self) -> Path:
+        """Pictures of data sets, as they were read; may be deleted at any time."""
+        return self.mlruns / "pictures"
+
+    @property
     def unsent(self) -> Path:
         """Trained models that could not be sent to the tracker."""
         return self.mlruns / "unsent"

@@ -11,6 +11,7 @@ from typing import Literal
 from rich.console import Console
 
 from fmnist_sweep.cli.console import SweepProgress, epoch_line, say_tracking_trouble
+from fmnist_sweep.cli.data_progress import progress_lines
 from fmnist_sweep.cli.live import LiveSweep, LiveTraining, Screen
 from fmnist_sweep.cli.live_region import live_region
 from fmnist_sweep.config.schema import Config
@@ -39,13 +40,14 @@ def sweep_display(
         case "quiet":
             yield Watch(on_trouble=say_tracking_trouble)
         case "lines":
-            yield Watch(
-                announce, on_record=SweepProgress(config, out), on_trouble=say_tracking_trouble
-            )
+            with progress_lines(out):
+                yield Watch(
+                    announce, on_record=SweepProgress(config, out), on_trouble=say_tracking_trouble
+                )
         case "live":
             screen = Screen(out)
             live = LiveSweep(config, out, screen)
-            with live_region(out, screen.lines, stderr=sys.stderr.isatty()):
+            with live_region(out, screen.lines, stderr=sys.stderr.isatty()), progress_lines(out):
                 yield Watch(
                     announce, live.on_state, live.on_record, live.on_step, say_tracking_trouble
                 )
@@ -62,11 +64,12 @@ def training_display(config: Config, out: Console) -> Iterator[TrainingDisplay]:
         case "quiet":
             yield TrainingDisplay(_nothing, _nothing, None)
         case "lines":
-            yield TrainingDisplay(say, lambda record: say(f"  {epoch_line(record)}"), None)
+            with progress_lines(out):
+                yield TrainingDisplay(say, lambda record: say(f"  {epoch_line(record)}"), None)
         case "live":
             screen = Screen(out)
             live = LiveTraining(out, screen)
-            with live_region(out, screen.lines, stderr=sys.stderr.isatty()):
+            with live_region(out, screen.lines, stderr=sys.stderr.isatty()), progress_lines(out):
                 yield TrainingDisplay(live.on_start, live.on_epoch, live.on_step)
 
 

@@ -114,6 +114,8 @@ def launch_space(config: Config, composition: Composition) -> None:
 def _announce(plan: SweepPlan, out: Console) -> None:
     dataset, split = plan.prepared.dataset, plan.prepared.split
     validation = 0 if split.validation is None else len(split.validation)
+    if dataset.understood:
+        out.print(dataset.understood, soft_wrap=True)
     out.print(
         f"sweep {plan.name}: {search_words(plan.identity)}, {len(plan.space.leaves)} searched "
         f"values, {dataset.name} {len(split.train):,} train / {validation:,} validate / "

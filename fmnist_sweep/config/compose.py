@@ -46,7 +46,7 @@ _PRIMARY = "config"
 _VERSION_BASE = "1.3"
 _TRAINED = ("data", "split", "model", "train", "expected")
 # Where data is found, not what is trained on: that is recorded as a digest.
-_WHERE_DATA_LIES = ("data.dir", "data.file", "data.train_file", "data.val_file")
+_WHERE_DATA_LIES = ("data.dir", "data.file", "data.files", "data.train_file", "data.val_file")
 
 keep_assertions()
 

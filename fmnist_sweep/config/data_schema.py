@@ -9,6 +9,11 @@ from pydantic import Field
 from fmnist_sweep.config.model_schema import NonNegative, PositiveInt, Seed, Strict
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+Fit = Literal["predict", "stretch", "crop", "pad"]
+"""How a picture is brought to `image_size`; `predict`: as the side command does it."""
+ImageSize = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
+PixelMax = Literal[1, 255]
+ArrayName = Literal["x_train", "y_train", "x_val", "y_val", "x_test", "y_test"]
 
 
 class FashionMnistData(Strict):
@@ -20,22 +25,59 @@ class FashionMnistData(Strict):
 
 
 class CsvData(Strict):
-    """Kaggle's layout: `label,pixel1..pixel784`; the second file is the official test set."""
+    """A row per image, with a label and a column for each pixel, as in Kaggle's
+    `label,pixel1..pixel784` and its relatives; the second file is the official test set."""
 
     source: Literal["csv"]
     train_file: str
     val_file: str | None
     image_size: Annotated[list[PositiveInt], Field(min_length=2, max_length=3)]
     class_names: list[str] | None
+    label: str | int | None
+    transposed: bool
+    pixel_max: PixelMax | None
     limit: PositiveInt | None
 
 
 class NpzData(Strict):
-    """A user's arrays `x_train`, `y_train` and, if present, `x_test`, `y_test`."""
+    """A user's arrays `x_train`, `y_train` and, if present, `x_val`, `y_val`, `x_test`, `y_test`;
+    `arrays` says what they are called, `files` in which file each is."""
 
     source: Literal["npz"]
-    file: str
+    file: str | None
+    files: dict[ArrayName, str] | None
+    arrays: dict[ArrayName, str] | None
     class_names: list[str] | None
+    channels_first: bool | None
+    pixel_max: PixelMax | None
+    limit: PositiveInt | None
+
+
+class FolderData(Strict):
+    """Pictures in a folder: a subfolder for each class, below `train/`, `val/` and `test/` if there
+    are such."""
+
+    source: Literal["folder"]
+    dir: str
+    image_size: ImageSize
+    channels: Literal[1, 3]
+    fit: Fit
+    skip_damaged: bool
+    limit: PositiveInt | None
+
+
+class ParquetData(Strict):
+    """Pictures in the column `image` of Parquet files, as Hugging Face's data sets have them."""
+
+    source: Literal["parquet"]
+    file: str
+    image: str | None
+    label: str | None
+    class_names: list[str] | None
+    image_size: ImageSize
+    channels: Literal[1, 3]
+    fit: Fit
+    skip_damaged: bool
     limit: PositiveInt | None
 
 
@@ -52,7 +94,8 @@ class SyntheticData(Strict):
 
 
 DataConfig = Annotated[
-    FashionMnistData | CsvData | NpzData | SyntheticData, Field(discriminator="source")
+    FashionMnistData | CsvData | NpzData | FolderData | ParquetData | SyntheticData,
+    Field(discriminator="source"),
 ]
 
 

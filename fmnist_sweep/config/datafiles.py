@@ -19,6 +19,7 @@ from fmnist_sweep.config.bounds import MOST_BYTES, REFERENCE, check_references, 
 from fmnist_sweep.config.load import first_line
 from fmnist_sweep.config.schema import SCHEMA_VERSION, check_schema_version
 from fmnist_sweep.config.shipped import shipped_conf_dir
+from fmnist_sweep.config.upgrade import missing_data_keys
 from fmnist_sweep.errors import ConfigError
 
 DATA_GROUPS = ("sweep", "best", "baseline")
@@ -119,6 +120,10 @@ def read_data_file(path: Path) -> DictConfig:
         check_references(content)  # Hydra's `--resolve` follows them before the config is validated
     except ConfigError as error:
         raise ConfigError(f"{_told(path)}: {error}") from error
+    data = content.get("data")
+    if "expected" in content and isinstance(data, dict) and {"class_names", "limit"} <= {*data}:
+        # An exported config is whole: keys that it lacks came later, and mean what was before.
+        config.data.update(missing_data_keys(data))
     return config
 
 

@@ -193,7 +193,7 @@ def _demand(detail: ErrorDetails, path: Path, given: Mapping[str, Any]) -> str:
             return f"must be less than {limits['lt']}"
         case "finite_number":
             return "must be a finite number"
-        case "literal_error" | "union_tag_invalid":
+        case "literal_error" | "union_tag_invalid" if _literals(detail):  # else numbers
             return f"must be one of {', '.join(_literals(detail))}"
         case "string_pattern_mismatch":
             pattern = str(limits["pattern"])

@@ -44,6 +44,12 @@ ADDED: dict[str, Any] = {
 }
 """Keys by path that earlier versions did not have, each with the value that means what they did."""
 
+ADDED_TO_DATA: dict[str, dict[str, Any]] = {
+    "csv": {"label": None, "transposed": False, "pixel_max": 255},
+    "npz": {"files": None, "arrays": None, "channels_first": False, "pixel_max": 255},
+}
+"""The same for keys of `data`, by its source."""
+
 
 def upgraded(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config, or a part of one such as `{"model": ..., "train": ...}`, with the keys that
@@ -57,7 +63,17 @@ def upgraded(given: Mapping[str, Any]) -> dict[str, Any]:
         node = _at(config, parents)
         if isinstance(node, dict) and (parents or "schema_version" in config):
             node.setdefault(key, copy.deepcopy(value))
+    data = config.get("data")
+    if isinstance(data, dict):
+        data |= missing_data_keys(data)
     return config
+
+
+def missing_data_keys(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys that were added since the whole `data` part of a config was written, each
+    with the value that means what it did."""
+    added = ADDED_TO_DATA.get(str(data.get("source")), {})
+    return {key: value for key, value in added.items() if key not in data}
 
 
 def without_additions(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,6 +85,11 @@ def without_additions(given: Mapping[str, Any]) -> dict[str, Any]:
         node = _at(config, parents)
         if isinstance(node, dict) and key in node and node[key] == value:
             del node[key]
+    data = config.get("data")
+    if isinstance(data, dict):
+        for key, value in ADDED_TO_DATA.get(str(data.get("source")), {}).items():
+            if key in data and data[key] == value:
+                del data[key]
     return config
 
 

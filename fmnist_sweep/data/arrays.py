@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep.data.dataset import Dataset
+from fmnist_sweep.data.array_pixels import BRIGHTEST, PixelForm, as_pixels, form_of
+from fmnist_sweep.data.dataset import Dataset, in_words
 from fmnist_sweep.errors import DataError
 
-BRIGHTEST = 255
+__all__ = ["BRIGHTEST", "LabelledImages", "distinct", "make_dataset"]
+
+_SHOWN = 10
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """One set as it was read: `images` (n, height, width) or (n, height, width, channels), `labels`
-    (n,); `images_name` and `labels_name` are used in messages."""
+    """One set as it was read: `images` (n, height, width), (n, height, width, channels) or (n,
+    channels, height, width), `labels` (n,) or (n, 1), numbers or words; `images_name` and
+    `labels_name` are used in messages."""
 
     images: NDArray[Any]
     labels: NDArray[Any]
@@ -32,79 +36,128 @@ def make_dataset(
     train: LabelledImages,
     official: LabelledImages | None,
     class_names: Sequence[str] | None,
+    *,
+    validation: LabelledImages | None = None,
+    pixel_max: int | None = BRIGHTEST,
+    channels_first: bool | None = False,
 ) -> Dataset:
     """Validate a user's arrays and return them as a dataset.
 
-    Without `class_names` the classes are "0", "1", … up to the largest training label; every label
-    up to it must occur. Raises DataError, naming the array, for an invalid shape, dtype, pixel or
-    label.
+    Without `class_names` the classes are the training labels where those are words, else "0", "1",
+    … up to the largest; every label up to it must occur. `pixel_max` and `channels_first`: None
+    finds out from the training images. Raises DataError, naming the array, for an invalid shape,
+    dtype, pixel or label.
     """
-    images = _images(train)
-    names = _counted_classes(train) if class_names is None else _distinct(class_names)
-    labels = _labels(train, len(names))
-    official_images = official_labels = None
-    if official is not None:
-        official_images = _images(official)
-        official_labels = _labels(official, len(names))
-        if official_images.shape[1:] != images.shape[1:]:
+    form = form_of(train.images, train.images_name, pixel_max, channels_first)
+    given = {"train": train, "official": official, "validation": validation}
+    sets = {part: _flat(some) for part, some in given.items() if some is not None}
+    images = {part: as_pixels(some.images, some.images_name, form) for part, some in sets.items()}
+    for part, some in sets.items():
+        if images[part].shape[1:] != images["train"].shape[1:]:
             raise DataError(
-                f"{official.images_name} have shape (height, width, channels) "
-                f"{official_images.shape[1:]}, but {train.images_name} have {images.shape[1:]}"
+                f"{some.images_name} have shape (height, width, channels) "
+                f"{images[part].shape[1:]}, but {train.images_name} have "
+                f"{images['train'].shape[1:]}"
             )
-    return Dataset(
+    if sets["train"].labels.dtype.kind in "US":
+        names = distinct(
+            [str(word) for word in np.unique(_texts(sets["train"]))]
+            if class_names is None
+            else class_names
+        )
+        sets = {part: replace(some, labels=_numbers(some, names)) for part, some in sets.items()}
+    elif class_names is None:
+        names = _counted_classes(sets["train"])
+    else:
+        names = distinct(class_names)
+    labels = {part: _labels(some, len(names)) for part, some in sets.items()}
+    dataset = Dataset(
         name=name,
         source=source,
-        images=images,
-        labels=labels,
-        official_images=official_images,
-        official_labels=official_labels,
+        images=images["train"],
+        labels=labels["train"],
+        official_images=images.get("official"),
+        official_labels=labels.get("official"),
         class_names=names,
+        validation_images=images.get("validation"),
+        validation_labels=labels.get("validation"),
     )
+    return replace(dataset, understood=_understood(dataset, train, form))
 
 
-def _images(given: LabelledImages) -> NDArray[np.uint8]:
-    images, name = given.images, given.images_name
-    if images.ndim not in (3, 4) or 0 in images.shape:
+def _understood(dataset: Dataset, train: LabelledImages, form: PixelForm) -> str:
+    words = [
+        f"{train.images_name}: {len(dataset.labels):,} images {in_words(dataset.image_shape)}",
+        f"labels in {train.labels_name.rpartition(': ')[2]}",
+        f"{dataset.classes} classes",
+        *form.remarks,
+    ]
+    if dataset.validation_labels is not None:
+        words.append(f"{len(dataset.validation_labels):,} validate")
+    if dataset.official_labels is not None:
+        words.append(f"{len(dataset.official_labels):,} are the official test set")
+    return ", ".join(words)
+
+
+def _flat(given: LabelledImages) -> LabelledImages:
+    """Turn labels (n, 1) into (n,)."""
+    labels = given.labels
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.shape != given.images.shape[:1]:
         raise DataError(
-            f"{name} has shape {images.shape}; allowed: (n, height, width) or "
-            "(n, height, width, channels), all at least 1"
+            f"{given.labels_name} has shape {labels.shape}, but {given.images_name} has "
+            f"{len(given.images)} images; allowed: ({len(given.images)},) or "
+            f"({len(given.images)}, 1)"
         )
-    if images.dtype.kind not in "iu":
-        raise DataError(
-            f"{name} has dtype {images.dtype}; allowed: integers, 0..{BRIGHTEST} (preferably uint8)"
-        )
-    if images.dtype != np.uint8:
-        _refuse_outside(images, BRIGHTEST, name, "pixels")
-    pixels = images.astype(np.uint8, copy=False)
-    return pixels[..., np.newaxis] if pixels.ndim == 3 else pixels
+    return replace(given, labels=labels)
 
 
 def _labels(given: LabelledImages, classes: int) -> NDArray[np.int64]:
     labels = _integer_labels(given)
-    _refuse_outside(labels, classes - 1, given.labels_name, "labels")
+    outside = (labels < 0) | (labels >= classes)
+    if outside.any():
+        where = int(np.argmax(outside))
+        raise DataError(
+            f"{given.labels_name}[{where}] is {labels[where]}; allowed for labels: 0..{classes - 1}"
+        )
     return labels.astype(np.int64)
 
 
 def _integer_labels(given: LabelledImages) -> NDArray[Any]:
-    labels, name = given.labels, given.labels_name
-    if labels.shape != given.images.shape[:1]:
+    if given.labels.dtype.kind not in "iu":
         raise DataError(
-            f"{name} has shape {labels.shape}, but {given.images_name} has "
-            f"{len(given.images)} images; allowed: ({len(given.images)},)"
+            f"{given.labels_name} has dtype {given.labels.dtype}; allowed: integers, 0..classes-1, "
+            "or words"
         )
-    if labels.dtype.kind not in "iu":
-        raise DataError(f"{name} has dtype {labels.dtype}; allowed: integers, 0..classes-1")
+    return given.labels
+
+
+def _texts(given: LabelledImages) -> NDArray[Any]:
+    labels = given.labels
+    if labels.dtype.kind == "S":
+        try:
+            return np.char.decode(labels, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{given.labels_name} has words that are not UTF-8") from error
     return labels
 
 
-def _refuse_outside(array: NDArray[Any], largest: int, name: str, what: str) -> None:
-    outside = (array < 0) | (array > largest)
-    if outside.any():
-        where = tuple(int(index) for index in np.argwhere(outside)[0])
-        raise DataError(
-            f"{name}[{', '.join(map(str, where))}] is {array[where]}; "
-            f"allowed for {what}: 0..{largest}"
-        )
+def _numbers(given: LabelledImages, names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the numbers of words, which must be names of classes."""
+    if given.labels.dtype.kind not in "US":
+        return _integer_labels(given).astype(np.int64)
+    words = _texts(given)
+    numbers = {word: number for number, word in enumerate(names)}
+    found, where = np.unique(words, return_inverse=True)
+    for word in found:
+        if str(word) not in numbers:
+            row = int(np.argmax(words == word))
+            raise DataError(
+                f"{given.labels_name}[{row}] is {str(word)[:60]!r}; allowed: "
+                f"{', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}"
+            )
+    return np.array([numbers[str(word)] for word in found], np.int64)[where]
 
 
 def _counted_classes(train: LabelledImages) -> tuple[str, ...]:
@@ -119,7 +172,8 @@ def _counted_classes(train: LabelledImages) -> tuple[str, ...]:
     return tuple(str(label) for label in present)
 
 
-def _distinct(class_names: Sequence[str]) -> tuple[str, ...]:
+def distinct(class_names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of classes. Raises DataError if there are none, or one is listed twice."""
     if not class_names:
         raise DataError("data.class_names=[] is empty; allowed: a name for each class, or null")
     for position, name in enumerate(class_names):

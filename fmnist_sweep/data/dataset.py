@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +23,13 @@ _SYNTHETIC = "synthetic-"
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training images and, if present, an official test set.
+    """Training images and, if present, an official test set and a set of its own for validation.
 
-    `images` and `official_images`: uint8, (n, height, width, channels), pixels 0..255;
-    `labels` and `official_labels`: int64, (n,), 0..classes-1. `name` is short (`fashion-mnist`),
-    `source` says where the data was read from. `synthetic` marks generated data, so that its runs
-    are not taken for real results.
+    `images`, `official_images` and `validation_images`: uint8, (n, height, width, channels), pixels
+    0..255, in memory or mapped (`np.memmap`); `labels`, `official_labels` and `validation_labels`:
+    int64, (n,), 0..classes-1. `name` is short (`fashion-mnist`), `source` says where the data was
+    read from, `understood` in one line how a file of the user's was read. `synthetic` marks
+    generated data, so that its runs are not taken for real results.
     """
 
     name: str
@@ -37,6 +40,9 @@ class Dataset:
     official_labels: NDArray[np.int64] | None
     class_names: tuple[str, ...]
     synthetic: bool = False
+    validation_images: NDArray[np.uint8] | None = None
+    validation_labels: NDArray[np.int64] | None = None
+    understood: str = ""
 
     def __post_init__(self) -> None:
         """Reject labels that TensorFlow would fail on during training.
@@ -47,6 +53,7 @@ class Dataset:
         for name, images, labels in (
             ("labels", self.images, self.labels),
             ("official_labels", self.official_images, self.official_labels),
+            ("validation_labels", self.validation_images, self.validation_labels),
         ):
             if images is None or labels is None:
                 continue
@@ -73,11 +80,19 @@ class Dataset:
         """The number of classes."""
         return len(self.class_names)
 
+    def with_understood(self, understood: str) -> Dataset:
+        """Return the same dataset with another line about how it was read."""
+        return replace(self, understood=understood)
+
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the shapes and contents of all four arrays, in hex."""
+        """SHA-256 of the shapes and contents of all arrays, in hex."""
         digest = hashlib.sha256()
-        for array in (self.images, self.labels, self.official_images, self.official_labels):
+        arrays: list[NDArray[Any] | None] = [self.images, self.labels]
+        arrays += [self.official_images, self.official_labels]
+        if self.validation_images is not None:  # most data have none, nor had any once
+            arrays += [self.validation_images, self.validation_labels]
+        for array in arrays:
             if array is None:
                 digest.update(b"none;")
                 continue
@@ -86,6 +101,11 @@ class Dataset:
             digest.update(f"{portable.dtype.str}{portable.shape};".encode())
             digest.update(portable.data)
         return digest.hexdigest()
+
+
+def in_words(shape: Sequence[int]) -> str:
+    """Return an image's shape in words, such as `28\N{MULTIPLICATION SIGN}28`."""
+    return "\N{MULTIPLICATION SIGN}".join(map(str, shape))
 
 
 def run_name(label: str, dataset: Dataset) -> str:

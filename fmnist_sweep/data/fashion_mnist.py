@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.config.data_schema import FashionMnistData
 from fmnist_sweep.data.dataset import FASHION_MNIST_CLASSES, Dataset
 from fmnist_sweep.data.packed import kind_of
 from fmnist_sweep.errors import DataError
-from fmnist_sweep.runtime import keras_home, load_tensorflow
+from fmnist_sweep.runtime import data_dir_from_environment, keras_home, load_tensorflow
 
 NAME = "fashion-mnist"
 TRAIN_IMAGES = "train-images-idx3-ubyte"
@@ -31,6 +32,12 @@ SHA256 = {
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 SIDE = 28
 _LARGEST = 16 + 60000 * SIDE * SIDE  # bytes, header included
+
+
+def load_configured(config: FashionMnistData) -> Dataset:
+    """Read Fashion-MNIST from `config.dir`, else from FMNIST_DATA_DIR, as `load_fashion_mnist`."""
+    folder = config.dir if config.dir is not None else data_dir_from_environment()
+    return load_fashion_mnist(None if folder is None else Path(folder))
 
 
 def load_fashion_mnist(directory: Path | None) -> Dataset:

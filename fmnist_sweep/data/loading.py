@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from fmnist_sweep.config.data_schema import CsvData, DataConfig, FashionMnistData, NpzData
+from fmnist_sweep.config.data_schema import (
+    CsvData,
+    DataConfig,
+    FashionMnistData,
+    FolderData,
+    NpzData,
+    ParquetData,
+    SyntheticData,
+)
+from fmnist_sweep.data.csv_data import load_csv
 from fmnist_sweep.data.dataset import Dataset
+from fmnist_sweep.data.fashion_mnist import load_configured
+from fmnist_sweep.data.folder_data import load_folder
+from fmnist_sweep.data.npz_data import load_npz
+from fmnist_sweep.data.parquet_data import load_parquet
+from fmnist_sweep.data.synthetic import draw_dataset
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.runtime import data_dir_from_environment
+
+_LOADERS: dict[type, Callable[[Any], Dataset]] = {
+    FashionMnistData: load_configured,
+    CsvData: load_csv,
+    NpzData: load_npz,
+    FolderData: load_folder,
+    ParquetData: load_parquet,
+    SyntheticData: draw_dataset,
+}
+"""What reads the data of each config; a new form of data has a line here."""
 
 
 def load_dataset(config: DataConfig) -> Dataset:
@@ -19,27 +43,8 @@ def load_dataset(config: DataConfig) -> Dataset:
     Raises DataError if a file is missing, altered or malformed, ConfigError if the limit does not
     fit the data.
     """
-    dataset = _read(config)
+    dataset = _LOADERS[type(config)](config)
     return dataset if config.limit is None else first_of_each_class(dataset, config.limit)
-
-
-def _read(config: DataConfig) -> Dataset:
-    if isinstance(config, FashionMnistData):
-        from fmnist_sweep.data.fashion_mnist import load_fashion_mnist
-
-        folder = config.dir if config.dir is not None else data_dir_from_environment()
-        return load_fashion_mnist(None if folder is None else Path(folder))
-    if isinstance(config, CsvData):
-        from fmnist_sweep.data.csv_data import load_csv
-
-        return load_csv(config)
-    if isinstance(config, NpzData):
-        from fmnist_sweep.data.npz_data import load_npz
-
-        return load_npz(config)
-    from fmnist_sweep.data.synthetic import draw_dataset
-
-    return draw_dataset(config)
 
 
 def first_of_each_class(dataset: Dataset, limit: int) -> Dataset:

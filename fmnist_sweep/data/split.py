@@ -7,23 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.config.data_schema import BalancedSplit, OfficialSplit, SplitConfig, WrapperSplit
 from fmnist_sweep.data.dataset import Dataset
+from fmnist_sweep.data.pools import LabelledSet, Pool, pool_of
 from fmnist_sweep.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Pool: TypeAlias = Literal["train", "official"]
-"""The images an index array refers to: a dataset's training or official test images."""
 Indices: TypeAlias = NDArray[np.int64]
-LabelledSet: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.int64]]
-"""Images, uint8 (n, height, width, channels), and labels, int64 (n,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +60,15 @@ class Split:
         validation = 0 if self.validation is None else len(self.validation)
         return {"train": len(self.train), "validation": validation, "test": len(self.test)}
 
+    @property
+    def parts(self) -> dict[str, tuple[Pool, Indices]]:
+        """Pool and indices per set: train, validation (if there is one), test."""
+        parts: dict[str, tuple[Pool, Indices]] = {"train": ("train", self.train)}
+        if self.validation is not None:
+            parts["validation"] = (self.validation_pool, self.validation)
+        parts["test"] = (self.test_pool, self.test)
+        return parts
+
     def train_set(self, dataset: Dataset) -> LabelledSet:
         """Return the training images and labels."""
         return _take(dataset, "train", self.train)
@@ -88,7 +94,8 @@ class Split:
 
 
 def make_split(config: SplitConfig, dataset: Dataset) -> Split:
-    """Split a dataset according to a `split` config.
+    """Split a dataset according to a `split` config. Validation images of the dataset's own take
+    the place of those that the scheme would choose.
 
     Raises ConfigError, naming the key, if a size is not a multiple of the number of classes, a
     class has too few images or no training images are left; DataError if an official test set is
@@ -131,10 +138,15 @@ def balanced_test_split(
 
 
 def _balanced(config: BalancedSplit, dataset: Dataset) -> Split:
+    own = _own_validation(dataset)
     test_size = _size("split.test", config.test, dataset)
-    validation_size = _size("split.validation", config.validation, dataset)
+    validation_size = (
+        0 if own is not None else _size("split.validation", config.validation, dataset)
+    )
     test_share = _share("split.test", test_size, dataset.classes)
-    validation_share = _share("split.validation", validation_size, dataset.classes)
+    validation_share = (
+        0 if own is not None else _share("split.validation", validation_size, dataset.classes)
+    )
     random = np.random.RandomState(config.seed)
     test, validation = [], []
     for label, name in enumerate(dataset.class_names):
@@ -154,11 +166,14 @@ def _balanced(config: BalancedSplit, dataset: Dataset) -> Split:
         np.concatenate([test_indices, validation_indices]),
         used_up_by=f"split.test={test_size} and split.validation={validation_size}",
     )
+    if own is not None:
+        return Split("balanced", train, own, test_indices, validation_pool="validation")
     return Split("balanced", train, validation_indices, test_indices)
 
 
 def _wrapper(config: WrapperSplit, dataset: Dataset) -> Split:
-    official = _official_count(dataset, "wrapper", "validate")
+    own = _own_validation(dataset)
+    official = 0 if own is not None else _official_count(dataset, "wrapper", "validate")
     groups = [
         (name, np.flatnonzero(dataset.labels == label))
         for label, name in enumerate(dataset.class_names)
@@ -167,12 +182,17 @@ def _wrapper(config: WrapperSplit, dataset: Dataset) -> Split:
     groups.sort(key=lambda group: group[1][0] if len(group[1]) else len(dataset.labels))
     test = _draw_balanced(groups, config.test, config.seed, key="split.test")
     train = _rest(dataset, test, used_up_by=f"split.test={config.test}")
+    if own is not None:
+        return Split("wrapper", train, own, test, validation_pool="validation")
     return Split("wrapper", train, np.arange(official), test, validation_pool="official")
 
 
 def _official(config: OfficialSplit, dataset: Dataset) -> Split:
     test = np.arange(_official_count(dataset, "official", "test"))
     indices = np.arange(len(dataset.labels))
+    own = _own_validation(dataset)
+    if own is not None:
+        return Split("official", indices, own, test, "validation", "official")
     if config.validation is None:
         return Split("official", indices, None, test, test_pool="official")
     held_out = _part(config.validation.fraction, len(indices))
@@ -186,6 +206,12 @@ def _official(config: OfficialSplit, dataset: Dataset) -> Split:
     else:
         train, validation = np.split(indices, [len(indices) - held_out])
     return Split("official", train, validation, test, test_pool="official")
+
+
+def _own_validation(dataset: Dataset) -> Indices | None:
+    """The indices of the dataset's own validation images, None if it has none."""
+    labels = dataset.validation_labels
+    return None if labels is None else np.arange(len(labels))
 
 
 def _draw_balanced(
@@ -256,8 +282,5 @@ def _official_count(dataset: Dataset, scheme: str, to: str) -> int:
 
 
 def _take(dataset: Dataset, pool: Pool, indices: Indices) -> LabelledSet:
-    if pool == "train":
-        return dataset.images[indices], dataset.labels[indices]
-    if dataset.official_images is None or dataset.official_labels is None:
-        raise DataError(f"the split uses an official test set, but {dataset.name} has none")
-    return dataset.official_images[indices], dataset.official_labels[indices]
+    images, labels = pool_of(dataset, pool)
+    return images[indices], labels[indices]

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep.data.dataset import Dataset
-from fmnist_sweep.data.split import LabelledSet, Split
+from fmnist_sweep.data.pools import pool_of
+from fmnist_sweep.data.split import Split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,16 +20,14 @@ def split_table(split: Split, dataset: Dataset) -> pd.DataFrame:
     """Count the images per class: index `class`, columns `train`, `validation`, `test`."""
     import pandas as pd
 
-    def counts(part: LabelledSet | None) -> NDArray[np.int64]:
-        labels = np.empty(0, np.int64) if part is None else part[1]
-        return np.bincount(labels, minlength=dataset.classes)
+    def counts(name: str) -> NDArray[np.int64]:
+        if name not in split.parts:
+            return np.zeros(dataset.classes, np.int64)
+        pool, indices = split.parts[name]
+        return np.bincount(pool_of(dataset, pool)[1][indices], minlength=dataset.classes)
 
     return pd.DataFrame(
-        {
-            "train": counts(split.train_set(dataset)),
-            "validation": counts(split.validation_set(dataset)),
-            "test": counts(split.test_set(dataset)),
-        },
+        {name: counts(name) for name in ("train", "validation", "test")},
         index=pd.Index(dataset.class_names, name="class"),
     )
 

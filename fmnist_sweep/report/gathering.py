@@ -149,4 +149,4 @@ def _augmented(run: RunConfig, prepared: Prepared) -> NDArray[np.uint8] | None:
         )
         ((images, _),) = batches.as_numpy_iterator()
         epochs.append(np.rint(images * 255.0).astype(np.uint8))
-    return np.stack([train.images[firsts], *epochs], axis=1)
+    return np.stack([train.at(firsts), *epochs], axis=1)

@@ -94,7 +94,8 @@ def run_single(
         label: the run's name.
         overrides: how the config was composed, for the record.
         origin: where the config comes from.
-        on_start: called with one line that describes the training.
+        on_start: called with a line that says how a user's data were understood, if they are, and
+            one that describes the training.
         on_epoch: called after every epoch.
         on_step: progress callback, called a few times a second; None disables it.
         on_trouble: called with the reason when the tracker becomes unavailable, and with None when
@@ -120,6 +121,8 @@ def run_single(
     tracker = open_tracker(config.tracking, workspace, TRAININGS)
     here = environment_of_run(config, overrides)
     name = run_name(label, prepared.dataset)
+    if prepared.dataset.understood:
+        on_start(prepared.dataset.understood)
     on_start(
         f"{name}: {parameters:,} parameters, {counted(epochs, 'epoch')} of "
         f"{len(prepared.split.train):,} images, {counted(here.numerics.threads, 'thread')}"

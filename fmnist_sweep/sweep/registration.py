@@ -16,7 +16,14 @@ from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.provenance import serving_requirements
 from fmnist_sweep.sweep.best_models import best_model_files
 from fmnist_sweep.tracking.opening import open_registry
-from fmnist_sweep.tracking.registered import CLASSES_TAG, WEIGHTS_TAG, Version, Winner, model_name
+from fmnist_sweep.tracking.registered import (
+    CLASSES_TAG,
+    FIT_TAG,
+    WEIGHTS_TAG,
+    Version,
+    Winner,
+    model_name,
+)
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.preparation import Prepared
 from fmnist_sweep.training.rung import evaluate_saved, load_saved
@@ -83,7 +90,9 @@ def register_winner(
             network = _network(config, state, best, folder, Path(place))
             if network is None:
                 return None
-            version = registry.register(name, run_id, _winner(state, best, prepared, network))
+            version = registry.register(
+                name, run_id, _winner(config, state, best, prepared, network)
+            )
         crowned = _crowned(registry, version, prepared, Path(place))
         return replace(crowned, is_renamed=is_renamed)
 
@@ -108,7 +117,9 @@ def _network(
     return None
 
 
-def _winner(state: SweepState, best: Trial, prepared: Prepared, network: Path) -> Winner:
+def _winner(
+    config: Config, state: SweepState, best: Trial, prepared: Prepared, network: Path
+) -> Winner:
     assert state.begun is not None  # there is a winner
     assert best.result is not None
     dataset, result, sweep = prepared.dataset, best.result, state.begun.name
@@ -122,6 +133,7 @@ def _winner(state: SweepState, best: Trial, prepared: Prepared, network: Path) -
         _SPLIT: prepared.split.sha256,
         CLASSES_TAG: digest_of(dataset.class_names),
         "model.parameters": str(result.parameters),
+        **_how_pictures_were_fitted(config),
         **({"official_test_accuracy": repr(official[-1].accuracy)} if official else {}),
     }
     return Winner(
@@ -136,6 +148,12 @@ def _winner(state: SweepState, best: Trial, prepared: Prepared, network: Path) -
             "images with pixels 0..255, gives the probability of each class."
         ),
     )
+
+
+def _how_pictures_were_fitted(config: Config) -> dict[str, str]:
+    """Return the tag that makes `predict` fit pictures as the training images were."""
+    fit = getattr(config.data, "fit", "predict")
+    return {} if fit == "predict" else {FIT_TAG: fit}
 
 
 def _crowned(

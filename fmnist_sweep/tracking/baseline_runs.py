@@ -110,7 +110,7 @@ def _what_counts(config: RunConfig) -> dict[str, Any]:
     plain = config.model_dump()
     for part, keys in (
         ("train", ("seed", "threads")),
-        ("data", ("dir", "file", "train_file", "val_file")),
+        ("data", ("dir", "file", "files", "train_file", "val_file")),
     ):
         plain[part] = {key: value for key, value in plain[part].items() if key not in keys}
     return plain

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 CHAMPION = "champion"
 WEIGHTS_TAG, CLASSES_TAG = "best_weights.sha256", "classes.sha256"
+FIT_TAG = "data.fit"
+"""Tag with how training pictures were fitted, where `predict` would do it otherwise by itself."""
 AUTO = "auto"
 """Value of `tracking.registered_model` that derives the name from the data's."""
 

@@ -15,11 +15,13 @@ from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.config.yaml_text import config_yaml
 from fmnist_sweep.data import Dataset, Split
+from fmnist_sweep.data.pools import Pool, pool_of
 from fmnist_sweep.masking import without_secrets
 from fmnist_sweep.provenance import git_diff
 from fmnist_sweep.tracking.tracker import REASON_TAG, DatasetInput, RunStart, RunStatus, Tracker
 from fmnist_sweep.training.results import BEST_MODEL_FILE, RunResult
 
+_AT_A_TIME = 4096  # images
 CHECKPOINTS = "checkpoints"
 BEST_MODEL_ARTIFACT = f"{CHECKPOINTS}/{BEST_MODEL_FILE}"
 CONFIG_FILE, ENVIRONMENT_FILE = "config.yaml", "environment.json"
@@ -155,24 +157,21 @@ def provenance_tags(dataset: Dataset, split: Split, config: RunConfig) -> dict[s
 
 def dataset_inputs(dataset: Dataset, split: Split) -> tuple[DatasetInput, ...]:
     """Return the sets of the split, each with a digest of all its images and labels."""
-    sets = {
-        "train": split.train_set(dataset),
-        "validation": split.validation_set(dataset),
-        "test": split.test_set(dataset),
-        "official_test": split.official_set(dataset),
-    }
+    sets: dict[str, tuple[Pool, NDArray[np.int64]]] = dict(split.parts)
+    official = split.official_set(dataset)
+    if official is not None:
+        sets["official_test"] = ("official", np.arange(len(official[1])))
     return tuple(
         DatasetInput(
             context=context,
             name=f"{dataset.name}-{context}",
-            sha256=_digest(*pair),
-            images=len(pair[1]),
+            sha256=_digest(*pool_of(dataset, pool), rows),
+            images=len(rows),
             image_shape=dataset.image_shape,
             classes=dataset.classes,
             source=dataset.source,
         )
-        for context, pair in sets.items()
-        if pair is not None
+        for context, (pool, rows) in sets.items()
     )
 
 
@@ -181,8 +180,9 @@ def input_tags(inputs: tuple[DatasetInput, ...]) -> dict[str, str]:
     return {f"data.{given.context}.sha256": given.sha256 for given in inputs}
 
 
-def _digest(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
-    digest = hashlib.sha256(f"{images.shape}".encode())
-    digest.update(np.ascontiguousarray(images).data)
-    digest.update(np.ascontiguousarray(labels.astype("<i8")).data)
+def _digest(images: NDArray[np.uint8], labels: NDArray[np.int64], rows: NDArray[np.int64]) -> str:
+    digest = hashlib.sha256(f"{(len(rows), *images.shape[1:])}".encode())
+    for start in range(0, len(rows), _AT_A_TIME):  # they may be mapped, and larger than memory
+        digest.update(np.ascontiguousarray(images[rows[start : start + _AT_A_TIME]]).data)
+    digest.update(np.ascontiguousarray(labels[rows].astype("<i8")).data)
     return digest.hexdigest()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fmnist_sweep.config.train_schema import TrainConfig
 from fmnist_sweep.data import Dataset, Split
+from fmnist_sweep.data.pools import Pool, pool_of
 from fmnist_sweep.training.augmentation import (
     Augmentation,
     Rows,
@@ -22,19 +23,38 @@ from fmnist_sweep.training.augmentation import (
     with_partners,
 )
 
+_AT_A_TIME = 4096  # images
 _ALIGNMENT = 64  # bytes; TensorFlow aborts on unaligned tensors
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """One set of a split: `images` uint8 (n, height, width, channels), `labels` int64 (n,)."""
+    """One set of a split: `images` uint8 (n, height, width, channels), `labels` int64 (n,).
+
+    With `rows`, int64 (n,), the set's images are those rows of `images`: so a mapped file larger
+    than memory is never copied.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     classes: int
+    rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def at(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return some images, uint8 (indices, height, width, channels)."""
+        return self.images[indices if self.rows is None else self.rows[indices]]
+
+    def save_images(self, path: Path) -> None:
+        """Write the images as an .npy file, a part at a time."""
+        shape = (len(self), *self.images.shape[1:])
+        saved = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        for start in range(0, len(self), _AT_A_TIME):
+            some = slice(start, start + _AT_A_TIME)
+            saved[some] = self.images[some] if self.rows is None else self.images[self.rows[some]]
+        saved.flush()
 
     def shuffled(
         self,
@@ -60,7 +80,7 @@ class ImageSet:
         weights = tf.constant(self._class_weights, tf.float32) if weigh_classes else None
 
         def pixels(indices: tf.Tensor, of_images: Rows) -> tf.Tensor:
-            return changed(tf.gather(self._image_tensor, indices), of_images, how)
+            return changed(self._pixels(indices), of_images, how)
 
         def per_class(values: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
             return tf.gather(values, tf.gather(self._label_tensor, indices))
@@ -118,8 +138,17 @@ class ImageSet:
     def _label_tensor(self) -> tf.Tensor:
         return _tensor(self.labels)
 
+    @cached_property
+    def _row_tensor(self) -> tf.Tensor | None:
+        return None if self.rows is None else _tensor(self.rows)
+
+    def _pixels(self, indices: tf.Tensor) -> tf.Tensor:
+        if self._row_tensor is not None:
+            indices = tf.gather(self._row_tensor, indices)
+        return tf.gather(self._image_tensor, indices)
+
     def _scaled(self, indices: tf.Tensor) -> tf.Tensor:
-        return scaled(tf.gather(self._image_tensor, indices))
+        return scaled(self._pixels(indices))
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,12 +162,11 @@ class TrainingData:
     @classmethod
     def of(cls, dataset: Dataset, split: Split) -> TrainingData:
         """Return the sets of a split."""
-        validation = split.validation_set(dataset)
-        return cls(
-            train=ImageSet(*split.train_set(dataset), dataset.classes),
-            validation=None if validation is None else ImageSet(*validation, dataset.classes),
-            test=ImageSet(*split.test_set(dataset), dataset.classes),
-        )
+        sets = {
+            name: _image_set(dataset, pool, indices)
+            for name, (pool, indices) in split.parts.items()
+        }
+        return cls(sets["train"], sets.get("validation"), sets["test"])
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -152,7 +180,7 @@ class TrainingData:
         for name in ("train", "validation", "test"):
             images: ImageSet | None = getattr(self, name)
             if images is not None:
-                np.save(folder / f"{name}_images.npy", images.images)
+                images.save_images(folder / f"{name}_images.npy")
                 np.save(folder / f"{name}_labels.npy", images.labels)
 
     @classmethod
@@ -175,6 +203,13 @@ def augmentation_of(config: TrainConfig, images: ImageSet) -> Augmentation:
     """Return the augmentation of a training with these images."""
     height, width = images.images.shape[1:3]
     return Augmentation(config.augment, config.seed, len(images), height, width)
+
+
+def _image_set(dataset: Dataset, pool: Pool, indices: NDArray[np.int64]) -> ImageSet:
+    images, labels = pool_of(dataset, pool)
+    if isinstance(images, np.memmap):
+        return ImageSet(images, labels[indices], dataset.classes, rows=indices)
+    return ImageSet(images[indices], labels[indices], dataset.classes)
 
 
 def _tensor(array: NDArray[np.generic]) -> tf.Tensor:

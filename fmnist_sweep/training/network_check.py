@@ -80,7 +80,9 @@ def _built(config: RunConfig, data: TrainingData, build_model: ModelBuilder) -> 
 
 
 def _first_images(images: ImageSet) -> NDArray[np.float32]:
-    return images.images[:_IMAGES].astype(np.float32) * np.float32(1.0 / 255.0)
+    return images.at(np.arange(min(_IMAGES, len(images)))).astype(np.float32) * np.float32(
+        1.0 / 255.0
+    )
 
 
 def _answers(network: keras.Model, images: NDArray[np.float32], seed: int) -> Any:

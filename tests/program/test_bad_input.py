@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from forked import run_forked
 from mlflow import MlflowClient
@@ -39,6 +40,26 @@ BAD = {
     "pixel1": ["data=csv", "data.train_file={folder}/pixel.csv"],
     "data.train_file": ["data=csv", "data.train_file={folder}/page.zip"],
     "data.file": ["data=npz", "data.file={folder}/page.npz"],
+    "has no column label": ["data=csv", "data.train_file={folder}/unlabelled.csv"],
+    "data.label=kind": ["data=csv", "data.train_file={folder}/column.csv", "data.label=kind"],
+    "cat/1.png: cannot be read as a picture": ["data=folder", "data.dir={folder}/pets"],
+    "data.pixel_max=7: must be one of 1, 255 or null": [
+        "data=csv",
+        "data.train_file=a.csv",
+        "data.pixel_max=7",
+    ],
+    "has no subfolders": ["data=folder", "data.dir={folder}/pets/cat"],
+    "data.channels=2: must be one of 1, 3": [
+        "data=folder",
+        "data.dir={folder}/pets",
+        "data.channels=2",
+    ],
+    "data.fit=squeeze": ["data=folder", "data.dir={folder}/pets", "data.fit=squeeze"],
+    "data.dir: missing": ["data=folder"],
+    "understood as": ["data=npz", "data.file={folder}/first.npz"],
+    "data.files": ["data=npz"],
+    "data.arrays.x_trein": ["data=npz", "data.file=a.npz", "data.arrays={x_trein: a}"],
+    "is not a readable Parquet file": ["data=parquet", "data.file={folder}/page.npz"],
     "train-images": ["data=fashion_mnist", "data.limit=null", "data.dir={folder}"],
     "is not writable": ["model=small_cnn"],
     "they are stored by a tracking server": ["model=small_cnn", "tracking.experiment=served"],
@@ -52,6 +73,7 @@ CSV = {
     "column.csv": "label,pixel1,pixel2,pixel4\n0,1,2,4\n",
     "label.csv": "label,pixel1,pixel2,pixel3,pixel4\n-1,1,2,3,4\n",
     "pixel.csv": "label,pixel1,pixel2,pixel3,pixel4\n0,256,2,3,4\n",
+    "unlabelled.csv": "pixel1,pixel2,pixel3,pixel4\n1,2,3,4\n",
     "page.zip": "<html>Sign in to download</html>",
     "page.npz": "<html>Sign in to download</html>",
 }
@@ -61,6 +83,10 @@ def bad_files(folder: Path) -> None:
     """Write data files with one thing wrong in each, and a truncated Fashion-MNIST."""
     for name, text in CSV.items():
         (folder / name).write_text(text)
+    for name in ("cat", "dog"):
+        (folder / "pets" / name).mkdir(parents=True)
+        (folder / "pets" / name / "1.png").write_text("no picture")
+    np.savez(folder / "first.npz", x_train=np.ones((4, 5, 8, 8)), y_train=np.arange(4))
     real = Path("/usr/share/datasets/fashion-mnist")
     for path in real.glob("*.gz"):
         content = path.read_bytes()
@@ -99,7 +125,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, blank_store: Path) -> Any:
             client.create_experiment("served", "mlflow-artifacts:/7")  # as its UI does
         typed = [o.replace("{folder}", str(data)) for o in overrides]
         small = [] if typed[0] in ("data=fashion_mnist", "+sweep=smoke") else SMALL
-        if typed[0] in ("data=csv", "data=npz"):
+        if typed[0] in ("data=csv", "data=npz", "data=folder", "data=parquet"):
             small = ["train.threads=1"]
         if typed[0] == "data=csv":
             small.append("data.image_size=[2, 2]")

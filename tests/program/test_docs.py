@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,8 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     sweeps = tmp_path / "experiments" / "sweep"
     sweeps.mkdir(parents=True)
     (sweeps / "mine.yaml").write_bytes((REPOSITORY / "experiments/sweep/mine.yaml").read_bytes())
+    draw = [sys.executable, str(REPOSITORY / "docs" / "draw_pictures.py")]  # `make own`
+    subprocess.run(draw, cwd=tmp_path, check=True, timeout=60)
     done = run_forked(code, tmp_path, (), environment())
     assert done.returncode == 0, done.stderr
     assert "test_accuracy" in done.stdout

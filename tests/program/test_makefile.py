@@ -104,6 +104,13 @@ def test_a_target_sees_to_the_data_and_then_runs_its_command(
     assert done.stdout.splitlines()[-1].startswith("Next: make ")
 
 
+def test_own_draws_pictures_and_says_what_is_next(checkout: Path) -> None:
+    done = make(checkout, "own")
+    assert done.returncode == 0, done.stderr
+    assert calls(checkout) == ["docs/draw_pictures.py shapes"]
+    assert done.stdout.startswith("Next: python -m fmnist_sweep data=folder data.dir=shapes")
+
+
 def test_setup_does_nothing_where_nothing_is_to_be_done(checkout: Path) -> None:
     (checkout / ".venv" / ".data-found-in").write_text(f"{checkout}\n")
     done = make(checkout, "setup")

@@ -17,7 +17,12 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SHIPPED = sorted(CONF.rglob("*.yaml"))
 EXPORTED = sorted(EXPERIMENTS.rglob("*.yaml"))
 # What the shipped files leave to be given (`???`).
-NEEDED = {"csv": ["data.train_file=train.csv"], "npz": ["data.file=arrays.npz"]}
+NEEDED = {
+    "csv": ["data.train_file=train.csv"],
+    "npz": ["data.file=arrays.npz"],
+    "folder": ["data.dir=pictures"],
+    "parquet": ["data.file=train.parquet"],
+}
 
 
 def test_each_group_has_files() -> None:

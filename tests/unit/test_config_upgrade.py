@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.config.datafiles import read_data_file
 from fmnist_sweep.config.schema import Config
-from fmnist_sweep.config.upgrade import ADDED, upgraded, without_additions
+from fmnist_sweep.config.upgrade import ADDED, ADDED_TO_DATA, upgraded, without_additions
 
 SOME_KEYS = st.sets(st.sampled_from(sorted(ADDED)))
 
@@ -89,3 +92,37 @@ def test_a_key_whose_value_is_another_counts() -> None:
     config = copy.deepcopy(_today())
     config["tracking"]["registered_model"] = "mine"
     assert without_additions(config)["tracking"]["registered_model"] == "mine"
+
+
+OLD_DATA: dict[str, dict[str, Any]] = {
+    "csv": {
+        "source": "csv", "train_file": "a.csv", "val_file": None, "image_size": [28, 28],
+        "class_names": None, "limit": None,
+    },
+    "npz": {"source": "npz", "file": "a.npz", "class_names": None, "limit": None},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("source", ADDED_TO_DATA)
+def test_data_of_earlier_versions_mean_what_they_did(source: str) -> None:
+    old = {**_today(), "data": OLD_DATA[source]}
+    data = Config.model_validate(upgraded(old)).model_dump()["data"]
+    assert data == {**OLD_DATA[source], **ADDED_TO_DATA[source]}
+    assert without_additions({"data": data}) == {"data": OLD_DATA[source]}
+    other = {**data, "pixel_max": 1}
+    assert without_additions({"data": other})["data"]["pixel_max"] == 1
+
+
+@pytest.mark.parametrize("source", ADDED_TO_DATA)
+def test_an_exported_file_of_an_earlier_version_means_what_it_did(
+    source: str, tmp_path: Path
+) -> None:
+    content = {"schema_version": 1, "data": OLD_DATA[source], "expected": {"metrics": {}}}
+    path = tmp_path / "old.yaml"
+    path.write_text(yaml.safe_dump(content))
+    assert read_data_file(path).data == {**OLD_DATA[source], **ADDED_TO_DATA[source]}
+    path.write_text(yaml.safe_dump({**content, "data": {"source": source}}))  # not exported
+    assert read_data_file(path).data == {"source": source}
+    del content["expected"]
+    path.write_text(yaml.safe_dump(content))
+    assert read_data_file(path).data == OLD_DATA[source]

@@ -42,15 +42,14 @@ def csv(
     val: Path | None = None,
     size: list[int] = SIZE,
     class_names: list[str] | None = None,
+    **changed: Any,
 ) -> CsvData:
-    return CsvData(
-        source="csv",
-        train_file=str(train),
-        val_file=None if val is None else str(val),
-        image_size=size,
-        class_names=class_names,
-        limit=None,
-    )
+    values = {
+        "source": "csv", "train_file": str(train), "val_file": None if val is None else str(val),
+        "image_size": size, "class_names": class_names, "label": None, "transposed": False,
+        "pixel_max": None, "limit": None,
+    }  # fmt: skip
+    return CsvData.model_validate({**values, **changed})
 
 
 def written(frame: pd.DataFrame, path: Path) -> Path:
@@ -337,7 +336,10 @@ def arrays(**changed: Any) -> dict[str, Any]:
 
 
 def npz(file: Path, class_names: list[str] | None = None) -> NpzData:
-    return NpzData(source="npz", file=str(file), class_names=class_names, limit=None)
+    return NpzData(
+        source="npz", file=str(file), files=None, arrays=None, class_names=class_names,
+        channels_first=None, pixel_max=None, limit=None,
+    )  # fmt: skip
 
 
 def saved(folder: Path, **changed: Any) -> Path:
@@ -390,12 +392,17 @@ def test_any_integer_dtype_and_grey_images_will_do(tmp_path: Path, dtype: Any) -
         ({"x_test": None}, None, "has y_test but no x_test"),
         ({"x_train": np.zeros((6, 4))}, None, r"x_train has shape \(6, 4\)"),
         ({"x_train": np.zeros((0, 4, 4), int)}, None, r"x_train has shape \(0, 4, 4\)"),
-        ({"x_train": np.zeros((6, 4, 5, 3))}, None, "x_train has dtype float64"),
+        ({"x_train": np.zeros((6, 4, 5, 3), complex)}, None, "x_train has dtype complex128"),
+        (
+            {"x_train": np.full((6, 4, 5, 3), 1.5)},
+            None,
+            r"\[0, 0, 0, 0\] is 1\.5; .* whole numbers",
+        ),
         ({"x_train": np.full((6, 4, 5, 3), 256)}, None, r"x_train\[0, 0, 0, 0\] is 256"),
         ({"x_train": np.full((6, 4, 5, 3), -1)}, None, r"is -1; allowed for pixels: 0\.\.255"),
         ({"x_test": np.zeros((2, 4, 5), int)}, None, r"x_test .*\(4, 5, 1\), but .*\(4, 5, 3\)"),
         ({"y_train": np.zeros(5, int)}, None, r"y_train has shape \(5,\).* 6 images"),
-        ({"y_train": np.zeros((6, 1), int)}, None, r"y_train has shape \(6, 1\)"),
+        ({"y_train": np.zeros((6, 2), int)}, None, r"y_train has shape \(6, 2\)"),
         ({"y_train": np.zeros(6)}, None, "y_train has dtype float64"),
         ({"y_train": np.array([0, 1, 2, 0, 1, 4])}, None, "y_train contains label 4"),
         ({"y_train": np.array([1, 2, 3, 1, 2, 3])}, None, "y_train contains label 1"),

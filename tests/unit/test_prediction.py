@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fmnist_sweep.cli.predict import fitted, opened
+from fmnist_sweep.cli.predict import opened
+from fmnist_sweep.data.picture import fitted
 from fmnist_sweep.errors import ConfigError
 
 MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA"]
