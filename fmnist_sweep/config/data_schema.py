@@ -111,6 +111,19 @@ class BalancedSplit(Strict):
     seed: Seed
 
 
+class StratifiedSplit(Strict):
+    """Validation and test sets drawn from the training images, in which each class has its share,
+    and at least one image; the rest is for training.
+
+    A size below 1 is a fraction of the training images.
+    """
+
+    scheme: Literal["stratified"]
+    validation: PositiveInt | Fraction
+    test: PositiveInt | Fraction
+    seed: Seed
+
+
 class WrapperSplit(Strict):
     """The split of the FashionMNISTCNN article: a balanced test set from the training images, the
     official test images for validation."""
@@ -134,4 +147,6 @@ class OfficialSplit(Strict):
     validation: HeldOut | None
 
 
-SplitConfig = Annotated[BalancedSplit | WrapperSplit | OfficialSplit, Field(discriminator="scheme")]
+SplitConfig = Annotated[
+    BalancedSplit | StratifiedSplit | WrapperSplit | OfficialSplit, Field(discriminator="scheme")
+]

@@ -5,22 +5,33 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fmnist_sweep.config.data_schema import BalancedSplit, OfficialSplit, SplitConfig, WrapperSplit
+from fmnist_sweep.config.data_schema import (
+    BalancedSplit,
+    OfficialSplit,
+    SplitConfig,
+    StratifiedSplit,
+    WrapperSplit,
+)
+from fmnist_sweep.data.class_shares import (
+    Indices,
+    balanced_share,
+    balanced_size,
+    draw_balanced,
+    part_of,
+    refuse_too_few,
+    stratified_shares,
+)
 from fmnist_sweep.data.dataset import Dataset
 from fmnist_sweep.data.pools import LabelledSet, Pool, pool_of
 from fmnist_sweep.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Indices: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +108,14 @@ def make_split(config: SplitConfig, dataset: Dataset) -> Split:
     """Split a dataset according to a `split` config. Validation images of the dataset's own take
     the place of those that the scheme would choose.
 
-    Raises ConfigError, naming the key, if a size is not a multiple of the number of classes, a
-    class has too few images or no training images are left; DataError if an official test set is
-    needed and the dataset has none.
+    Raises ConfigError, naming the key, if a balanced size is not a multiple of the number of
+    classes, a class has too few images or no training images are left; DataError if an official
+    test set is needed and the dataset has none.
     """
     if isinstance(config, BalancedSplit):
         return _balanced(config, dataset)
+    if isinstance(config, StratifiedSplit):
+        return _stratified(config, dataset)
     if isinstance(config, WrapperSplit):
         return _wrapper(config, dataset)
     return _official(config, dataset)
@@ -132,43 +145,82 @@ def balanced_test_split(
     if (codes < 0).any():
         raise DataError(f"the label in row {int(np.argmax(codes < 0))} (from 0) is missing")
     groups = [(str(name), np.flatnonzero(codes == code)) for code, name in enumerate(classes)]
-    chosen = _draw_balanced(groups, size, seed, key="size")
+    chosen = draw_balanced(groups, size, seed, key="size")
     rest = np.delete(np.arange(len(df)), chosen)
     return df.iloc[rest], df.iloc[chosen].reset_index(drop=True)
 
 
 def _balanced(config: BalancedSplit, dataset: Dataset) -> Split:
     own = _own_validation(dataset)
-    test_size = _size("split.test", config.test, dataset)
+    test_size = balanced_size("split.test", config.test, dataset)
     validation_size = (
-        0 if own is not None else _size("split.validation", config.validation, dataset)
+        0 if own is not None else balanced_size("split.validation", config.validation, dataset)
     )
-    test_share = _share("split.test", test_size, dataset.classes)
+    test_share = balanced_share("split.test", test_size, dataset.classes)
     validation_share = (
-        0 if own is not None else _share("split.validation", validation_size, dataset.classes)
+        0
+        if own is not None
+        else balanced_share("split.validation", validation_size, dataset.classes)
     )
-    random = np.random.RandomState(config.seed)
-    test, validation = [], []
     for label, name in enumerate(dataset.class_names):
-        members = np.flatnonzero(dataset.labels == label)
-        _refuse_too_few("split.test", test_size, test_share, name, len(members))
-        left = len(members) - test_share
-        _refuse_too_few("split.validation", validation_size, validation_share, name, left)
+        members = int(np.count_nonzero(dataset.labels == label))
+        refuse_too_few("split.test", test_size, test_share, name, members)
+        left = members - test_share
+        refuse_too_few("split.validation", validation_size, validation_share, name, left)
+    return _drawn(
+        "balanced",
+        dataset,
+        config.seed,
+        [test_share] * dataset.classes,
+        [validation_share] * dataset.classes,
+        used_up_by=f"split.test={test_size} and split.validation={validation_size}",
+    )
+
+
+def _stratified(config: StratifiedSplit, dataset: Dataset) -> Split:
+    own, total = _own_validation(dataset), len(dataset.labels)
+    counts = np.bincount(dataset.labels, minlength=dataset.classes)
+    names = dataset.class_names
+    test_size, validation_size = (
+        given if isinstance(given, int) else part_of(given, total)
+        for given in (config.test, config.validation)
+    )
+    # One of each class trains, and one validates.
+    kept = 1 if own is not None else 2
+    test = stratified_shares("split.test", test_size, counts, kept, names)
+    validation = np.zeros_like(test)
+    if own is None:
+        validation = stratified_shares("split.validation", validation_size, counts - test, 1, names)
+    return _drawn("stratified", dataset, config.seed, test, validation, used_up_by="")
+
+
+def _drawn(
+    scheme: str,
+    dataset: Dataset,
+    seed: int,
+    test_shares: Sequence[int] | Indices,
+    validation_shares: Sequence[int] | Indices,
+    used_up_by: str,
+) -> Split:
+    """Draw so many images of each class."""
+    random = np.random.RandomState(seed)
+    test, validation = [], []
+    for label, (for_test, to_validate) in enumerate(
+        zip(test_shares, validation_shares, strict=True)
+    ):
         # The test set is the start of a shuffle: it does not depend on what else is drawn.
-        drawn = random.permutation(members)
-        test.append(drawn[:test_share])
-        validation.append(drawn[test_share : test_share + validation_share])
+        drawn = random.permutation(np.flatnonzero(dataset.labels == label))
+        test.append(drawn[:for_test])
+        validation.append(drawn[for_test : for_test + to_validate])
     test_indices, validation_indices = (
         np.sort(np.concatenate(drawn)) for drawn in (test, validation)
     )
-    train = _rest(
-        dataset,
-        np.concatenate([test_indices, validation_indices]),
-        used_up_by=f"split.test={test_size} and split.validation={validation_size}",
-    )
+    taken = np.concatenate([test_indices, validation_indices])
+    train = _rest(dataset, taken, used_up_by)
+    own = _own_validation(dataset)
     if own is not None:
-        return Split("balanced", train, own, test_indices, validation_pool="validation")
-    return Split("balanced", train, validation_indices, test_indices)
+        return Split(scheme, train, own, test_indices, validation_pool="validation")
+    return Split(scheme, train, validation_indices, test_indices)
 
 
 def _wrapper(config: WrapperSplit, dataset: Dataset) -> Split:
@@ -180,7 +232,7 @@ def _wrapper(config: WrapperSplit, dataset: Dataset) -> Split:
     ]
     # In order of first appearance; a class without images is last, and rejected by name.
     groups.sort(key=lambda group: group[1][0] if len(group[1]) else len(dataset.labels))
-    test = _draw_balanced(groups, config.test, config.seed, key="split.test")
+    test = draw_balanced(groups, config.test, config.seed, key="split.test")
     train = _rest(dataset, test, used_up_by=f"split.test={config.test}")
     if own is not None:
         return Split("wrapper", train, own, test, validation_pool="validation")
@@ -195,7 +247,7 @@ def _official(config: OfficialSplit, dataset: Dataset) -> Split:
         return Split("official", indices, own, test, "validation", "official")
     if config.validation is None:
         return Split("official", indices, None, test, test_pool="official")
-    held_out = _part(config.validation.fraction, len(indices))
+    held_out = part_of(config.validation.fraction, len(indices))
     if held_out == 0:
         raise ConfigError(
             f"split.validation.fraction={config.validation.fraction} of {len(indices)} training "
@@ -212,54 +264,6 @@ def _own_validation(dataset: Dataset) -> Indices | None:
     """The indices of the dataset's own validation images, None if it has none."""
     labels = dataset.validation_labels
     return None if labels is None else np.arange(len(labels))
-
-
-def _draw_balanced(
-    groups: Sequence[tuple[str, Indices]], size: int, seed: int, key: str
-) -> Indices:
-    """The article's procedure, given each class's name and rows, in order of first appearance."""
-    share = _share(key, size, len(groups))
-    # The same stream as the global generator after np.random.seed, without changing that.
-    random = np.random.RandomState(seed)
-    chosen = []
-    for name, members in groups:
-        _refuse_too_few(key, size, share, name, len(members))
-        chosen.append(random.choice(members, share, replace=False))
-    return np.concatenate(chosen)
-
-
-def _size(key: str, given: float, dataset: Dataset) -> int:
-    if isinstance(given, int):
-        return given
-    total, classes = len(dataset.labels), dataset.classes
-    size = _part(given, total) // classes * classes
-    if size == 0:
-        raise ConfigError(
-            f"{key}={given} of {total} training images is less than one per class of the "
-            f"{classes} classes; allowed: at least {classes / total:.2g}"
-        )
-    return size
-
-
-def _part(fraction: float, total: int) -> int:
-    # In decimals, as the user wrote it: 0.29 * 100 is 28.999… in binary.
-    return int(Decimal(str(fraction)) * total)
-
-
-def _share(key: str, size: int, classes: int) -> int:
-    if classes == 0 or size < 1 or size % classes:
-        raise ConfigError(
-            f"{key}={size} is not divisible by the {classes} classes; "
-            f"allowed: positive multiples of {classes}"
-        )
-    return size // classes
-
-
-def _refuse_too_few(key: str, size: int, share: int, name: str, available: int) -> None:
-    if share > available:
-        raise ConfigError(
-            f"{key}={size} takes {share} images per class, but class {name} has only {available}"
-        )
 
 
 def _rest(dataset: Dataset, taken: Indices, used_up_by: str) -> Indices:
