@@ -12,7 +12,8 @@ LOCK_ARGS ?=
 CUDA ?=
 
 # Modules shared by the benchmarks.
-SHARED := benchmarks/clock.py benchmarks/measuring.py
+SHARED := benchmarks/clock.py benchmarks/measuring.py benchmarks/peers.py \
+	benchmarks/simulation.py benchmarks/make_curves.py
 LOCK := requirements$(if $(CUDA),-cuda).lock
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-from-$(LOCK)

@@ -21,6 +21,7 @@ TARGETS = (
     "help", "setup", "smoke", "sweep", "test", "test-drawn", "lint", "ui", "torture", "bench",
     "lock",
 )  # fmt: skip
+SHARED = ("clock.py", "make_curves.py", "measuring.py", "peers.py", "simulation.py")
 LOCKS = ("requirements.lock", "requirements-cuda.lock", "requirements-build.lock")
 
 
@@ -200,7 +201,7 @@ def test_bench_runs_each_that_there_is_and_not_what_they_share(checkout: Path) -
         (checkout / "benchmarks" / name).touch()
     assert make(checkout, "bench").returncode == 0
     assert calls(checkout) == [
-        *(f"benchmarks/{name}" for name in names if name not in ("clock.py", "measuring.py")),
+        *(f"benchmarks/{name}" for name in names if name not in SHARED),
         "benchmarks/throughput.py accuracy",
     ]
 

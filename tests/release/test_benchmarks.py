@@ -19,7 +19,7 @@ import pytest
 from program import REPOSITORY, environment
 
 FOLDER = REPOSITORY / "benchmarks"
-SHARED = ("clock.py", "measuring.py")
+SHARED = ("clock.py", "make_curves.py", "measuring.py", "peers.py", "simulation.py")
 FILES = sorted(path for path in FOLDER.glob("*.py") if path.name not in SHARED)
 DRAWN = [
     "data=synthetic", "data.train_size=600", "data.test_size=100", "split.validation=100",
@@ -43,6 +43,7 @@ TINY = {
     "step_profile": ["steps=2", "epochs=1", "networks=small_cnn", "precisions=float32"],
     "search": ["seeds=1", "trials=12", "tables=1"],
     "surrogate": ["tuners=bayesian,tpe", "dimensions=3", "trials=5", "asks=1"],
+    "curves": ["seeds=1", "trials=4", "workers=1,2", "ours=tpe+asha+learnt"],
 }  # fmt: skip
 FIGURES = {
     "overhead": [
@@ -68,6 +69,7 @@ FIGURES = {
     ],
     "search": ["HPOBench australian, random", "tables within 6", "mean rank after", "search.png"],
     "surrogate": ["bayesian, 3 values, 5 trials", "tpe, 3 values, 5 trials"],
+    "curves": ["288 points", "Keras Tuner Bayesian, 2 workers", "times as quick", "curves.png"],
 }  # fmt: skip
 
 
