@@ -195,6 +195,59 @@ def test_any_sampled_point_of_each_shipped_space_validates_or_is_infeasible(name
     assert None in reasons
 
 
+def test_all_of_blocks_augmentation_and_training_can_be_searched() -> None:
+    is_residual = {"when": {"model.conv_blocks.each.residual": ["add"]}}
+    config = config_with(
+        {
+            "model": {
+                "width": {"float": [0.5, 2.0]},
+                "head": {"pool": {"choice": ["average", "max", "flatten"]}},
+                "conv_blocks": {
+                    "count": {"int": [1, 3]},
+                    "each": {
+                        "convs": {"int": [1, 3]},
+                        "separable": {"choice": [False, True]},
+                        "residual": {"choice": ["none", "add"]},
+                        "residual_activation": {"choice": ["post", "pre"], **is_residual},
+                        "stochastic_depth": {"float": [0.0, 0.5], **is_residual},
+                        "squeeze_excite": {"choice": [0.0, 0.25]},
+                        "repeat": {"int": [1, 2]},
+                        "pad": {"choice": ["same", "valid"]},
+                        "stride": {"int": [1, 2]},
+                    },
+                },
+            },
+            "train": {
+                "class_weights": {"choice": [None, "balanced"]},
+                "ema": {"choice": [None, 0.9, 0.999]},
+                "test_flip": {"choice": [False, True]},
+                "optimizer": {"decays": {"choice": ["all", "kernels"]}},
+                "schedule": {
+                    "name": {"choice": ["constant", "cosine", "linear", "one_cycle", "step"]},
+                    "warmup_epochs": {"float": [0.0, 2.0]},
+                },
+                "augment": {
+                    "flip": {"choice": ["none", "random", "alternating"]},
+                    "shift": {"int": [0, 4]},
+                    "rotation": {"float": [0.0, 30.0]},
+                    "zoom": {"float": [0.0, 0.3]},
+                    "erase": {"float": [0.0, 1.0]},
+                    "mixup": {"choice": [0.0, 0.2]},
+                    "cutmix": {"choice": [0.0, 1.0]},
+                },
+            },
+        }
+    )
+    space, _ = read_space(config)
+    why = feasibility(config, space, prepared(), on_paper=True)
+    points = sample_points(space, 200, seed=3)
+    reasons = [why(point) for point in points]
+    for point, reason in zip(points, reasons, strict=True):
+        check_point(config, space, point, reason)
+    assert None in reasons
+    assert any("residual=add cannot add" in (reason or "") for reason in reasons)
+
+
 def test_samples_reach_each_value_of_a_range_its_ends_included() -> None:
     config = config_with(
         {
