@@ -29,7 +29,7 @@ from fmnist_sweep.tracking.mlflow.calls import quoted
 from fmnist_sweep.tracking.mlflow.cleaner import MlflowCleaner
 from fmnist_sweep.tracking.mlflow.entities import KEY_TAG
 from fmnist_sweep.tracking.mlflow.reader import MlflowReader, SeenRun
-from fmnist_sweep.tracking.opening import SWEEPS, TRAININGS, open_cleaner, open_reader
+from fmnist_sweep.tracking.opening import experiments_to_read, open_cleaner, open_reader
 from fmnist_sweep.training.checkpoint import CheckpointFolder
 from fmnist_sweep.workspace import Workspace
 
@@ -42,7 +42,7 @@ def export(config: Config, run: str, name: str | None = None) -> None:
         name = name.removesuffix(".yaml")
         check_file_name(name, f"export: NAME={name}")
     reader = _reader(config)
-    seen = reader.run(run, _experiments(config))
+    seen = reader.run(run, experiments_to_read(config.tracking))
     workspace = Workspace.here()
     check_writable(workspace.best)
     file = export_run(reader, seen, workspace.best, name)
@@ -78,11 +78,10 @@ def _report_source(config: Config, name: str) -> ReportSource:
         reader = _reader(config)
     except NoStore as error:
         raise ConfigError(missing) from error
-    condition = f"tags.`sweep.name` = {quoted(name)} and tags.`fmnist.role` = 'sweep'"
-    runs = reader.runs(_experiments(config), condition)
-    if not runs:
+    run = reader.sweep(name, experiments_to_read(config.tracking))
+    if run is None:
         raise ConfigError(missing)
-    return source_of_run(reader, runs[0])
+    return source_of_run(reader, run)
 
 
 def clean(config: Config, name: str, sure: str | None = None) -> None:
@@ -141,7 +140,7 @@ def _runs_of_sweep(config: Config, folder: Path) -> tuple[MlflowCleaner | None, 
             return None, []
         raise
     of_that_name = f"tags.`sweep.name` = {quoted(folder.name)}"
-    runs = _reader(config).runs(_experiments(config), of_that_name, deleted=True)
+    runs = _reader(config).runs(experiments_to_read(config.tracking), of_that_name, deleted=True)
     there = [journal, *attempts(folder)] if journal.exists() else []
     begun = [record for one in there if isinstance(record := first_record(one), Begun)]
     if begun:
@@ -206,7 +205,9 @@ def baselines(config: Config, *names: str) -> None:
         if baseline_config.reported is None:
             out.print(f"{name}: has no `reported` results; not changed")
             continue
-        runs = read_baseline_runs(baseline_config, reader, f"baseline/{name}", _experiments(config))
+        runs = read_baseline_runs(
+            baseline_config, reader, f"baseline/{name}", experiments_to_read(config.tracking)
+        )
         if runs is None:
             missing.append(name)
             make_them = command(("-m", f"+baseline={name}", "train.seed=1,2,3"))
@@ -229,10 +230,3 @@ def baselines(config: Config, *names: str) -> None:
 
 def _reader(config: Config) -> MlflowReader:
     return open_reader(config.tracking, Workspace.here())
-
-
-def _experiments(config: Config) -> list[str]:
-    """Return the experiments to search: the config's, or all default ones."""
-    if config.tracking.experiment is not None:
-        return [config.tracking.experiment]
-    return [TRAININGS, SWEEPS]

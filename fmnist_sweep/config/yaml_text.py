@@ -26,8 +26,9 @@ def config_yaml(config: RunConfig) -> str:
     return to_yaml({"schema_version": SCHEMA_VERSION, **config.as_given()})
 
 
-def read_config_yaml(text: str) -> RunConfig:
-    """Read the output of `config_yaml`.
+def read_config_yaml(text: str, *, of_sweep: bool = False) -> RunConfig:
+    """Read the output of `config_yaml`; `of_sweep`: a sweep's whole config, whose data, split,
+    model and train are returned.
 
     Raises:
         ConfigError: another version, or not a config.
@@ -42,7 +43,11 @@ def read_config_yaml(text: str) -> RunConfig:
         check_schema_version(values.pop("schema_version", SCHEMA_VERSION))
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    given = {str(key): value for key, value in values.items()}
+    given = {
+        str(key): value
+        for key, value in values.items()
+        if not of_sweep or key in RunConfig.model_fields
+    }
     try:
         return RunConfig.model_validate(upgraded(given))
     except ValidationError as error:

@@ -18,7 +18,7 @@ from fmnist_sweep.journal.records import Learnt, Observation
 from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.space.overrides import apply_overrides, flatten, with_train
 from fmnist_sweep.space.space import VARIANT, Space
-from fmnist_sweep.sweep.results import Sweep, load_sweep
+from fmnist_sweep.sweep.earlier import EarlierSweep, earlier_sweep
 from fmnist_sweep.tuners.encoding import encode
 
 _BEST_OF = "best_of"
@@ -59,7 +59,7 @@ def check_can_learn(config: Config, *, own_tuner: bool) -> None:
 
 
 def learn(config: Config, space: Space, identity: Mapping[str, Any]) -> Lessons:
-    """Read the earlier sweeps, of the working directory.
+    """Read the earlier sweeps, see `earlier_sweep`.
 
     Raises:
         ConfigError: there is no such sweep, nothing can be learnt from it, or its winner is not
@@ -70,7 +70,7 @@ def learn(config: Config, space: Space, identity: Mapping[str, Any]) -> Lessons:
     remarks = []
     for number, name in enumerate(config.sweep.learn_from):
         where = f"sweep.learn_from.{number}"
-        found, left_out = _observations(_loaded(where, name), config, space, identity)
+        found, left_out = _observations(_loaded(config, where, name), config, space, identity)
         reasons = ", ".join(f"{count} {why}" for why, count in left_out.items())
         if not found:
             why = reasons or "it has no trials"
@@ -85,15 +85,15 @@ def learn(config: Config, space: Space, identity: Mapping[str, Any]) -> Lessons:
     return Lessons(Learnt(tuple(observations), starts, at=time.time()), remarks)
 
 
-def _loaded(where: str, name: str) -> Sweep:
+def _loaded(config: Config, where: str, name: str) -> EarlierSweep:
     try:
-        return load_sweep(name)
+        return earlier_sweep(config, name)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
 
 
 def _observations(
-    sweep: Sweep, config: Config, space: Space, identity: Mapping[str, Any]
+    sweep: EarlierSweep, config: Config, space: Space, identity: Mapping[str, Any]
 ) -> tuple[list[Observation], Counter[str]]:
     left_out: Counter[str] = Counter()
     found = []
@@ -107,7 +107,7 @@ def _observations(
         elif begun.identity.get("build_model") != identity["build_model"]:
             taken = "of another build_model"
         else:
-            taken = _values(trial, sweep.config, config, space)
+            taken = _values(trial, sweep.base, config, space)
         if isinstance(taken, str):
             left_out[taken] += 1
         else:
@@ -116,21 +116,21 @@ def _observations(
     return found, left_out
 
 
-def _values(trial: Trial, earlier: Config, config: Config, space: Space) -> dict[str, Any] | str:
+def _values(trial: Trial, base: RunConfig, config: Config, space: Space) -> dict[str, Any] | str:
     """Return a trial's values in a space, or why it is no observation."""
     metric = config.sweep.objective.metric
     if trial.result is None:
         return "without a result"
     if any(metric not in record.metrics for record in trial.history):
         return f"without {metric}"
-    point = _point(trial, earlier, config, space)
+    point = _point(trial, base, config, space)
     values = None if point is None else encode(space, point)
     return "outside of the space" if values is None else values
 
 
-def _point(trial: Trial, earlier: Config, config: Config, space: Space) -> dict[str, Any] | None:
+def _point(trial: Trial, base: RunConfig, config: Config, space: Space) -> dict[str, Any] | None:
     """Return the point of a space that an earlier trial is; None if it is none."""
-    ran = apply_overrides(earlier.run, trial.overrides)
+    ran = apply_overrides(base, trial.overrides)
     return space.point_of(config.run, _as_in(config.run, ran, space))
 
 
@@ -162,11 +162,11 @@ def _start(where: str, start: dict[str, Any], config: Config, space: Space) -> d
         others = ", ".join(key for key in start if key != _BEST_OF)
         raise ConfigError(f"{where}: {_BEST_OF} cannot be combined with {others}")
     name = start[_BEST_OF]
-    sweep = _loaded(where, str(name))
+    sweep = _loaded(config, where, str(name))
     best = sweep.state.best
     if best is None:
         raise ConfigError(f"{where}: no trial of {name} has completed")
-    point = _point(best, sweep.config, config, space)
+    point = _point(best, sweep.base, config, space)
     if point is None or encode(space, point) is None:
         raise ConfigError(f"{where}: the winner of {name} is outside of the space")
     return {path: value for path, value in space.overrides(point).items() if path != VARIANT}

@@ -50,6 +50,11 @@ def open_tracker(config: TrackingConfig, workspace: Workspace, experiment: str) 
     return MlflowTracker(uri, name, artifact_root, held)
 
 
+def experiments_to_read(config: TrackingConfig) -> list[str]:
+    """Return the experiments to search for runs: the config's, or both default ones."""
+    return [TRAININGS, SWEEPS] if config.experiment is None else [config.experiment]
+
+
 def open_reader(config: TrackingConfig, workspace: Workspace) -> MlflowReader:
     """Return a reader for the config's store; nothing is created.
 

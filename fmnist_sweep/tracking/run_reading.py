@@ -22,8 +22,8 @@ from fmnist_sweep.tracking.run_log import (
 _IN_PYTHON = {CUSTOM_BUILDER_TAG: "build_model", CUSTOM_DATA_TAG: "data"}
 
 
-def config_of(reader: MlflowReader, run: SeenRun) -> RunConfig:
-    """Return the config that a run was trained with.
+def config_of(reader: MlflowReader, run: SeenRun, *, of_sweep: bool = False) -> RunConfig:
+    """Return the config that a run was trained with, or `of_sweep` the one that trials change.
 
     Raises:
         ConfigError: the run has none, or one of another version, or no config describes it fully.
@@ -39,7 +39,7 @@ def config_of(reader: MlflowReader, run: SeenRun) -> RunConfig:
             f"run {run.name} ({run.id}): has no {CONFIG_FILE}; was it created by this program?"
         )
     try:
-        return read_config_yaml(text)
+        return read_config_yaml(text, of_sweep=of_sweep)
     except ConfigError as error:
         raise ConfigError(f"run {run.name}, {CONFIG_FILE}: {error}") from error
 

@@ -87,6 +87,12 @@ class MlflowReader:
             )
         return found[0]
 
+    def sweep(self, name: str, experiments: Sequence[str]) -> SeenRun | None:
+        """Return the newest run of the sweep with a name; None if there is none."""
+        condition = f"tags.`sweep.name` = {quoted(name)} and tags.`fmnist.role` = 'sweep'"
+        found = self.runs(experiments, condition)
+        return found[0] if found else None
+
     def runs(
         self, experiments: Sequence[str], condition: str = "", *, deleted: bool = False
     ) -> list[SeenRun]:
