@@ -12,7 +12,7 @@ it is as good as random search after 100 trials, and as the best peer at the end
 ranks. `curves.png` in the working
 directory shows the regrets.
 
-`curves.py [seeds=30] [trials=30] [workers=1,8] [ours=tpe+asha,...] [peers=1] [processes=2]`.
+`curves.py [seeds=30] [trials=30] [workers=1,8] [ours=tpe+asha,...] [peers=6] [processes=2]`.
 `seeds=2 trials=5 workers=2 ours=tpe+asha` takes seconds.
 """
 
@@ -49,7 +49,8 @@ Regrets = Mapping[str, NDArray[np.float64]]
 class Sizes(NamedTuple):
     """Searches of each kind, the length of a search in random search's trials, the numbers of
     workers, which tuners and schedulers of ours (`+` between them, then other overrides),
-    whether the peers search as well, and how many searches run at a time."""
+    how many peers search as well (the last, Keras Tuner's Bayesian optimisation, takes a minute a
+    search), and how many searches run at a time."""
 
     seeds: int = 30
     trials: int = 30
@@ -58,7 +59,7 @@ class Sizes(NamedTuple):
         "tpe+full", "tpe+asha", "tpe+hyperband", "tpe+median", "random+asha", "cmaes+asha",
         "hyperband+full", "tpe+asha+learnt",
     )  # fmt: skip
-    peers: int = 1
+    peers: int = 6
     processes: int = 2
 
 
@@ -67,7 +68,7 @@ def main(arguments: list[str]) -> None:
     sizes = read_sizes(arguments, Sizes())
     say_where()
     curves = Curves()
-    names = ["random+full", *sizes.ours, *(peers() if sizes.peers else ())]
+    names = ["random+full", *sizes.ours, *list(peers())[: sizes.peers]]
     seconds = sizes.trials * curves.training  # on one worker
     say(f"{len(curves.seconds)} points, a full training takes {curves.training:.1f} s on average")
     regrets: dict[int, Regrets] = {}

@@ -164,13 +164,12 @@ class SyneTune:
 
 
 def peers() -> dict[str, Peer]:
-    """Return the peers that are installed, by name."""
+    """Return the peers that are installed, by name, the slowest last."""
     found: dict[str, Peer] = {
         "Optuna TPE": partial(Optuna, prunes=False),
         "Optuna TPE, Hyperband pruner": partial(Optuna, prunes=True),
         "Keras Tuner Hyperband": partial(KerasTuner, kind="Hyperband"),
-        "Keras Tuner Bayesian": partial(KerasTuner, kind="BayesianOptimization"),
     }
     if find_spec("syne_tune") is not None:
         found |= {f"Syne Tune {kind}": partial(SyneTune, kind=kind) for kind in ("ASHA", "BOHB")}
-    return found
+    return {**found, "Keras Tuner Bayesian": partial(KerasTuner, kind="BayesianOptimization")}
