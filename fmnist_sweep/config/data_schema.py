@@ -35,6 +35,7 @@ class CsvData(Strict):
     class_names: list[str] | None
     label: str | int | None
     transposed: bool
+    close_gaps: bool
     pixel_max: PixelMax | None
     limit: PositiveInt | None
 
@@ -49,6 +50,7 @@ class NpzData(Strict):
     arrays: dict[ArrayName, str] | None
     class_names: list[str] | None
     channels_first: bool | None
+    close_gaps: bool
     pixel_max: PixelMax | None
     limit: PositiveInt | None
 

@@ -45,8 +45,14 @@ ADDED: dict[str, Any] = {
 """Keys by path that earlier versions did not have, each with the value that means what they did."""
 
 ADDED_TO_DATA: dict[str, dict[str, Any]] = {
-    "csv": {"label": None, "transposed": False, "pixel_max": 255},
-    "npz": {"files": None, "arrays": None, "channels_first": False, "pixel_max": 255},
+    "csv": {"label": None, "transposed": False, "close_gaps": False, "pixel_max": 255},
+    "npz": {
+        "files": None,
+        "arrays": None,
+        "channels_first": False,
+        "close_gaps": False,
+        "pixel_max": 255,
+    },
 }
 """The same for keys of `data`, by its source."""
 

@@ -40,11 +40,13 @@ def make_dataset(
     validation: LabelledImages | None = None,
     pixel_max: int | None = BRIGHTEST,
     channels_first: bool | None = False,
+    close_gaps: bool = False,
 ) -> Dataset:
     """Validate a user's arrays and return them as a dataset.
 
     Without `class_names` the classes are the training labels where those are words, else "0", "1",
-    … up to the largest; every label up to it must occur. `pixel_max` and `channels_first`: None
+    … up to the largest; every label up to it must occur, unless `close_gaps` makes the numbers that
+    occur the classes. `pixel_max` and `channels_first`: None
     finds out from the training images. Raises DataError, naming the array, for an invalid shape,
     dtype, pixel or label.
     """
@@ -66,6 +68,13 @@ def make_dataset(
             else class_names
         )
         sets = {part: replace(some, labels=_numbers(some, names)) for part, some in sets.items()}
+    elif close_gaps:
+        present = np.unique(_integer_labels(sets["train"]))
+        names = distinct(class_names or [str(label) for label in present])
+        sets = {
+            part: replace(some, labels=_without_gaps(some, present, names))
+            for part, some in sets.items()
+        }
     elif class_names is None:
         names = _counted_classes(sets["train"])
     else:
@@ -160,6 +169,28 @@ def _numbers(given: LabelledImages, names: Sequence[str]) -> NDArray[np.int64]:
     return np.array([numbers[str(word)] for word in found], np.int64)[where]
 
 
+def _without_gaps(
+    given: LabelledImages, present: NDArray[Any], names: Sequence[str]
+) -> NDArray[np.int64]:
+    """Return the places of labels among those that the training images have."""
+    if len(names) != len(present):
+        raise DataError(
+            f"data.class_names has {len(names)} names, but {len(present)} labels occur; allowed "
+            "with data.close_gaps=true: a name for each of them"
+        )
+    labels = _integer_labels(given)
+    places = np.minimum(np.searchsorted(present, labels), len(present) - 1)
+    strange = present[places] != labels
+    if strange.any():
+        where = int(np.argmax(strange))
+        allowed = ", ".join(map(str, present[:_SHOWN]))
+        raise DataError(
+            f"{given.labels_name}[{where}] is {labels[where]}, which no training image has; "
+            f"allowed: {allowed}{', …' if len(present) > _SHOWN else ''}"
+        )
+    return places.astype(np.int64)
+
+
 def _counted_classes(train: LabelledImages) -> tuple[str, ...]:
     present = np.unique(_integer_labels(train))
     expected = np.arange(len(present))
@@ -167,7 +198,8 @@ def _counted_classes(train: LabelledImages) -> tuple[str, ...]:
         stray = present[present != expected][0]
         raise DataError(
             f"{train.labels_name} contains label {stray}, but not every label from 0 up to it; "
-            "allowed: 0..classes-1 without gaps, or list all classes in data.class_names"
+            "allowed: 0..classes-1 without gaps; data.close_gaps=true makes the labels that occur "
+            "the classes, data.class_names lists all classes"
         )
     return tuple(str(label) for label in present)
 

@@ -70,6 +70,7 @@ def load_csv(config: CsvData) -> Dataset:
         train=sets[0],
         official=sets[1] if len(sets) > 1 else None,
         class_names=names,
+        close_gaps=config.close_gaps,
     )
     return dataset.with_understood(_understood(config, tables, dataset))
 

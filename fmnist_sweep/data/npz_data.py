@@ -55,6 +55,7 @@ def dataset_from_arrays(
     source: str = "memory",
     pixel_max: int | None = None,
     channels_first: bool | None = None,
+    close_gaps: bool = False,
 ) -> Dataset:
     """Validate arrays named `x_train`, `y_train` and, optionally, `x_val`, `y_val`, `x_test`,
     `y_test`.
@@ -63,10 +64,18 @@ def dataset_from_arrays(
     height, width, channels) or (n, channels, height, width); labels: integers in 0..classes-1 or
     words, (n,) or (n, 1). Without `class_names` the classes are the words, or "0", "1", ….
     `pixel_max`, 1 or 255, and `channels_first` say what else is found out from the training images.
+    `close_gaps`: the integers that occur are the classes.
     Raises DataError, naming the array, for invalid arrays.
     """
     return _made(
-        arrays, {}, class_names, name, source, pixel_max=pixel_max, channels_first=channels_first
+        arrays,
+        {},
+        class_names,
+        name,
+        source,
+        pixel_max=pixel_max,
+        channels_first=channels_first,
+        close_gaps=close_gaps,
     )
 
 
@@ -85,6 +94,7 @@ def _dataset(
         source,
         pixel_max=config.pixel_max,
         channels_first=config.channels_first,
+        close_gaps=config.close_gaps,
     )
 
 
@@ -97,6 +107,7 @@ def _made(
     *,
     pixel_max: int | None,
     channels_first: bool | None,
+    close_gaps: bool,
 ) -> Dataset:
     """Return arrays by our names as a dataset; `called` has the names that messages use."""
 
@@ -136,6 +147,7 @@ def _made(
         validation=labelled("val"),
         pixel_max=pixel_max,
         channels_first=channels_first,
+        close_gaps=close_gaps,
     )
 
 

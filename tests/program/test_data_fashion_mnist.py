@@ -102,7 +102,7 @@ def test_it_is_known_by_its_images_in_whatever_table_they_are(
         frame.to_csv(tmp_path / "own.csv", index=False)
         table = CsvData(
             source="csv", train_file=str(tmp_path / "own.csv"), val_file=None,
-            image_size=[28, 28], class_names=None, label=None, transposed=False,
+            image_size=[28, 28], class_names=None, label=None, transposed=False, close_gaps=False,
             pixel_max=None, limit=None,
         )  # fmt: skip
         assert load_dataset(table).class_names == expected

@@ -21,7 +21,8 @@ LABELS = np.arange(ROWS) % 3
 def config(path: Path, **changed: Any) -> CsvData:
     values = {
         "source": "csv", "train_file": str(path), "val_file": None, "image_size": [SIDE, SIDE],
-        "class_names": None, "label": None, "transposed": False, "pixel_max": None, "limit": None,
+        "class_names": None, "label": None, "transposed": False, "close_gaps": False,
+        "pixel_max": None, "limit": None,
     }  # fmt: skip
     return CsvData.model_validate({**values, **changed})
 

@@ -21,7 +21,8 @@ LABELS = np.array([0, 1, 2, 0, 1, 2])
 def config(file: Path | None, **changed: Any) -> NpzData:
     values = {
         "source": "npz", "file": None if file is None else str(file), "files": None, "arrays": None,
-        "class_names": None, "channels_first": None, "pixel_max": None, "limit": None,
+        "class_names": None, "channels_first": None, "close_gaps": False,
+        "pixel_max": None, "limit": None,
     }  # fmt: skip
     return NpzData.model_validate({**values, **changed})
 

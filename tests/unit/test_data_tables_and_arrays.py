@@ -47,7 +47,7 @@ def csv(
     values = {
         "source": "csv", "train_file": str(train), "val_file": None if val is None else str(val),
         "image_size": size, "class_names": class_names, "label": None, "transposed": False,
-        "pixel_max": None, "limit": None,
+        "close_gaps": False, "pixel_max": None, "limit": None,
     }  # fmt: skip
     return CsvData.model_validate({**values, **changed})
 
@@ -338,7 +338,7 @@ def arrays(**changed: Any) -> dict[str, Any]:
 def npz(file: Path, class_names: list[str] | None = None) -> NpzData:
     return NpzData(
         source="npz", file=str(file), files=None, arrays=None, class_names=class_names,
-        channels_first=None, pixel_max=None, limit=None,
+        close_gaps=False, channels_first=None, pixel_max=None, limit=None,
     )  # fmt: skip
 
 
