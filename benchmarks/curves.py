@@ -36,8 +36,8 @@ from simulation import Curves, Ours, config_of, simulate
 RANDOM, LEARNT = "random+full", "learnt"
 RANDOM_TRIALS = 100
 """Trials of the random search that the others are compared with."""
-EARLIER_SEEDS = 1000
-"""Added to the seed of an earlier search."""
+EARLIER_SEEDS, EARLIER_SHARE = 1000, 6
+"""Added to the seed of an earlier search, which is that many times as short."""
 SHOWN_AT = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 """Shares of the whole time after which regrets are printed."""
 TIMES = 400
@@ -109,7 +109,7 @@ def found(
 
 def ours(name: str, trials: int) -> Peer:
     """Return the search with a tuner and a scheduler: `tpe+asha`, `tpe+asha+scheduler.factor=4`.
-    `+learnt`: behind an earlier one on a smaller space, half as long."""
+    `+learnt`: behind an earlier one on a smaller space, a sixth as long."""
     tuner, scheduler, *others = name.split("+")
     learns = LEARNT in others
     overrides = [f"tuner={tuner}", f"scheduler={scheduler}", *(o for o in others if o != LEARNT)]
@@ -120,7 +120,7 @@ def ours(name: str, trials: int) -> Peer:
             return Ours(curves, config, seed)
         smaller = Curves(smaller=True)
         earlier = Ours(smaller, config, seed + EARLIER_SEEDS)
-        simulate(smaller, earlier, 1, trials / 2 * smaller.training)
+        simulate(smaller, earlier, 1, trials / EARLIER_SHARE * smaller.training)
         return Ours(curves, config, seed, earlier)
 
     return search
