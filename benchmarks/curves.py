@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> None:
                 regrets[workers][name] = np.stack([result[0] for result in results])
             say_times(regrets[workers], times, workers, wanted)
             say_regrets(regrets[workers], times)
-    say_speed_up(regrets, seconds, wanted)
+    say_speed_up(regrets, seconds)
     draw(regrets, seconds, Path("curves.png"))
 
 
@@ -172,10 +172,11 @@ def say_regrets(regrets: Regrets, times: NDArray[np.float64]) -> None:
         say(f"| {name} | {' | '.join(cells)} |")
 
 
-def say_speed_up(regrets: Mapping[int, Regrets], seconds: float, wanted: float) -> None:
-    """Print how many times as quick as with the fewest workers each search is with more, until that
-    regret."""
+def say_speed_up(regrets: Mapping[int, Regrets], seconds: float) -> None:
+    """Print how many times as quick as with the fewest workers each search is with more, until
+    random search's last regret with the fewest."""
     fewest, *others = sorted(regrets)
+    wanted = float(np.median(regrets[fewest][RANDOM][:, -1]))
     reached = {
         workers: {
             name: float(np.median(reached_at(of_search, times_of(seconds, workers), wanted)))
@@ -222,9 +223,12 @@ def draw(regrets: Mapping[int, Regrets], seconds: float, path: Path) -> None:
         np.atleast_1d(figure.subplots(1, len(regrets), sharey=True)), regrets.items(), strict=True
     ):
         minutes = times_of(seconds, workers) / 60
-        for number, (name, values) in enumerate(of_workers.items()):
-            line = "-" if number < 10 else "--"
-            axes.plot(minutes, np.median(values, axis=0), line, label=name)
+        of_peers = [name for name in of_workers if name in peers()]
+        for names, line in ((of_workers.keys() - of_peers - {RANDOM}, "-"), (of_peers, "--")):
+            axes.set_prop_cycle(None)
+            for name in (name for name in of_workers if name in names):
+                axes.plot(minutes, np.median(of_workers[name], axis=0), line, label=name)
+        axes.plot(minutes, np.median(of_workers[RANDOM], axis=0), "k:", label=RANDOM)
         axes.set_xlabel(f"minutes, {_workers(workers)}")
         axes.set_ylim(0, 0.6)
     figure.axes[0].set_ylabel("regret, as a share of the median point's")
