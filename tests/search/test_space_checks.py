@@ -108,8 +108,8 @@ MISTAKES = [
      "space.train.optimizer.name: train.optimizer.name=adm: must be one of adam, adamw"),
     (blocks(each={"activation": {"choice": ["relu", "rellu"]}}),
      "space.model.conv_blocks.each.activation: model.conv_blocks.0.activation=rellu: must be one"),
-    (train(schedule={"warmup_epochs": {"choice": [1]}}),
-     "space.train.schedule.warmup_epochs: train.schedule.warmup_epochs=1 with name=constant"),
+    (blocks(each={"stochastic_depth": {"choice": [0.5]}}),
+     "space.model.conv_blocks.each.stochastic_depth: model.conv_blocks.0.stochastic_depth=0"),
     # when
     (optimizer(momentum={"float": [0, 0.9], "when": {"train.optimizer.name": ["sgd"]}}),
      "space.train.optimizer.momentum.when.train.optimizer.name: is not searched; allowed: train."),
@@ -195,20 +195,22 @@ def test_epochs_can_be_searched_otherwise() -> None:
 
 
 def test_a_value_that_is_fine_only_with_another_leaf_s_is_fine() -> None:
-    # The base config warms up, which a constant schedule refuses.
-    schedule = {
-        "name": {"choice": ["cosine", "constant"]},
-        "warmup_epochs": {"fixed": 0, "when": {"train.schedule.name": ["constant"]}},
-    }
-    config = config_with(
-        train(schedule=schedule), train__schedule__name="cosine", train__schedule__warmup_epochs=2.0
-    )
+    # The base config skips convolutions, which a block without a shortcut refuses.
+    each = {
+        "residual": {"choice": ["add", "none"]},
+        "stochastic_depth": {
+            "fixed": 0.0, "when": {"model.conv_blocks.each.residual": ["none"]}
+        },
+    }  # fmt: skip
+    base = {"residual": "add", "stochastic_depth": 0.2}
+    config = config_with(blocks(each=each), model__conv_blocks=[base])
     space, _ = read_space(config)
-    for name, warmup in (("cosine", 2.0), ("constant", 0.0)):
-        point = {"train.schedule.name": name}
-        point |= {"train.schedule.warmup_epochs": 0} if name == "constant" else {}
-        made = apply_overrides(config.run, space.overrides(point)).train.schedule
-        assert (made.name, made.warmup_epochs) == (name, warmup)
+    of_block = "model.conv_blocks.0"
+    for residual, rate in (("add", 0.2), ("none", 0.0)):
+        point = {f"{of_block}.residual": residual}
+        point |= {f"{of_block}.stochastic_depth": 0.0} if residual == "none" else {}
+        (made,) = apply_overrides(config.run, space.overrides(point)).model.conv_blocks
+        assert (made.residual, made.stochastic_depth) == (residual, rate)
 
 
 @pytest.mark.parametrize(
