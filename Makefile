@@ -5,8 +5,8 @@ VENV ?= .venv
 PORT ?= 5000
 KILLS ?= 100
 SEED ?=
-# Files go to the workers in the order of their folders: the longest first, tests/unit at last.
-PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+# Three workers: on two cores they wait for processes at times. Files go to them in the order of their folders: the longest first, tests/unit at last.
+PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 LOCK_ARGS ?=
 # CUDA=1 also installs TensorFlow's CUDA libraries (Linux, about 3 GB more).
 CUDA ?=

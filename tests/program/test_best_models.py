@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from program import QUICK_SPACE, SMALL, Called, Store, artifact, calls, calls_in, sweep_folder
 
 MODEL = "checkpoints/best.keras"
@@ -89,6 +90,7 @@ def test_without_tracking_the_winner_s_stays_in_the_folder(tmp_path: Path) -> No
     assert loaded(found) == (True, "")
 
 
+@pytest.mark.release
 def test_only_the_best_so_many_are_kept_where_that_is_asked_for(tmp_path: Path) -> None:
     for trials in (3, 5):
         sweep = [*SWEEP, f"sweep.max_trials={trials}", "tracking.keep_checkpoints=2"]
@@ -127,6 +129,7 @@ def test_a_winner_whose_model_is_gone_is_fetched_or_trained_again(tmp_path: Path
         assert not list(sweep_folder(folder).rglob("*.keras"))
 
 
+@pytest.mark.release
 def test_a_winner_by_confirmation_is_kept_though_another_scored_better(tmp_path: Path) -> None:
     sweep = [*SWEEP, "sweep.max_trials=2", "sweep.confirm={top: 2, seeds: 2}",
              "tracking.keep_checkpoints=1"]  # fmt: skip
@@ -137,6 +140,7 @@ def test_a_winner_by_confirmation_is_kept_though_another_scored_better(tmp_path:
     assert loaded(found) == (True, "")
 
 
+@pytest.mark.release
 def test_a_confirmed_winner_is_kept_when_a_larger_budget_finds_a_better_score(
     tmp_path: Path,
 ) -> None:

@@ -86,6 +86,7 @@ def places(folder: Path) -> set[str]:
     return {run.info.artifact_uri for run in Store(folder).runs}
 
 
+@pytest.mark.release
 def test_copies_and_a_moved_workspace_work_by_themselves(tmp_path: Path, program: Program) -> None:
     original = tmp_path / "ä folder_100%"
     original.mkdir()

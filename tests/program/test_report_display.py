@@ -178,6 +178,7 @@ def test_what_others_print_stands_above_the_display(tmp_path: Path) -> None:
     assert not [line for line in run.lines if "━ " in line]
 
 
+@pytest.mark.release
 def test_lines_where_there_is_no_terminal_and_where_they_are_asked_for(tmp_path: Path) -> None:
     piped = program(tmp_path, *SWEEP, "sweep.name=piped")
     asked = InTerminal(tmp_path, *SWEEP, "sweep.name=asked", "display=lines", columns=200)
@@ -191,6 +192,7 @@ def test_lines_where_there_is_no_terminal_and_where_they_are_asked_for(tmp_path:
     assert "\x1b[2K" not in asked.written
 
 
+@pytest.mark.release
 def test_quiet_says_nothing_before_the_end(tmp_path: Path) -> None:
     done = program(tmp_path, *SWEEP, "display=quiet")
     assert done.returncode == 0
@@ -206,6 +208,7 @@ def test_quiet_says_nothing_before_the_end(tmp_path: Path) -> None:
     assert re.match(said, single.stdout)
 
 
+@pytest.mark.release
 def test_another_display_is_no_other_sweep(tmp_path: Path) -> None:
     assert program(tmp_path, *SWEEP, "display=lines").returncode == 0
     (folder,) = (tmp_path / "mlruns" / "sweeps").iterdir()

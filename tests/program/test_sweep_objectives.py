@@ -55,6 +55,7 @@ def test_the_front_is_marked_everywhere(swept: tuple[Path, Called, pd.DataFrame]
     assert "pareto_front" in page.pictures
 
 
+@pytest.mark.release
 def test_another_choice_has_another_winner_without_training(
     swept: tuple[Path, Called, pd.DataFrame],
 ) -> None:

@@ -254,7 +254,13 @@ def test_failures_starve_nobody(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@each_part
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=() if n in QUICK and "objectives" not in n else pytest.mark.release)
+        for n in SEARCHES
+    ],
+)
 def test_a_small_space_is_used_up_and_its_best_is_trained_to_the_end(
     name: str, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ ONE_STEP = (f"train.batch_size={TRAIN_IMAGES}",)  # an epoch: so each one's weig
 LAST_IS_BEST = ("train.monitor.metric=loss",)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("sgd", marks=pytest.mark.release)])
 def test_they_are_means_of_all_steps_and_change_no_weight(optimizer: str) -> None:
     shared = (f"train.optimizer.name={optimizer}", *ONE_STEP, *LAST_IS_BEST)
     plain = [train_to(config_of(*shared), epoch) for epoch in (1, 2, 3)]

@@ -41,7 +41,7 @@ AVERAGED = ("train.ema=0.8", "train.test_flip=true", "train.class_weights=balanc
 ONE_CYCLE = ("train.schedule.name=one_cycle", "train.optimizer.decays=kernels")
 BLOCKS = (
     "model.conv_blocks=[{channels: 4, convs: 2, residual: add, squeeze_excite: 0.5, "
-    "stochastic_depth: 0.5, stride: 2, repeat: 2}, {channels: 4, separable: true, residual: add, "
+    "stochastic_depth: 0.5, stride: 2}, {channels: 4, separable: true, residual: add, "
     "residual_activation: pre, dropout: 0.2}]",
 )
 WARM_LINEAR = ("train.schedule.name=linear", "train.schedule.warmup_epochs=0.5")
@@ -62,15 +62,17 @@ EACH_OPTIMIZER = pytest.mark.parametrize(
         pytest.param((*SGD, *STEP), id="sgd-step"),
         pytest.param((*RMSPROP, *EXPONENTIAL), id="rmsprop-exponential", marks=pytest.mark.release),
         pytest.param(
-            (*ADAMW, *ONE_CYCLE, *AUGMENTED, *AVERAGED, *SMOOTHED, *BLOCKS), id="adamw-everything"
-        ),
-        pytest.param(
             (*SGD, *WARM_LINEAR, *AVERAGED, *IN_STEPS),
             id="sgd-linear-averaged-in-steps",
             marks=pytest.mark.release,
         ),
     ],
 )
+
+
+def test_straight_equals_continued_with_everything_on(tmp_path: Path) -> None:
+    config = config_of(*ADAMW, *ONE_CYCLE, *AUGMENTED, *AVERAGED, *SMOOTHED, *BLOCKS)
+    assert_continues_exactly(config, tmp_path, build_model=default_builder)
 
 
 @EACH_OPTIMIZER
