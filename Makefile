@@ -5,7 +5,8 @@ VENV ?= .venv
 PORT ?= 5000
 KILLS ?= 100
 SEED ?=
-# Three workers: on two cores they wait for processes at times. Files go to them in the order of their folders: the longest first, tests/unit at last.
+# Three workers, since they wait for processes at times, even on two cores. Files go to them in the
+# order of their folders: the longest first, tests/unit at last.
 PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 LOCK_ARGS ?=
 # CUDA=1 also installs TensorFlow's CUDA libraries (Linux, about 3 GB more).
