@@ -54,6 +54,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 SizePair = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
 Size = PositiveInt | SizePair
 """Pixels, or [height, width]."""
+# Far above any published network. Without bounds, a huge number takes too long to plan, or overflows.
+MOST_CONVS, MOST_REPEATS, MOST_WIDTH = 100, 1000, 1000.0
 
 
 class _Initializer(Strict):
@@ -104,13 +106,13 @@ class ConvBlock(Strict):
     """
 
     channels: PositiveInt
-    convs: PositiveInt
+    convs: Annotated[int, Field(ge=1, le=MOST_CONVS)]
     separable: bool
     residual: Literal["none", "add"]
     residual_activation: Literal["post", "pre"]
     squeeze_excite: Annotated[float, Field(ge=0.0, le=1.0)]
     stochastic_depth: Rate
-    repeat: PositiveInt
+    repeat: Annotated[int, Field(ge=1, le=MOST_REPEATS)]
     filter: Size
     stride: Size
     pad: Annotated[int, Field(ge=0)] | Literal["same", "valid"]
@@ -198,7 +200,7 @@ class ModelConfig(Strict):
     the channels of all conv blocks.
     """
 
-    width: Positive
+    width: Annotated[float, Field(gt=0.0, le=MOST_WIDTH)]
     conv_defaults: ConvBlock
     fc_defaults: FcLayer
     conv_blocks: list[ConvBlock]

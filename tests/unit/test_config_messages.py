@@ -141,6 +141,47 @@ def test_any_value_is_taken_or_refused_in_one_line(path: tuple[str | int, ...], 
             "model.conv_blocks.0.filter.1=0: must be at least 1",
         ),
         (
+            "model.conv_blocks.0.convs",
+            0,
+            "model.conv_blocks.0.convs=0: must be at least 1",
+        ),
+        (
+            "model.conv_blocks.0.convs",
+            101,
+            "model.conv_blocks.0.convs=101: must be at most 100",
+        ),
+        (
+            "model.conv_blocks.0.repeat",
+            0,
+            "model.conv_blocks.0.repeat=0: must be at least 1",
+        ),
+        (
+            "model.conv_blocks.0.repeat",
+            10**8,
+            "model.conv_blocks.0.repeat=100000000: must be at most 1000",
+        ),
+        (
+            "model.conv_blocks.0.squeeze_excite",
+            1.5,
+            "model.conv_blocks.0.squeeze_excite=1.5: must be at most 1.0",
+        ),
+        (
+            "model.conv_blocks.0.residual",
+            "mul",
+            "model.conv_blocks.0.residual=mul: must be one of none, add",
+        ),
+        (
+            "model.conv_blocks.0.stochastic_depth",
+            0.5,
+            "model.conv_blocks.0.stochastic_depth=0.5 with residual=none: without a shortcut "
+            "nothing would be left; allowed here: 0",
+        ),
+        (
+            "model.width",
+            1e308,
+            "model.width=1e+308: must be at most 1000.0",
+        ),
+        (
             "model.head.weight_init",
             {"name": "zeros", "stddev": 0.1},
             "model.head.weight_init: zeros takes no stddev",
