@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, get_args
 
 import keras
@@ -56,6 +59,19 @@ def layers_of(network: keras.Model) -> list[tuple[str, tuple[int, ...], int, int
     ]
 
 
+def mflops_of_kernels(network: keras.Model) -> float:
+    """Two operations for each weight of a kernel, at each place where it is applied."""
+    kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+    return (
+        sum(
+            2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:-1]))
+            for layer in network.layers
+            if isinstance(layer, kinds)
+        )
+        / 1e6
+    )
+
+
 @given(model=models, image=image_shapes, classes=st.integers(2, 5))
 @networks
 def test_any_network_that_plans_builds_as_planned_and_gives_probabilities(
@@ -76,6 +92,7 @@ def test_any_network_that_plans_builds_as_planned_and_gives_probabilities(
         for layer in plan.layers
     )
     assert network.count_params() == plan.parameters
+    assert plan.mflops == pytest.approx(mflops_of_kernels(network))
     assert probabilities.shape == (3, classes)
     assert (probabilities >= 0).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
@@ -157,6 +174,46 @@ def test_every_block_form_trains_a_step() -> None:
     after = network.get_weights()
     assert all(np.isfinite(weight).all() for weight in after)
     assert any((old != new).any() for old, new in zip(before, after, strict=True))
+
+
+EACH_KEY = [
+    {
+        "channels": 4, "convs": 2, "residual": "add", "squeeze_excite": 0.5,
+        "stochastic_depth": 0.5, "stride": 2, "repeat": 2, "pad": "same",
+    },
+    {"channels": 6, "separable": True, "residual": "add", "residual_activation": "pre"},
+]  # fmt: skip
+
+
+def test_a_saved_network_with_each_key_needs_no_code_of_ours(tmp_path: Path) -> None:
+    network = build_cnn(shipped_model(conv_blocks=EACH_KEY, width=1.5), (8, 8, 1), classes=3)
+    assert {type(layer).__module__.split(".")[0] for layer in network.layers} == {"keras"}
+    network.save(tmp_path / "network.keras")
+    images = np.random.default_rng(0).random((4, 8, 8, 1), dtype=np.float32)
+    np.save(tmp_path / "images.npy", images)
+    code = (
+        "import keras, numpy, sys\n"
+        "network = keras.saving.load_model('network.keras', safe_mode=True)\n"
+        "answers = network(numpy.load('images.npy'), training=False)\n"
+        "numpy.save('answers.npy', keras.ops.convert_to_numpy(answers))\n"
+        "sys.exit(any(name.startswith('fmnist_sweep') for name in sys.modules))"
+    )
+
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+    answers = keras.ops.convert_to_numpy(network(images, training=False))
+    np.testing.assert_allclose(np.load(tmp_path / "answers.npy"), answers, rtol=1e-5)
+
+
+def test_stochastic_depth_leaves_out_whole_images_of_the_branch() -> None:
+    keras.utils.set_random_seed(0)
+    network = build_cnn(shipped_model(conv_blocks=EACH_KEY), (8, 8, 1), classes=3)
+
+    ones = np.ones((64, 4, 4, 4), dtype=np.float32)
+    kept = keras.ops.convert_to_numpy(network.get_layer("conv0_0_path")(ones, training=True))
+
+    assert (kept == kept[:, :1, :1, :1]).all()
+    assert set(np.unique(kept)) == {0.0, 2.0}, "as a dropout: scaled by what is kept"
 
 
 @pytest.mark.parametrize("pool", [1, [1, 1]])

@@ -42,7 +42,8 @@ ONE_CYCLE = ("train.schedule.name=one_cycle", "train.optimizer.decays=kernels")
 BLOCKS = (
     "model.conv_blocks=[{channels: 4, convs: 2, residual: add, squeeze_excite: 0.5, "
     "stochastic_depth: 0.5, stride: 2}, {channels: 4, separable: true, residual: add, "
-    "residual_activation: pre, dropout: 0.2}]",
+    "residual_activation: pre, stochastic_depth: 0.2, repeat: 2, dropout: 0.2}]",
+    "model.width=1.5",
 )
 WARM_LINEAR = ("train.schedule.name=linear", "train.schedule.warmup_epochs=0.5")
 

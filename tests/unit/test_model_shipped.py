@@ -25,6 +25,15 @@ def test_on_cifar(name: str, depth: int, parameters: int) -> None:
     assert (plan.depth, plan.trainable_parameters) == (depth, parameters)
 
 
+@pytest.mark.parametrize(("name", "parameters"), [("resnet20", 269_722), ("resnet32", 464_154)])
+def test_without_projections_resnets_have_the_paper_s_option_a(name: str, parameters: int) -> None:
+    plan = plan_cnn(compose_config([f"model={name}"]).model, CIFAR, classes=10)
+    projections = sum(
+        layer.trainable_parameters for layer in plan.layers if "_shortcut" in layer.name
+    )
+    assert plan.trainable_parameters - projections == parameters
+
+
 @pytest.mark.parametrize(
     ("width", "parameters"), [(1.0, 4_231_976), (0.5, 1_331_592), (0.25, 470_072)]
 )
