@@ -54,7 +54,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 SizePair = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
 Size = PositiveInt | SizePair
 """Pixels, or [height, width]."""
-# Far above any published network. Without bounds, a huge number takes too long to plan, or overflows.
+# Far above any published network. Without bounds, a huge number is planned too long, or overflows.
 MOST_CONVS, MOST_REPEATS, MOST_WIDTH = 100, 1000, 1000.0
 
 
