@@ -46,9 +46,8 @@ def make_dataset(
 
     Without `class_names` the classes are the training labels where those are words, else "0", "1",
     … up to the largest; every label up to it must occur, unless `close_gaps` makes the numbers that
-    occur the classes. `pixel_max` and `channels_first`: None
-    finds out from the training images. Raises DataError, naming the array, for an invalid shape,
-    dtype, pixel or label.
+    occur the classes. `pixel_max` and `channels_first`: None derives them from the training images.
+    Raises DataError, naming the array, for an invalid shape, dtype, pixel or label.
     """
     form = form_of(train.images, train.images_name, pixel_max, channels_first)
     given = {"train": train, "official": official, "validation": validation}

@@ -3,8 +3,8 @@
 An entry is a folder, `<place>-<content>`: `place` says which data set is meant and how it is read,
 `content` is a digest of that and of every file's bytes. It holds raw arrays and `about.json` with
 their shapes and digests, which are compared each time that the entry is opened; an entry that is
-damaged is made again. It is written beside its place and renamed, so that two processes may make
-the same one at once; what a process has mapped stays with it, whoever removes the files.
+damaged is made again. It is written to a temporary folder and renamed, so that two processes can
+make the same one at once. Files that another process removes stay mapped.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class ArrayFile:
 
 
 class Making:
-    """An entry that is being written. `about` is filled by whoever makes it."""
+    """An entry that is being written. The caller fills `about`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

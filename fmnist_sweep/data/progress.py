@@ -1,4 +1,4 @@
-"""Who is told how far the reading of a data set is.
+"""The progress callback for reading a data set.
 
 A variable of the context, so that a loader need not be handed what only the command line has.
 """
@@ -27,7 +27,7 @@ def watched_by(on_progress: OnProgress) -> Iterator[None]:
 
 
 def report(what: str, done: int, total: int) -> None:
-    """Report progress to whoever watches."""
+    """Call the progress callback, if there is one."""
     watcher = _watcher.get()
     if watcher is not None:
         watcher(what, done, total)
