@@ -17,21 +17,31 @@ import pytest
 from fmnist_sweep.executors.socket_folder import remove_abandoned, socket_folder
 
 OWNER = """
-import time
+import sys, time
+from pathlib import Path
+from fmnist_sweep.executors import socket_folder
 from fmnist_sweep.executors.processes import worker_processes
 from fmnist_sweep.executors.worker_messages import Job
-from pathlib import Path
+socket_folder._place = lambda: Path(sys.argv[1])
 with worker_processes(1, 0, Job(Path("data"), 10, 1, None, None)) as executor:
     print(Path(executor._calls.address_of(0).listener).parent, flush=True)
     time.sleep(600)
 """
 
 
+@pytest.fixture(autouse=True)
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where these folders are here: other tests' sweeps remove abandoned ones too."""
+    with tempfile.TemporaryDirectory(prefix="place-", dir="/tmp") as made:  # short, for a socket
+        monkeypatch.setattr("fmnist_sweep.executors.socket_folder._place", lambda: Path(made))
+        yield Path(made)
+
+
 @contextmanager
-def owner() -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+def owner(place: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     """Another process that owns an executor, and the folder of its socket."""
     with subprocess.Popen(
-        [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", OWNER, str(place)], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         try:
@@ -48,8 +58,8 @@ def test_it_goes_with_its_owner() -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_owner_s_is_removed_and_a_live_one_s_stays() -> None:
-    with owner() as (live, _), owner() as (left, process), socket_folder() as own:
+def test_a_killed_owner_s_is_removed_and_a_live_one_s_stays(place: Path) -> None:
+    with owner(place) as (live, _), owner(place) as (left, process), socket_folder() as own:
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert (left / "socket").exists()
