@@ -109,14 +109,14 @@ class ImageSet:
             return (images, labels) if weights is None else (images, labels, shared(weights))
 
         numbers = tf.data.Dataset.from_tensor_slices((order, *rows))
-        return numbers.batch(batch_size).map(batch).prefetch(2).with_options(_options())
+        return numbers.batch(batch_size).map(_plain(batch)).prefetch(2).with_options(_options())
 
     def in_order(self, batch_size: int) -> tf.data.Dataset:
         """Return all images, float32 in 0..1, in order."""
         made = self._in_order.get(batch_size)
         if made is None:  # creating one traces a function, 15 ms per epoch
             numbers = tf.data.Dataset.range(len(self)).batch(batch_size)
-            made = numbers.map(self._scaled).prefetch(2).with_options(_options())
+            made = numbers.map(_plain(self._scaled)).prefetch(2).with_options(_options())
             self._in_order[batch_size] = made
         return made
 
@@ -219,6 +219,10 @@ def _tensor(array: NDArray[np.generic]) -> tf.Tensor:
         if usable and array.ctypes.data % _ALIGNMENT == 0:  # without copying
             return tf.experimental.dlpack.from_dlpack(np.asarray(array).__dlpack__())
         return tf.constant(array)
+
+
+# Functions without control flow on tensors: rewriting them for it takes a second per process.
+_plain = tf.autograph.experimental.do_not_convert
 
 
 def _options() -> tf.data.Options:
