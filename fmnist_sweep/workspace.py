@@ -57,9 +57,9 @@ class Workspace:
         return self.mlruns / "pictures"
 
     @property
-    def unsent(self) -> Path:
-        """Trained models that could not be sent to the tracker."""
-        return self.mlruns / "unsent"
+    def trainings(self) -> Path:
+        """One folder per unfinished single training, with its journal."""
+        return self.mlruns / "trainings"
 
     @property
     def experiments(self) -> Path:
@@ -83,6 +83,14 @@ class Workspace:
             ConfigError: it is a link.
         """
         return folder_in(self.sweeps, name)
+
+    def training(self, name: str) -> Path:
+        """Return a single training's folder, whether or not it exists.
+
+        Raises:
+            ConfigError: it is a link.
+        """
+        return folder_in(self.trainings, name)
 
     def report(self, name: str) -> Path:
         """Return the folder of a sweep's report, whether or not it exists.

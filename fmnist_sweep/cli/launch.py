@@ -18,7 +18,7 @@ from fmnist_sweep.cli.space_table import print_space
 from fmnist_sweep.config.composition import Composition
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
-from fmnist_sweep.errors import ConfigError, NotReproduced, RunError
+from fmnist_sweep.errors import ConfigError, NotReproduced, RunError, TrialFailed, UserError
 from fmnist_sweep.journal.identity import search_words
 from fmnist_sweep.journal.leaderboard import further_in_words
 from fmnist_sweep.journal.spending import continued
@@ -63,17 +63,23 @@ def launch_training(config: Config, composition: Composition) -> None:
     source = composition.source
     label = "train" if source is None else source.partition("/")[2]
     origin = Origin(source, derived=bool(composition.deriving))
-    with training_display(config, out) as display:
-        run = run_single(
-            config,
-            label,
-            overrides_with_threads(composition.overrides, config),
-            origin,
-            on_start=display.on_start,
-            on_epoch=display.on_epoch,
-            on_step=display.on_step,
-            on_trouble=say_tracking_trouble,
-        )
+    overrides = overrides_with_threads(composition.overrides, config)
+    try:
+        with training_display(config, out) as display:
+            run = run_single(
+                config,
+                label,
+                overrides,
+                origin,
+                on_start=display.on_start,
+                on_epoch=display.on_epoch,
+                on_step=display.on_step,
+                on_trouble=say_tracking_trouble,
+            )
+    except BaseException as error:
+        if not isinstance(error, UserError | NotReproduced | TrialFailed):
+            out.print(f"To resume: {recorded_command(overrides)}", soft_wrap=True)
+        raise
     result = run.result
     names: dict[str, None] = dict.fromkeys([config.train.monitor.metric, "val_accuracy"])
     best = {name: result.best_metrics[name] for name in names if name in result.best_metrics}

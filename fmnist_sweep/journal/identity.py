@@ -1,4 +1,4 @@
-"""The identity of a sweep, and the name derived from it.
+"""The identity of a sweep or a single training, and the name derived from it.
 
 It does not include budgets, tracking, executor and display, which may change between a start and a
 resume. It includes everything that determines which points are tried and their scores: also
@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 from fmnist_sweep.config.metrics import COSTS, metric_of, metrics_of_your_own
-from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.config.upgrade import without_additions
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.files import canonical_json, digest_of
@@ -24,7 +24,7 @@ from fmnist_sweep.journal.reached_code import full_name
 from fmnist_sweep.space.domains import Domain
 from fmnist_sweep.space.space import Condition, Leaf, Space
 
-_NAME_DIGITS = 6
+_NAME_DIGITS, _TRAINING_DIGITS = 6, 16
 
 
 def sweep_identity(
@@ -64,6 +64,22 @@ def sweep_identity(
     return without_additions(identity)
 
 
+def training_identity(
+    config: RunConfig, data_sha256: str, split_sha256: str, origin: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the identity of a single training; `origin` has the tag that names the file that its
+    config comes from, if any."""
+    identity = {
+        "origin": dict(origin),
+        "model": config.model.as_given(),
+        "train": config.train.model_dump(),
+        "build_model": None,
+        "data": data_sha256,
+        "split": split_sha256,
+    }
+    return without_additions(identity)
+
+
 def _code_of_metric(name: str) -> dict[str, Any] | None:
     """Return what identifies a metric of the user's own; None for the package's, and for costs."""
     if name in COSTS or (metric := metric_of(name)) not in metrics_of_your_own():
@@ -82,6 +98,11 @@ def search_words(identity: Mapping[str, Any]) -> str:
     words = f"tuner {identity['tuner']['name']}"
     scheduler = identity.get("scheduler")
     return words if scheduler is None else f"{words}, scheduler {scheduler['name']}"
+
+
+def training_name(label: str, identity: Mapping[str, Any]) -> str:
+    """Return `<label>-<digits of the identity>`, so many that the name stands for the identity."""
+    return f"{label}-{digest_of(identity)[:_TRAINING_DIGITS]}"
 
 
 def sweep_name(config: Config, label: str, identity: Mapping[str, Any]) -> str:

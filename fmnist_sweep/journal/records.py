@@ -112,6 +112,11 @@ class EpochEnded:
     at: float
     step_loss: tuple[tuple[int, float], ...] = ()
 
+    @classmethod
+    def of(cls, trial: int, record: EpochRecord) -> EpochEnded:
+        """Return the journal's record of an epoch that a training reports."""
+        return cls(trial, record.epoch, record.metrics, record.ended_at, record.step_loss)
+
     @property
     def record(self) -> EpochRecord:
         """The epoch's record in the form that a training reports."""

@@ -1,41 +1,50 @@
-"""Trains a single config with tracking: a default, a baseline or a reproduction."""
+"""Trains a single config with tracking: a default, a baseline or a reproduction.
+
+It is a journal with one trial, in a folder of its own: a killed training goes on as a sweep's does.
+"""
 
 from __future__ import annotations
 
+import logging
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from fmnist_sweep.config.messages import counted
-from fmnist_sweep.config.record_schema import Environment
+from fmnist_sweep.config.record_schema import Environment, Expected
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data.dataset import run_name
-from fmnist_sweep.errors import NotTracked
+from fmnist_sweep.errors import NotTracked, TrialFailed
+from fmnist_sweep.executors.protocol import OnEpoch
 from fmnist_sweep.files import check_writable
 from fmnist_sweep.interrupts import stop_if_asked
+from fmnist_sweep.journal import lock
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal
+from fmnist_sweep.journal.identity import training_identity, training_name
+from fmnist_sweep.journal.records import (
+    SCHEMA,
+    Asked,
+    Begun,
+    EpochEnded,
+    Record,
+    RunsIn,
+    Told,
+    TrialStatus,
+)
+from fmnist_sweep.journal.same_config import of_the_same_config
+from fmnist_sweep.journal.scores import value_of
+from fmnist_sweep.journal.state import SweepState
+from fmnist_sweep.journal.trial import Trial
+from fmnist_sweep.masking import without_secrets
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.provenance import environment_of_run, recorded_config
-from fmnist_sweep.reasons import message_of
 from fmnist_sweep.reproduction import Outcome, Verification, check_before, compare
 from fmnist_sweep.tracking.opening import TRAININGS, open_tracker
-from fmnist_sweep.tracking.outbox import OnTrouble, Outbox, keep_quiet, sending
-from fmnist_sweep.tracking.run_log import (
-    cut_off_failed,
-    dataset_inputs,
-    final_metrics,
-    input_tags,
-    log_best_model,
-    log_digests,
-    log_git_diff,
-    log_metrics,
-    provenance_tags,
-    start_run,
-)
-from fmnist_sweep.tracking.tracker import RunStatus, Tracker
+from fmnist_sweep.tracking.outbox import OnTrouble, keep_quiet, sending
+from fmnist_sweep.tracking.run_log import final_metrics
+from fmnist_sweep.tracking.training_log import TrainingLog
 from fmnist_sweep.training.autologging import autologging_off
 from fmnist_sweep.training.preparation import Prepared, epochs_of, prepare, with_threads
 from fmnist_sweep.training.progress import OnStep
@@ -43,6 +52,8 @@ from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResul
 from fmnist_sweep.training.rung import default_builder, run_rung
 from fmnist_sweep.turns import alone
 from fmnist_sweep.workspace import Workspace
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,8 @@ def run_single(
     on_step: OnStep | None = None,
     on_trouble: OnTrouble = keep_quiet,
 ) -> TrackedRun:
-    """Train a config to its end, tracked as a run of its own.
+    """Train a config to its end, tracked as a run of its own, or go on with the unfinished training
+    of the same identity.
 
     Args:
         config: the config to train; if it has a record and the run is not derived, the result is
@@ -94,9 +106,9 @@ def run_single(
         label: the run's name.
         overrides: how the config was composed, for the record.
         origin: where the config comes from.
-        on_start: called with a line that says how a user's data were understood, if they are, and
-            one that describes the training.
-        on_epoch: called after every epoch.
+        on_start: called with lines: how a user's data were understood, if they are; what is
+            trained; and where it goes on.
+        on_epoch: called after every epoch, and with those of an earlier start first.
         on_step: progress callback, called a few times a second; None disables it.
         on_trouble: called with the reason when the tracker becomes unavailable, and with None when
             it is available again.
@@ -105,80 +117,158 @@ def run_single(
         UserError: the config cannot be run, or another sweep or training is running in this
             process; nothing was written.
         NotReproduced: data, split or config differ from the record; nothing was written.
+        SweepStopped: another process runs this training.
         TrialFailed: the loss is not finite.
     """
     config = with_threads(config)
     prepared = prepare(config)
+    dataset, split = prepared.dataset, prepared.split
     expected = None if origin.derived else config.expected
     if expected is not None:
-        data, split = prepared.dataset.sha256, prepared.split.sha256
-        check_before(expected, config.run, data, split, origin.source or label)
+        source = origin.source or label
+        check_before(expected, config.run, dataset.sha256, split.sha256, source)
     epochs = epochs_of(config, prepared)
-    shape, classes = prepared.dataset.image_shape, prepared.dataset.classes
-    parameters = plan_cnn(config.model, shape, classes).parameters
-    workspace = Workspace.here()
-    check_writable(workspace.artifacts)
+    parameters = plan_cnn(config.model, dataset.image_shape, dataset.classes).parameters
+    workspace, name = Workspace.here(), run_name(label, dataset)
+    identity = training_identity(config, dataset.sha256, split.sha256, origin.tags)
+    folder = workspace.training(training_name(name, identity))
+    check_writable(workspace.artifacts, workspace.trainings)
     tracker = open_tracker(config.tracking, workspace, TRAININGS)
     here = environment_of_run(config, overrides)
-    name = run_name(label, prepared.dataset)
-    if prepared.dataset.understood:
-        on_start(prepared.dataset.understood)
-    on_start(
-        f"{name}: {parameters:,} parameters, {counted(epochs, 'epoch')} of "
-        f"{len(prepared.split.train):,} images, {counted(here.numerics.threads, 'thread')}"
-    )
-    key = f"{name}@{time.time()}"
     with (
-        tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place,
+        lock.held(folder / "lock", "training"),
         sending(tracker, on_trouble, name) as outbox,
     ):
-        folder = Path(place)
-        with _ended(outbox, key):
-            kept = recorded_config(config)
-            _start(outbox, key, name, kept, prepared, parameters, origin, here)
+        if dataset.understood:
+            on_start(dataset.understood)
+        on_start(
+            f"{name}: {parameters:,} parameters, {counted(epochs, 'epoch')} of "
+            f"{len(split.train):,} images, {counted(here.numerics.threads, 'thread')}"
+        )
+        log = TrainingLog(
+            outbox,
+            recorded_config(config),
+            name,
+            folder / BEST_MODEL_FILE,
+            dataset,
+            split,
+            parameters,
+            origin.tags,
+        )
+        state = SweepState(config.train.monitor)
+        training = _Training(Journal(folder / JOURNAL_FILE), state, log, on_epoch)
 
-            def tell(record: EpochRecord) -> bool:
-                outbox.epoch(key, record)
-                on_epoch(record)
-                stop_if_asked()
-                return False
-
-            result = run_rung(
+        def train(after: int, tell: OnEpoch) -> RunResult:
+            if after:
+                on_start(f"goes on after epoch {after}")
+            return run_rung(
                 config.run,
                 prepared.data,
                 epochs,
                 folder,
+                first_epoch=after,
                 build_model=default_builder,
                 on_epoch=tell,
                 every_steps=config.tracking.every_steps,
                 on_step=on_step,
             )
-            log_metrics(outbox, key, result, at=time.time())
-            log_digests(outbox, key, result)
-            log_best_model(outbox, key, folder / BEST_MODEL_FILE)
-            verification = None
-            if expected is not None:
-                verification = compare(expected, _outcome(prepared, result), here.numerics)
-                outbox.tags(key, {"reproduction": verification.verdict})
-        not_tracked = _sent(outbox, folder, f"{name}-{time.time():.0f}")
-        return TrackedRun(result, verification, outbox.where(key), not_tracked)
+
+        with log.ends_what_is_open():
+            log.replay(training.journal, state)
+            if state.begun is None:
+                for remark in of_the_same_config(folder, [identity], "training"):
+                    _log.warning("%s", remark)
+                training.record(Begun(SCHEMA, folder.name, identity, here.command, time.time()))
+            if state.ended_trials:
+                on_start("has been trained already: what the tracker lacks is sent")
+            else:
+                training.run(epochs, here, train)
+            trial, verification = training.trial, None
+            if expected is not None and trial.result is not None:
+                places = state.environments_of(trial)
+                verification = _compared(expected, prepared, trial.result, places)
+                outbox.tags(log.key, {"reproduction": verification.verdict})
+            # Only what is unfinished is gone on with.
+            outbox.then(partial(shutil.rmtree, folder, ignore_errors=True))
+            if trial.result is None:
+                raise TrialFailed(trial.reason)
+        not_tracked = None
+        try:
+            outbox.finish()
+        except NotTracked as error:
+            not_tracked = NotTracked(
+                f"{error}. The trained model is in {folder}; the same command sends what is missing"
+            )
+        return TrackedRun(trial.result, verification, outbox.where(log.key), not_tracked)
 
 
-def _sent(outbox: Outbox, folder: Path, name: str) -> NotTracked | None:
-    """Wait until everything was sent; if something could not be, keep it and return where it is."""
-    try:
-        outbox.finish()
-    except BaseException as error:  # an interrupt too, because the training is complete
-        kept = Workspace.here().unsent / name
-        shutil.copytree(folder, kept)
-        if not isinstance(error, NotTracked):
-            raise
-        return NotTracked(f"{error}. The trained model is in {kept}")
-    return None
+@dataclass(frozen=True)
+class _Training:
+    """A journal with one trial, and what follows from its records."""
+
+    journal: Journal
+    state: SweepState
+    log: TrainingLog
+    on_epoch: Callable[[EpochRecord], None]
+
+    @property
+    def trial(self) -> Trial:
+        """The trial, once it was asked for."""
+        return self.state.trials[0]
+
+    def record(self, record: Record) -> None:
+        """Put a record on disk, then let it count."""
+        self.journal.append(record)
+        self.state.apply(record)
+        self.log(record, self.state)
+        stop_if_asked()
+
+    def run(
+        self, epochs: int, here: Environment, train: Callable[[int, OnEpoch], RunResult]
+    ) -> None:
+        """Train to the end. `train` is called with the number of epochs that the journal has."""
+        if not self.state.runs_in(here):
+            self.record(RunsIn(here, time.time()))
+        if not self.state.asks:
+            self.record(Asked(0, 0, 0, 0, epochs, None, None, {}, time.time()))
+        started = time.perf_counter()
+        result, reason = None, None
+        try:
+            result = train(len(self.trial.history), self._tell)
+        except TrialFailed as error:
+            reason = without_secrets(str(error))
+        self.record(
+            Told(
+                ask=0,
+                trial=0,
+                status=TrialStatus.FAILED if result is None else TrialStatus.COMPLETED,
+                # There is no other to rank it with; without validation it has no such metric.
+                score=None
+                if result is None
+                else value_of(result, self.state.objective.metric) or 0.0,
+                result=result,
+                reason=reason,
+                seconds=time.perf_counter() - started,
+                at=time.time(),
+            )
+        )
+
+    def _tell(self, record: EpochRecord) -> bool:
+        # After a kill epochs are reported again; the journal has each once.
+        if record.epoch > len(self.trial.history):
+            self.record(EpochEnded.of(0, record))
+        self.on_epoch(record)
+        return False
 
 
-def _outcome(prepared: Prepared, result: RunResult) -> Outcome:
-    return Outcome(
+def _compared(
+    expected: Expected, prepared: Prepared, result: RunResult, places: Sequence[Environment]
+) -> Verification:
+    """Compare a result with its record, in the environment that differs from the record's if the
+    training went on in another one."""
+    numerics = [place.numerics for place in places]
+    others = [one for one in numerics if one != expected.numerics]
+    outcome = Outcome(
         final_metrics(result),
         prepared.split.images,
         data_sha256=prepared.dataset.sha256,
@@ -186,51 +276,4 @@ def _outcome(prepared: Prepared, result: RunResult) -> Outcome:
         weights_sha256=result.weights_sha256,
         best_weights_sha256=result.best_weights_sha256,
     )
-
-
-def _start(
-    tracker: Tracker,
-    key: str,
-    name: str,
-    config: Config,
-    prepared: Prepared,
-    parameters: int,
-    origin: Origin,
-    here: Environment,
-) -> None:
-    inputs = dataset_inputs(prepared.dataset, prepared.split)
-    start_run(
-        tracker,
-        key=key,
-        name=name,
-        config=lambda: config.run,
-        params=lambda: {"model.parameters": parameters, "train.seed": config.train.seed},
-        tags={
-            **provenance_tags(prepared.dataset, prepared.split, config),
-            **input_tags(inputs),
-            **config.tracking.tags,
-            "fmnist.role": "training",
-            "train.command": here.command,
-            **origin.tags,
-        },
-        environment=here,
-        started_at=time.time(),
-        inputs=inputs,
-        note=config.tracking.note,
-    )
-    log_git_diff(tracker, key)
-
-
-@contextmanager
-def _ended(outbox: Outbox, key: str) -> Iterator[None]:
-    """End the run when the block ends: FINISHED, KILLED after an interrupt, FAILED after an
-    error."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        outbox.cut_off(key, RunStatus.KILLED, None, at=time.time())
-        raise
-    except BaseException as error:
-        cut_off_failed(outbox, key, message_of(error), at=time.time())
-        raise
-    outbox.end(key, RunStatus.FINISHED, at=time.time())
+    return compare(expected, outcome, (others or numerics)[0])

@@ -220,11 +220,7 @@ class SweepLoop:
         def record_epoch(record: EpochRecord) -> bool:
             # After a kill epochs are reported again; the journal has each once.
             if record.epoch > len(trial.history):
-                self.record(
-                    EpochEnded(
-                        number, record.epoch, record.metrics, record.ended_at, record.step_loss
-                    )
-                )
+                self.record(EpochEnded.of(number, record))
                 self._stop_if_asked(trial)
                 self._stop_if_scheduled(trial)
                 is_last = trial.is_over or record.epoch >= asked.last_epoch

@@ -13,17 +13,17 @@ from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.data import Dataset
 from fmnist_sweep.data.dataset import run_name
 from fmnist_sweep.errors import ConfigError, InfeasibleModel, JournalError
-from fmnist_sweep.journal.file import JOURNAL_FILE, Journal, first_record
+from fmnist_sweep.journal.file import JOURNAL_FILE, Journal
 from fmnist_sweep.journal.identity import (
     before_reached,
     check_same_sweep,
     code_of,
-    how_it_differs,
     is_of_form,
     sweep_identity,
     sweep_name,
 )
 from fmnist_sweep.journal.records import Begun, Learnt
+from fmnist_sweep.journal.same_config import of_the_same_config
 from fmnist_sweep.model.plan import plan_cnn
 from fmnist_sweep.schedulers.opening import OwnSearch, open_scheduler
 from fmnist_sweep.space.checks import check_searchable
@@ -41,7 +41,6 @@ from fmnist_sweep.tuners.search import Scheduler
 from fmnist_sweep.workspace import Workspace
 
 _SAMPLES = 200
-_MOST_REMARKS = 3
 _NOTHING_OWN = OwnSearch()
 
 
@@ -128,7 +127,7 @@ def plan_sweep(
     name, begun = _sweep_of(config, run_name(label, dataset), forms, workspace)
     folder = workspace.sweep(name)
     if begun is None:
-        remarks = _of_the_same_config(folder, forms)
+        remarks = of_the_same_config(folder, forms)
     else:
         if build_model is None:
             check_same_classes(name, Journal(folder / JOURNAL_FILE).records, config, prepared)
@@ -223,30 +222,6 @@ def _sweep_of(
     if begun[0] is not None:
         check_same_sweep(names[0], begun[0].identity, forms[0])
     return names[0], begun[0]
-
-
-def _of_the_same_config(folder: Path, forms: list[dict[str, Any]]) -> list[str]:
-    """Say of each sweep with the same config how it differs; of the latest where there are many."""
-    found = []
-    for journal in folder.parent.glob(f"*/{JOURNAL_FILE}"):
-        try:
-            begun = first_record(journal)
-        except JournalError:
-            continue  # that sweep's own trouble
-        if not isinstance(begun, Begun):
-            continue
-        form = next((form for form in forms if is_of_form(begun.identity, form)), forms[0])
-        differs = how_it_differs(begun.identity, form)
-        if differs is not None:
-            found.append((begun.at, begun.name, differs))
-    lines = [
-        f"sweep {name} has the same config, but {differs}: it is left as it is, and this one "
-        "starts from the beginning"
-        for _, name, differs in sorted(found, reverse=True)
-    ]
-    if len(lines) > _MOST_REMARKS:
-        lines[_MOST_REMARKS:] = [f"{len(lines) - _MOST_REMARKS} older sweeps have it too"]
-    return lines
 
 
 def _check_any_feasible(space: Space, why_infeasible: WhyInfeasible) -> None:

@@ -1,11 +1,11 @@
-"""The keys that identify a sweep's runs."""
+"""The keys that identify runs."""
 
 from __future__ import annotations
 
 
 def sweep_key(name: str, begun_at: float) -> str:
-    """Return the key of a sweep's run. The time distinguishes it from an earlier sweep of the same
-    name whose folder was deleted."""
+    """Return the key of the run of a sweep or a single training. The time distinguishes it from an
+    earlier one of the same name whose folder was deleted."""
     return f"{name}@{begun_at}"
 
 
