@@ -46,6 +46,7 @@ from fmnist_sweep.tracking.outbox import OnTrouble, keep_quiet, sending
 from fmnist_sweep.tracking.run_log import final_metrics
 from fmnist_sweep.tracking.training_log import TrainingLog
 from fmnist_sweep.training.autologging import autologging_off
+from fmnist_sweep.training.checkpoint import CheckpointFolder
 from fmnist_sweep.training.preparation import Prepared, epochs_of, prepare, with_threads
 from fmnist_sweep.training.progress import OnStep
 from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord, RunResult
@@ -160,7 +161,7 @@ def run_single(
 
         def train(after: int, tell: OnEpoch) -> RunResult:
             if after:
-                on_start(f"goes on after epoch {after}")
+                on_start(f"{name}: resumes after epoch {after}")
             return run_rung(
                 config.run,
                 prepared.data,
@@ -178,9 +179,10 @@ def run_single(
             if state.begun is None:
                 for remark in of_the_same_config(folder, [identity], "training"):
                     _log.warning("%s", remark)
+                CheckpointFolder(folder).clear()  # of a training whose journal was removed
                 training.record(Begun(SCHEMA, folder.name, identity, here.command, time.time()))
             if state.ended_trials:
-                on_start("has been trained already: what the tracker lacks is sent")
+                on_start(f"{name}: is trained already; sending what the tracker lacks")
             else:
                 training.run(epochs, here, train)
             trial, verification = training.trial, None
@@ -188,7 +190,7 @@ def run_single(
                 places = state.environments_of(trial)
                 verification = _compared(expected, prepared, trial.result, places)
                 outbox.tags(log.key, {"reproduction": verification.verdict})
-            # Only what is unfinished is gone on with.
+            # So that only what is unfinished is resumed.
             outbox.then(partial(shutil.rmtree, folder, ignore_errors=True))
             if trial.result is None:
                 raise TrialFailed(trial.reason)
@@ -237,21 +239,13 @@ class _Training:
             result = train(len(self.trial.history), self._tell)
         except TrialFailed as error:
             reason = without_secrets(str(error))
-        self.record(
-            Told(
-                ask=0,
-                trial=0,
-                status=TrialStatus.FAILED if result is None else TrialStatus.COMPLETED,
-                # There is no other to rank it with; without validation it has no such metric.
-                score=None
-                if result is None
-                else value_of(result, self.state.objective.metric) or 0.0,
-                result=result,
-                reason=reason,
-                seconds=time.perf_counter() - started,
-                at=time.time(),
-            )
-        )
+        status, score = TrialStatus.FAILED, None
+        if result is not None:
+            # Nothing is ranked by it; without validation there is no such metric.
+            status = TrialStatus.COMPLETED
+            score = value_of(result, self.state.objective.metric) or 0.0
+        seconds = time.perf_counter() - started
+        self.record(Told(0, 0, status, score, result, reason, seconds, time.time()))
 
     def _tell(self, record: EpochRecord) -> bool:
         # After a kill epochs are reported again; the journal has each once.

@@ -100,7 +100,9 @@ def _seed_and_environment(
         trained, environments = config_of(reader, run), environments_of(reader, run)
     except ConfigError:  # another version, so not a run of this config
         return None
-    if _what_counts(trained) != _what_counts(config) or len(environments) != 1:
+    if _what_counts(trained) != _what_counts(config) or not environments:
+        return None
+    if any(place.numerics != environments[0].numerics for place in environments):
         return None
     return trained.train.seed, environments[0]
 

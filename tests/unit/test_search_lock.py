@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -9,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -89,3 +93,21 @@ def test_children_do_not_inherit_the_lock(tmp_path: Path) -> None:
             pass
     finally:
         child.communicate()
+
+
+def test_a_lock_whose_folder_was_removed_meanwhile_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, taken = tmp_path / "mine" / "lock", []
+
+    def flock(file: IO[str], how: int) -> None:
+        if not taken:
+            shutil.rmtree(path.parent)
+        taken.append(file.fileno())
+        straight(file, how)
+
+    straight = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with held(path):
+        assert path.read_text().startswith(f"pid {os.getpid()} on ")
+    assert len(taken) == 2
