@@ -33,7 +33,7 @@ TRAINING = [
 _KILLS = """
 import os
 from fmnist_sweep.journal.file import Journal
-append, epochs = Journal.append, []
+append = Journal.append
 
 def killing(self, record):
     {before}
