@@ -45,8 +45,11 @@ from fmnist_sweep.masking import without_secrets
 _PRIMARY = "config"
 _VERSION_BASE = "1.3"
 _TRAINED = ("data", "split", "model", "train", "expected")
-# Where data is found, not what is trained on: that is recorded as a digest.
-_WHERE_DATA_LIES = ("data.dir", "data.file", "data.files", "data.train_file", "data.val_file")
+# Where data is found, not what is trained on: that is recorded as a digest. Threads belong to the
+# environment, with which a record is compared.
+_TRAINS_THE_SAME = (
+    "data.dir", "data.file", "data.files", "data.train_file", "data.val_file", "train.threads",
+)  # fmt: skip
 
 keep_assertions()
 
@@ -152,7 +155,7 @@ def _composition(about: DictConfig) -> Composition:
         overrides, OverridesParser.create().parse_overrides(overrides), strict=True
     ):
         key, value = override.key_or_group, override.value()
-        if key.partition(".")[0] in _TRAINED and key not in _WHERE_DATA_LIES:
+        if key.partition(".")[0] in _TRAINED and key not in _TRAINS_THE_SAME:
             deriving.append(typed)
         # `sweep` is both a group and a block; a block's values are in braces.
         chooses = key in choices and not isinstance(value, dict)

@@ -146,9 +146,9 @@ def test_ctrl_c_says_how_to_go_on_and_another_config_is_another_training(
     place: Path, whole: Path
 ) -> None:
     interrupted = _ELSEWHERE + killed_after("2", signal.SIGINT)
-    code, printed = killed(place, interrupted, "+baseline=mine")
+    code, printed = killed(place, interrupted, "+baseline=mine", "train.threads=1")
     assert code == 130
-    assert "To resume: python -m fmnist_sweep +baseline=mine\n" in printed
+    assert "To resume: python -m fmnist_sweep +baseline=mine train.threads=1\n" in printed
     (run,) = runs(place)
     assert run.info.status == "KILLED"
     (journal,) = place.glob("mlruns/trainings/*/journal.jsonl")
