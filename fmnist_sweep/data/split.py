@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,17 +18,10 @@ from fmnist_sweep.config.data_schema import (
     StratifiedSplit,
     WrapperSplit,
 )
-from fmnist_sweep.data.class_shares import (
-    Indices,
-    balanced_share,
-    balanced_size,
-    draw_balanced,
-    part_of,
-    refuse_too_few,
-    stratified_shares,
-)
+from fmnist_sweep.data.class_shares import Indices, draw_balanced, part_of, stratified_shares
 from fmnist_sweep.data.dataset import Dataset
 from fmnist_sweep.data.pools import LabelledSet, Pool, pool_of
+from fmnist_sweep.data.split_sizes import Size, balanced_room, check_sizes, stratified_room
 from fmnist_sweep.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -151,47 +145,49 @@ def balanced_test_split(
 
 
 def _balanced(config: BalancedSplit, dataset: Dataset) -> Split:
-    own = _own_validation(dataset)
-    test_size = balanced_size("split.test", config.test, dataset)
-    validation_size = (
-        0 if own is not None else balanced_size("split.validation", config.validation, dataset)
-    )
-    test_share = balanced_share("split.test", test_size, dataset.classes)
-    validation_share = (
-        0
-        if own is not None
-        else balanced_share("split.validation", validation_size, dataset.classes)
-    )
-    for label, name in enumerate(dataset.class_names):
-        members = int(np.count_nonzero(dataset.labels == label))
-        refuse_too_few("split.test", test_size, test_share, name, members)
-        left = members - test_share
-        refuse_too_few("split.validation", validation_size, validation_share, name, left)
-    return _drawn(
-        "balanced",
-        dataset,
-        config.seed,
-        [test_share] * dataset.classes,
-        [validation_share] * dataset.classes,
-        used_up_by=f"split.test={test_size} and split.validation={validation_size}",
-    )
+    classes, total = dataset.classes, len(dataset.labels)
+
+    def rounded(given: float) -> int:
+        """A fraction is rounded down to a multiple of the classes."""
+        return given if isinstance(given, int) else part_of(given, total) // classes * classes
+
+    sizes = _sizes(config, dataset, rounded)
+    check_sizes(sizes, balanced_room(_counts(dataset), len(sizes)))
+    test, validation = ([size.images // classes] * classes for size in (*sizes, Size("", 0, 0))[:2])
+    return _drawn("balanced", dataset, config.seed, test, validation)
 
 
 def _stratified(config: StratifiedSplit, dataset: Dataset) -> Split:
-    own, total = _own_validation(dataset), len(dataset.labels)
+    total = len(dataset.labels)
     counts = np.bincount(dataset.labels, minlength=dataset.classes)
-    names = dataset.class_names
-    test_size, validation_size = (
-        given if isinstance(given, int) else part_of(given, total)
-        for given in (config.test, config.validation)
-    )
+
+    def images(given: float) -> int:
+        return given if isinstance(given, int) else part_of(given, total)
+
+    sizes = _sizes(config, dataset, images)
+    check_sizes(sizes, stratified_room(_counts(dataset), len(sizes)))
     # One of each class trains, and one validates.
-    kept = 1 if own is not None else 2
-    test = stratified_shares("split.test", test_size, counts, kept, names)
+    test = stratified_shares(sizes[0].images, counts, len(sizes))
     validation = np.zeros_like(test)
-    if own is None:
-        validation = stratified_shares("split.validation", validation_size, counts - test, 1, names)
-    return _drawn("stratified", dataset, config.seed, test, validation, used_up_by="")
+    if len(sizes) > 1:
+        validation = stratified_shares(sizes[1].images, counts - test, 1)
+    return _drawn("stratified", dataset, config.seed, test, validation)
+
+
+def _sizes(
+    config: BalancedSplit | StratifiedSplit, dataset: Dataset, images: Callable[[float], int]
+) -> list[Size]:
+    """The sizes of the sets that are drawn, in the order in which they are."""
+    sizes = [Size("split.test", config.test, images(config.test))]
+    if _own_validation(dataset) is None:
+        sizes.append(Size("split.validation", config.validation, images(config.validation)))
+    return sizes
+
+
+def _counts(dataset: Dataset) -> list[tuple[str, int]]:
+    """Each class's name and number of training images."""
+    counts = np.bincount(dataset.labels, minlength=dataset.classes)
+    return [(name, int(n)) for name, n in zip(dataset.class_names, counts, strict=True)]
 
 
 def _drawn(
@@ -200,7 +196,6 @@ def _drawn(
     seed: int,
     test_shares: Sequence[int] | Indices,
     validation_shares: Sequence[int] | Indices,
-    used_up_by: str,
 ) -> Split:
     """Draw so many images of each class."""
     random = np.random.RandomState(seed)
@@ -215,8 +210,7 @@ def _drawn(
     test_indices, validation_indices = (
         np.sort(np.concatenate(drawn)) for drawn in (test, validation)
     )
-    taken = np.concatenate([test_indices, validation_indices])
-    train = _rest(dataset, taken, used_up_by)
+    train = _rest(dataset, np.concatenate([test_indices, validation_indices]))
     own = _own_validation(dataset)
     if own is not None:
         return Split(scheme, train, own, test_indices, validation_pool="validation")
@@ -232,8 +226,9 @@ def _wrapper(config: WrapperSplit, dataset: Dataset) -> Split:
     ]
     # In order of first appearance; a class without images is last, and rejected by name.
     groups.sort(key=lambda group: group[1][0] if len(group[1]) else len(dataset.labels))
+    check_sizes([Size("split.test", config.test, config.test)], balanced_room(_counts(dataset), 1))
     test = draw_balanced(groups, config.test, config.seed, key="split.test")
-    train = _rest(dataset, test, used_up_by=f"split.test={config.test}")
+    train = _rest(dataset, test)
     if own is not None:
         return Split("wrapper", train, own, test, validation_pool="validation")
     return Split("wrapper", train, np.arange(official), test, validation_pool="official")
@@ -249,9 +244,11 @@ def _official(config: OfficialSplit, dataset: Dataset) -> Split:
         return Split("official", indices, None, test, test_pool="official")
     held_out = part_of(config.validation.fraction, len(indices))
     if held_out == 0:
+        # Rounded up: the fraction that is named has to do.
+        enough = math.ceil(1000 / len(indices) * 100) / 100000
         raise ConfigError(
             f"split.validation.fraction={config.validation.fraction} of {len(indices)} training "
-            f"images is less than one image; allowed: at least {1 / len(indices):.2g}"
+            f"images is less than one image; allowed: at least {enough:g}"
         )
     if config.validation.take == "first":
         validation, train = indices[:held_out], indices[held_out:]
@@ -266,21 +263,15 @@ def _own_validation(dataset: Dataset) -> Indices | None:
     return None if labels is None else np.arange(len(labels))
 
 
-def _rest(dataset: Dataset, taken: Indices, used_up_by: str) -> Indices:
-    rest = np.delete(np.arange(len(dataset.labels)), taken)
-    if len(rest) == 0:
-        raise ConfigError(
-            f"{used_up_by} use all {len(dataset.labels)} training images; "
-            "allowed: sizes that leave some for training"
-        )
-    return rest
+def _rest(dataset: Dataset, taken: Indices) -> Indices:
+    return np.delete(np.arange(len(dataset.labels)), taken)
 
 
 def _official_count(dataset: Dataset, scheme: str, to: str) -> int:
     if dataset.official_labels is None:
         raise DataError(
             f"split.scheme={scheme} needs an official test set to {to}, but {dataset.name} has "
-            "none; allowed: balanced"
+            "none; allowed: balanced, stratified, kfold"
         )
     return len(dataset.official_labels)
 

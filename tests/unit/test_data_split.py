@@ -148,20 +148,58 @@ LABELS = [0] * 10 + [1] * 6 + [2] * 8
 @pytest.mark.parametrize(
     ("config", "labels", "message"),
     [
-        (balanced(3, 4), LABELS, "split.test=4 is not divisible by the 3 classes"),
-        (balanced(4, 3), LABELS, "split.validation=4 is not divisible by the 3 classes"),
-        (balanced(3, 21), LABELS, "split.test=21 takes 7 images per class, but class b has only 6"),
-        (balanced(9, 12), LABELS, "split.validation=9 takes 3 .* class b has only 2"),
-        (balanced(6, 6), [0, 1, 2] * 4, "split.test=6 and split.validation=6 use all 12 training"),
-        (balanced(3, 0.1), LABELS, "split.test=0.1 of 24 training images is less than one"),
-        (balanced(0.1, 3), LABELS, "split.validation=0.1 of 24 training images"),
-        (wrapper(4), LABELS, "split.test=4 is not divisible by the 3 classes"),
-        (wrapper(21), LABELS, "split.test=21 takes 7 images per class, but class b has only 6"),
-        (wrapper(12), [0, 1, 2] * 4, "split.test=12 use all 12 training images"),
+        (
+            balanced(3, 4),
+            LABELS,
+            "split.test=4 with split.validation=3: 4 is not divisible by the 3 classes; allowed: "
+            "multiples of 3 up to 15",
+        ),
+        (balanced(4, 3), LABELS, "split.validation=4 with split.test=3: 4 is not divisible"),
+        (
+            balanced(3, 21),
+            LABELS,
+            "split.test=21 with split.validation=3: class b has only 6 of the training images; "
+            "allowed: multiples of 3 up to 15",
+        ),
+        (
+            balanced(9, 12),
+            LABELS,
+            "split.validation=9 with split.test=12: .* multiples of 3 up to 6",
+        ),
+        (
+            balanced(6, 6),
+            [0, 1, 2] * 4,
+            "split.validation=6 with split.test=6: 12 is the number of all training images; "
+            "allowed: 3",
+        ),
+        (
+            balanced(3, 0.1),
+            LABELS,
+            r"split.test=0.1 \(0 images\) with split.validation=3: that is ",
+        ),
+        (balanced(0.1, 3), LABELS, "less than one of each of the 3 classes; allowed: multiples"),
+        (
+            balanced(5000, 5000),
+            LABELS,
+            "split.test=5000 and split.validation=5000: 5000 is not divisible by the 3 classes; "
+            "allowed: multiples of 3, together at most 18, such as split.test=9 split.validation=9",
+        ),
+        (
+            balanced(3, 3),
+            [0, 0, 1, 1, 2],
+            "class c has only 1 .* needed: at least 3 images of each",
+        ),
+        (wrapper(4), LABELS, "split.test=4: 4 is not divisible by the 3 classes; allowed"),
+        (wrapper(21), LABELS, "split.test=21: class b has only 6 .* multiples of 3 up to 18"),
+        (
+            wrapper(12),
+            [0, 1, 2] * 4,
+            "split.test=12: 12 is the number of all .* multiples of 3 up to 9",
+        ),
         (
             official(0.01),
             LABELS,
-            "split.validation.fraction=0.01 of 24 training images is less than one image",
+            "split.validation.fraction=0.01 of 24 training images is less .* at least 0.04167",
         ),
     ],
 )
@@ -173,7 +211,9 @@ def test_sizes_that_do_not_fit_are_refused(config: Any, labels: list[int], messa
 @pytest.mark.parametrize("config", [balanced(4, 4), wrapper(4)])
 def test_a_class_without_images_is_refused_by_name(config: Any) -> None:
     dataset = dataset_of([0, 2, 3] * 5, official=[0], classes=4)
-    with pytest.raises(ConfigError, match=r"split\.test=4 takes 1 .* class b has only 0"):
+    with pytest.raises(
+        ConfigError, match=r"split\.test=4.*: class b has only 0 .* needed: at least"
+    ):
         make_split(config, dataset)
 
 
@@ -368,11 +408,16 @@ FRAME = pd.DataFrame({"label": ["x", "y", "x", "y", "x"]})
 @pytest.mark.parametrize(
     ("change", "size", "error", "message"),
     [
-        (lambda df: df, 3, ConfigError, "size=3 is not divisible by the 2 classes"),
-        (lambda df: df, 0, ConfigError, "size=0 is not divisible"),
-        (lambda df: df, -2, ConfigError, "size=-2 is not divisible"),
-        (lambda df: df, 6, ConfigError, "size=6 takes 3 .* class y has only 2"),
-        (lambda df: df[:0], 2, ConfigError, "size=2 is not divisible by the 0 classes"),
+        (
+            lambda df: df,
+            3,
+            ConfigError,
+            "size=3: 3 is not divisible by the 2 classes; allowed: mult",
+        ),
+        (lambda df: df, 0, ConfigError, "size=0: that is less than one of each of the 2 classes"),
+        (lambda df: df, -2, ConfigError, "size=-2: that is less"),
+        (lambda df: df, 6, ConfigError, "size=6: class y has only 2 .* multiples of 2 up to 4"),
+        (lambda df: df[:0], 2, ConfigError, "size=2: there are no classes"),
         (lambda df: df.rename(columns={"label": "y"}), 2, DataError, "no column label; it has: y"),
         (lambda df: df.set_axis([0, 1, 2, 1, 3]), 2, DataError, "index contains 1 more than once"),
         (lambda df: df.replace("y", None), 2, DataError, "label in row 1 .* is missing"),

@@ -73,29 +73,29 @@ def test_rare_classes_are_in_every_set() -> None:
             [5, 2],
             2,
             2,
-            "split.test=2: class b has only 2 of the training images; "
-            "split.scheme=stratified needs at least 3 of each class",
+            "split.test=2 split.validation=2: class b has only 2 of the training images; "
+            "needed: at least 3 images of each class",
         ),
         (
             [5, 5],
             2,
             7,
-            "split.test=7: not possible with 10 training images of 2 classes, 2 or more of each "
-            "being left; allowed: 2 to 6",
+            "split.test=7 with split.validation=2: of 10 training images of 2 classes at least 1 "
+            "of each class is left; allowed: 2 to 6",
         ),
         (
             [5, 5],
             5,
             4,
-            "split.validation=5: not possible with 6 training images of 2 classes, 1 or more of "
-            "each being left; allowed: 2 to 4",
+            "split.validation=5 with split.test=4: of 10 training images of 2 classes at least 1 "
+            "of each class is left; allowed: 2 to 4",
         ),
         (
             [5, 5],
             2,
             1,
-            "split.test=1: not possible with 10 training images of 2 classes, 2 or more of each "
-            "being left; allowed: 2 to 6",
+            "split.test=1 with split.validation=2: that is less than one of each of the 2 classes; "
+            "allowed: 2 to 6",
         ),
     ],
 )
