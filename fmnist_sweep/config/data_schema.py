@@ -126,6 +126,20 @@ class StratifiedSplit(Strict):
     seed: Seed
 
 
+class KfoldSplit(Strict):
+    """Stratified cross-validation: `repeats` times, the images outside the test set are divided
+    into `folds` parts, each of which validates once while the others train.
+
+    A test size below 1 is a fraction of the training images.
+    """
+
+    scheme: Literal["kfold"]
+    folds: Annotated[int, Field(ge=2)]
+    repeats: PositiveInt
+    test: PositiveInt | Fraction
+    seed: Seed
+
+
 class WrapperSplit(Strict):
     """The split of the FashionMNISTCNN article: a balanced test set from the training images, the
     official test images for validation."""
@@ -150,5 +164,6 @@ class OfficialSplit(Strict):
 
 
 SplitConfig = Annotated[
-    BalancedSplit | StratifiedSplit | WrapperSplit | OfficialSplit, Field(discriminator="scheme")
+    BalancedSplit | StratifiedSplit | KfoldSplit | WrapperSplit | OfficialSplit,
+    Field(discriminator="scheme"),
 ]

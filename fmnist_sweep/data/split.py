@@ -13,6 +13,7 @@ import numpy as np
 
 from fmnist_sweep.config.data_schema import (
     BalancedSplit,
+    KfoldSplit,
     OfficialSplit,
     SplitConfig,
     StratifiedSplit,
@@ -20,6 +21,7 @@ from fmnist_sweep.config.data_schema import (
 )
 from fmnist_sweep.data.class_shares import Indices, draw_balanced, part_of, stratified_shares
 from fmnist_sweep.data.dataset import Dataset
+from fmnist_sweep.data.folds import Fold, check_folds, draw_folds
 from fmnist_sweep.data.pools import LabelledSet, Pool, pool_of
 from fmnist_sweep.data.split_sizes import Size, balanced_room, check_sizes, stratified_room
 from fmnist_sweep.errors import ConfigError, DataError
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 class Split:
     """Index arrays of the training, validation and test images, without overlap.
 
-    `train` refers to the training images, the others to the pool named beside them.
+    `train` refers to the training images, the others to the pool named beside them. With `folds`
+    there is no validation set: `train` are all images that are not test, which the folds divide.
     """
 
     scheme: str
@@ -41,6 +44,7 @@ class Split:
     test: Indices
     validation_pool: Pool = "train"
     test_pool: Pool = "train"
+    folds: tuple[Fold, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -57,6 +61,9 @@ class Split:
                 continue
             digest.update(f"{pool}{len(indices)};".encode())
             digest.update(indices.astype("<i8").tobytes())
+        for fold in self.folds:
+            digest.update(f"fold{len(fold.validation)};".encode())
+            digest.update(fold.validation.astype("<i8").tobytes())
         return digest.hexdigest()
 
     @property
@@ -73,6 +80,11 @@ class Split:
             parts["validation"] = (self.validation_pool, self.validation)
         parts["test"] = (self.test_pool, self.test)
         return parts
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether trainings are validated: on a validation set, or on each fold's."""
+        return self.validation is not None or bool(self.folds)
 
     def train_set(self, dataset: Dataset) -> LabelledSet:
         """Return the training images and labels."""
@@ -110,6 +122,8 @@ def make_split(config: SplitConfig, dataset: Dataset) -> Split:
         return _balanced(config, dataset)
     if isinstance(config, StratifiedSplit):
         return _stratified(config, dataset)
+    if isinstance(config, KfoldSplit):
+        return _kfold(config, dataset)
     if isinstance(config, WrapperSplit):
         return _wrapper(config, dataset)
     return _official(config, dataset)
@@ -172,6 +186,26 @@ def _stratified(config: StratifiedSplit, dataset: Dataset) -> Split:
     if len(sizes) > 1:
         validation = stratified_shares(sizes[1].images, counts - test, 1)
     return _drawn("stratified", dataset, config.seed, test, validation)
+
+
+def _kfold(config: KfoldSplit, dataset: Dataset) -> Split:
+    if _own_validation(dataset) is not None:
+        raise ConfigError(
+            f"split.scheme=kfold validates on each part of the training images, but {dataset.name} "
+            "has validation images of its own; allowed: balanced, stratified"
+        )
+    total, given = len(dataset.labels), config.test
+    size = Size("split.test", given, given if isinstance(given, int) else part_of(given, total))
+    check_folds(config, size, _counts(dataset))
+    counts = np.bincount(dataset.labels, minlength=dataset.classes)
+    random = np.random.RandomState(config.seed)
+    test = []
+    for label, share in enumerate(stratified_shares(size.images, counts, config.folds)):
+        test.append(random.permutation(np.flatnonzero(dataset.labels == label))[:share])
+    drawn = np.sort(np.concatenate(test))
+    train = _rest(dataset, drawn)
+    folds = draw_folds(dataset.labels, train, config, random)
+    return Split("kfold", train, None, drawn, folds=folds)
 
 
 def _sizes(

@@ -40,7 +40,8 @@ def classes_csv(split: Split, dataset: Dataset) -> str:
 def indices_npz(split: Split) -> bytes:
     """Return the index arrays (`train`, `validation` if there is one, `test`) as an .npz file.
 
-    `validation_pool` and `test_pool` say which images the indices refer to.
+    `validation_pool` and `test_pool` say which images the indices refer to. `folds`, if there are
+    such, are numbers for the images of `train`, int64 (repeats, train): which fold each validates.
     """
     arrays = {
         "train": split.train,
@@ -50,6 +51,18 @@ def indices_npz(split: Split) -> bytes:
     }
     if split.validation is not None:
         arrays["validation"] = split.validation
+    if split.folds:
+        arrays["folds"] = _fold_numbers(split)
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **arrays)
     return file.getvalue()
+
+
+def _fold_numbers(split: Split) -> NDArray[np.int64]:
+    repeats = sum(len(fold.validation) for fold in split.folds) // len(split.train)
+    numbers = np.zeros((repeats, len(split.train)), np.int64)
+    each = len(split.folds) // repeats
+    for place, fold in enumerate(split.folds):
+        rows = np.searchsorted(split.train, fold.validation)
+        numbers[place // each, rows] = place % each
+    return numbers

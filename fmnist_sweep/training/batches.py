@@ -47,6 +47,11 @@ class ImageSet:
         """Return some images, uint8 (indices, height, width, channels)."""
         return self.images[indices if self.rows is None else self.rows[indices]]
 
+    def some(self, indices: NDArray[np.int64]) -> ImageSet:
+        """Return some of the images as a set of their own, without copying them."""
+        rows = indices if self.rows is None else self.rows[indices]
+        return ImageSet(self.images, self.labels[indices], self.classes, rows)
+
     def save_images(self, path: Path) -> None:
         """Write the images as an .npy file, a part at a time."""
         shape = (len(self), *self.images.shape[1:])
@@ -153,11 +158,13 @@ class ImageSet:
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """The sets of a split for a training; each trial is evaluated on `test`."""
+    """The sets of a split for a training; each trial is evaluated on `test`. `folds`, if there are
+    such, are rows of `train` that train and that validate, each int64 (n,)."""
 
     train: ImageSet
     validation: ImageSet | None
     test: ImageSet
+    folds: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...] = ()
 
     @classmethod
     def of(cls, dataset: Dataset, split: Split) -> TrainingData:
@@ -166,7 +173,19 @@ class TrainingData:
             name: _image_set(dataset, pool, indices)
             for name, (pool, indices) in split.parts.items()
         }
-        return cls(sets["train"], sets.get("validation"), sets["test"])
+        folds = tuple(
+            (np.searchsorted(split.train, fold.train), np.searchsorted(split.train, fold.validation))
+            for fold in split.folds
+        )
+        return cls(sets["train"], sets.get("validation"), sets["test"], folds)
+
+    @property
+    def of_folds(self) -> list[TrainingData]:
+        """The sets of each fold, which share the images."""
+        return [
+            TrainingData(self.train.some(train), self.train.some(validation), self.test)
+            for train, validation in self.folds
+        ]
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -182,6 +201,8 @@ class TrainingData:
             if images is not None:
                 images.save_images(folder / f"{name}_images.npy")
                 np.save(folder / f"{name}_labels.npy", images.labels)
+        for number, (train, validation) in enumerate(self.folds):
+            np.savez(folder / f"fold_{number:04d}.npz", train=train, validation=validation)
 
     @classmethod
     def mapped(cls, folder: Path, classes: int) -> TrainingData:
@@ -196,7 +217,16 @@ class TrainingData:
             return ImageSet(pixels, labels, classes)
 
         validates = (folder / "validation_images.npy").exists()
-        return cls(images("train"), images("validation") if validates else None, images("test"))
+        folds = []
+        for path in sorted(folder.glob("fold_*.npz")):
+            with np.load(path) as rows:
+                folds.append((rows["train"], rows["validation"]))
+        return cls(
+            images("train"),
+            images("validation") if validates else None,
+            images("test"),
+            tuple(folds),
+        )
 
 
 def augmentation_of(config: TrainConfig, images: ImageSet) -> Augmentation:
