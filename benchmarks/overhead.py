@@ -113,7 +113,7 @@ def ours(config: Config, _: list[float]) -> dict[str, Any]:
     clock.follow(opening, "open_tracker", "opening the store")
     clock.follow(running, "look_at_official_test", "official test, apart from its steps")
     clock.follow(outbox.Outbox, "finish", "waiting for MLflow at the end")
-    clock.follow(train, "_compiled_model", "building networks")
+    clock.follow(train, "compiled_model", "building networks")
     clock.follow(checkpoint.CheckpointFolder, "save", "checkpoints")
     clock.follow(rung, "_save_model", "best models")
     clock.follow(rung, "evaluate", TEST)

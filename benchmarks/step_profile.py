@@ -118,14 +118,14 @@ def trainer(config: RunConfig, steps: int) -> Callable[[], float]:
     from fmnist_sweep.training.batches import ImageSet, TrainingData
     from fmnist_sweep.training.rung import default_builder
     from fmnist_sweep.training.step_plan import StepPlan
-    from fmnist_sweep.training.train import _compiled_model
+    from fmnist_sweep.training.train import compiled_model
 
     size = config.train.batch_size
     draw = np.random.default_rng(1)
     images = draw.integers(0, 256, (steps * size, 28, 28, 1)).astype(np.uint8)
     train = ImageSet(images, draw.integers(0, 10, steps * size), 10)
     plan = StepPlan.of(config.train, len(train))
-    model = _compiled_model(config, TrainingData(train, None, train), plan, default_builder)
+    model = compiled_model(config, TrainingData(train, None, train), plan, default_builder)
     function, seconds = model.train_function, []
 
     def timed(batches: Any) -> Any:

@@ -26,7 +26,8 @@ class Rung:
     """A config to be trained to the end of `last_epoch`, from the state in `folder`, which should
     be at
     `first_epoch` or later. `trial`: its trial's number, None if it belongs to none. `costs`: those
-    that are measured besides, such as `predict_ms`, and put into the result."""
+    that are measured besides, such as `predict_ms`, and put into the result. `whole`: trains on all
+    images that are not test, where the split has folds, each of which is trained else."""
 
     config: RunConfig
     first_epoch: int
@@ -34,6 +35,7 @@ class Rung:
     folder: Path
     trial: int | None = None
     costs: tuple[str, ...] = ()
+    whole: bool = False
 
 
 OnRungStep = Callable[[Rung, StepProgress], None]

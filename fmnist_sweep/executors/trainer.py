@@ -6,6 +6,7 @@ from functools import partial
 
 from fmnist_sweep.executors.protocol import OnEpoch, OnRungStep, Rung, Train
 from fmnist_sweep.training.batches import TrainingData
+from fmnist_sweep.training.folds import run_folds
 from fmnist_sweep.training.results import RunResult
 from fmnist_sweep.training.rung import default_builder, run_rung
 from fmnist_sweep.training.train import ModelBuilder
@@ -20,6 +21,19 @@ def trainer(
     """Return a function that trains a rung on the data, in any process."""
 
     def train(rung: Rung, on_epoch: OnEpoch) -> RunResult:
+        if data.folds and not rung.whole:
+            return run_folds(
+                rung.config,
+                data,
+                rung.last_epoch,
+                rung.folder,
+                first_epoch=rung.first_epoch,
+                build_model=build_model or default_builder,
+                checks_network=build_model is not None,
+                on_epoch=on_epoch,
+                on_step=None if on_step is None else partial(on_step, rung),
+                costs=rung.costs,
+            )
         return run_rung(
             rung.config,
             data,

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from fmnist_sweep.journal.leaders import Leaders
-from fmnist_sweep.training.checkpoint import CheckpointFolder
+from fmnist_sweep.training.checkpoint import clear_checkpoints
 from fmnist_sweep.training.results import BEST_MODEL_FILE
 
 WhenSent = Callable[[Callable[[], None]], None]
@@ -57,7 +57,7 @@ class TrialFolders:
 
         `scores`: empty where it has none that count.
         """
-        CheckpointFolder(self.of(number)).clear()
+        clear_checkpoints(self.of(number))
         for beaten in self._leaders.take_in(number, scores) if scores else [number]:
             if not self._is_confirmed(beaten) and self.of(beaten).exists():
                 self._when_sent(partial(shutil.rmtree, self.of(beaten), ignore_errors=True))
@@ -69,7 +69,7 @@ class TrialFolders:
         trials = self._sweep / "trials"
         go_on = {self.of(number) for number in paused}
         for folder in set(trials.glob("*")) - go_on:
-            CheckpointFolder(folder).clear()
+            clear_checkpoints(folder)
 
         def remove() -> None:
             number = but()

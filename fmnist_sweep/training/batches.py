@@ -174,7 +174,10 @@ class TrainingData:
             for name, (pool, indices) in split.parts.items()
         }
         folds = tuple(
-            (np.searchsorted(split.train, fold.train), np.searchsorted(split.train, fold.validation))
+            (
+                np.searchsorted(split.train, fold.train),
+                np.searchsorted(split.train, fold.validation),
+            )
             for fold in split.folds
         )
         return cls(sets["train"], sets.get("validation"), sets["test"], folds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from fmnist_sweep.training.results import EpochRecord
 
 _log = logging.getLogger(__name__)
 
+FOLD_FOLDER = "fold-{:04d}"
+"""The folder of a fold's checkpoints, in that of its trial."""
 Arrays = tuple[NDArray[Any], ...]
 _PARTS = ("weights", "optimizer", "best_weights")
 # Raised by the readers of NumPy and zipfile for truncated or altered files.
@@ -139,6 +142,13 @@ class CheckpointFolder:
             if checkpoint.epoch <= last_epoch:
                 return checkpoint
         return None
+
+
+def clear_checkpoints(folder: Path) -> None:
+    """Remove a training's checkpoints, and those of its folds."""
+    CheckpointFolder(folder).clear()
+    for of_fold in folder.glob(FOLD_FOLDER.partition("{")[0] + "*"):
+        shutil.rmtree(of_fold, ignore_errors=True)
 
 
 def weights_digest(weights: Sequence[NDArray[Any]]) -> str:

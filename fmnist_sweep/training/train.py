@@ -92,9 +92,9 @@ def train(
         raise ValueError(f"epoch {first_epoch} is not the checkpoint's epoch")
     if not first_epoch <= last_epoch <= plan.epochs or last_epoch == 0:
         raise ValueError(f"epochs {first_epoch} to {last_epoch} of {plan.epochs} cannot be trained")
-    model = _compiled_model(config, data, plan, build_model)
+    model = compiled_model(config, data, plan, build_model)
     if checkpoint is not None:
-        _restore(model, checkpoint)
+        restore(model, checkpoint)
     watch = None if on_step is None else StepWatch(on_step, last_epoch)
     state, stopped = checkpoint, False
     for epoch in range(first_epoch + 1, last_epoch + 1):
@@ -103,7 +103,7 @@ def train(
         )
         if stopped:
             break
-        record = _train_epoch(model, config.train, data, plan, epoch, every_steps, watch)
+        record = train_epoch(model, config.train, data, plan, epoch, every_steps, watch)
         state = _advance(model, config.train.monitor, state, record)
         if on_epoch is not None and on_epoch(state):
             break
@@ -142,9 +142,10 @@ def build_network(config: RunConfig, data: TrainingData, build_model: ModelBuild
     return model
 
 
-def _compiled_model(
+def compiled_model(
     config: RunConfig, data: TrainingData, plan: StepPlan, build_model: ModelBuilder
 ) -> keras.Model:
+    """Build a config's network, ready to be trained by `train_epoch`."""
     model = build_network(config, data, build_model)
     fuse_batch_norm(model)
     optimizer = make_optimizer(config.train, plan.per_epoch, plan.total)
@@ -163,7 +164,7 @@ def _build_metrics(model: keras.Model, config: TrainConfig, classes: int) -> Non
     model.compute_metrics(None, targets, np.zeros((1, classes), np.float32))
 
 
-def _train_epoch(
+def train_epoch(
     model: keras.Model,
     config: TrainConfig,
     data: TrainingData,
@@ -172,6 +173,11 @@ def _train_epoch(
     every_steps: int | None,
     watch: StepWatch | None,
 ) -> EpochRecord:
+    """Train a compiled model, which stands at the end of the epoch before, for one epoch.
+
+    Raises:
+        TrialFailed: the loss is not finite.
+    """
     started = time.perf_counter()
     batches = data.train.shuffled(
         epoch_order(config.seed, epoch, len(data.train)),
@@ -238,7 +244,14 @@ def _advance(
     )
 
 
-def _restore(model: keras.Model, checkpoint: Checkpoint) -> None:
+def averaged_weights(model: keras.Model) -> Arrays:
+    """Return the weights that a model is measured with: averages, if the training makes them."""
+    with averaged(model):
+        return arrays_of(model.weights)
+
+
+def restore(model: keras.Model, checkpoint: Checkpoint) -> None:
+    """Set weights and optimizer to those of a checkpoint."""
     restore_weights(model, checkpoint.weights)
     _assign(model.optimizer.variables, checkpoint.optimizer)
 

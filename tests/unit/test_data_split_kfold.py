@@ -126,7 +126,7 @@ def test_validation_images_of_the_datas_own_are_refused() -> None:
     own = replace(
         dataset, validation_images=dataset.images[:5], validation_labels=dataset.labels[:5]
     )
-    with pytest.raises(ConfigError, match="kfold validates on .* tiny has validation images"):
+    with pytest.raises(ConfigError, match=r"kfold validates on .* tiny has validation images"):
         make_split(kfold(3, 0.1), own)
 
 
