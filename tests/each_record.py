@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from search_fakes import ENVIRONMENT, config_with, train_at_once
 
 from fmnist_sweep.config.train_schema import Objective
@@ -20,6 +22,7 @@ from fmnist_sweep.journal.records import (
     Observation,
     Paused,
     Record,
+    Refitted,
     RunsIn,
     Stopped,
     Told,
@@ -27,6 +30,7 @@ from fmnist_sweep.journal.records import (
 )
 
 RESULT = train_at_once(config_with().run, 1)[1]
+OF_FOLDS = replace(RESULT, folds=({"val_accuracy": 0.5}, {"val_accuracy": 0.25}))
 EACH: list[Record] = [
     Begun(SCHEMA, "mine-é", {"space": {"a": [None, True, 0.1]}}, "python", 1.5),
     FoundInfeasible({"b": 2, "a": 1}, "too large", 2.0),
@@ -40,10 +44,11 @@ EACH: list[Record] = [
     RunsIn(ENVIRONMENT, 7.5),
     Stopped(0, 1, 7.75),
     Asked(2, 2, 0, 0, 2, None, None, {}, 7.8),
-    EpochEnded(2, 1, {"loss": 1.0}, 7.81),
-    Paused(2, 2, 0.5, RESULT, 0.5, 7.82),
+    EpochEnded(2, 1, {"loss": 1.0}, 7.81, folds=({"loss": 0.5}, {"loss": 1.5})),
+    Paused(2, 2, 0.5, OF_FOLDS, 0.5, 7.82),
     Continued(2, 2, 7.83),
     Bounded({}, 7.9),
+    Refitted(2, RESULT, 7.95),
     Ended("enough", 8.0),
     Learnt(
         (Observation("old", 3, {"train.batch_size": 1}, (0.5, 0.75)),),

@@ -23,7 +23,9 @@ from fmnist_sweep.journal.leaderboard import (
     further_in_words,
     metric_cells,
     paused_words,
+    score_words,
     searched_paths,
+    spread_words,
     stopped_words,
 )
 from fmnist_sweep.journal.records import (
@@ -35,6 +37,7 @@ from fmnist_sweep.journal.records import (
     LookedAtOfficialTest,
     Paused,
     Record,
+    Refitted,
     Stopped,
     Told,
 )
@@ -108,6 +111,12 @@ class SweepProgress:
                 self._out.print(
                     f"confirmation of trial {record.trial}, seed {record.seed}: "
                     f"{state.objective.metric} {record.score:.4f}"
+                )
+            case Refitted():
+                self._out.print(
+                    f"trial {record.trial} trained on all images that are not test: "
+                    f"test_accuracy {record.result.test_accuracy:.4f}, "
+                    f"{record.result.train_seconds:.1f} s"
                 )
             case LookedAtOfficialTest():
                 self._out.print(
@@ -185,7 +194,7 @@ def leaderboard_table(
             str(rank),
             str(trial.number),
             *("yes" if trial.number in state.front else "" for _ in front),
-            _score(trial, ranking[0]),
+            _score(trial, ranking[0], metric),
             *_numbers(trial, more)[: 1 + len(more) + len(costs)],
             ", ".join(
                 f"{short_path(p)}={plain(trial.overrides[p])}"
@@ -207,6 +216,8 @@ def summary_lines(state: SweepState, most: int = 20) -> list[str]:
     if state.infeasible:
         lines.append(f"{state.infeasible} infeasible points were proposed and replaced")
     lines += front_lines(state)
+    if (meaning := spread_words(state)) is not None:
+        lines.append(meaning)
     if any(trial.confirmed_score for trial in state.ranking()):
         lines.append("≈ not significantly different from the best (Welch's t-test, 5 %)")
     return lines
@@ -226,14 +237,14 @@ def stopped_lines(state: SweepState) -> list[str]:
     return lines + [f"{counted(n, 'trial')} stopped by {by}" for by, n in by_scheduler.items()]
 
 
-def _score(trial: Trial, best: Trial) -> str:
+def _score(trial: Trial, best: Trial, metric: str) -> str:
     confirmed = trial.confirmed_score
     if confirmed is None:
-        return f"{trial.score:.4f}"
+        return score_words(trial, metric)
     mark = ""
     if trial is not best and best.confirmed_score is not None:
         mark = " ≈" if cannot_be_told_apart(trial, best) else ""
-    return f"{confirmed[0]:.4f} ± {confirmed[1]:.4f}{mark}"
+    return f"{score_words(trial, metric)}{mark}"
 
 
 def _numbers(trial: Trial, metrics: Sequence[str]) -> list[str]:

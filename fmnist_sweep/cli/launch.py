@@ -16,6 +16,7 @@ from fmnist_sweep.cli.console import (
 from fmnist_sweep.cli.display import sweep_display, training_display
 from fmnist_sweep.cli.space_table import print_space
 from fmnist_sweep.config.composition import Composition
+from fmnist_sweep.config.data_schema import KfoldSplit, SplitConfig
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError, NotReproduced, RunError, TrialFailed, UserError
@@ -120,11 +121,14 @@ def launch_space(config: Config, composition: Composition) -> None:
 def _announce(plan: SweepPlan, out: Console) -> None:
     dataset, split = plan.prepared.dataset, plan.prepared.split
     validation = 0 if split.validation is None else len(split.validation)
+    images = f"{len(split.train):,} train / {validation:,} validate"
+    if split.folds:
+        images = f"{len(split.train):,} in {_folds(plan.config.split)}"
     if dataset.understood:
         out.print(dataset.understood, soft_wrap=True)
     out.print(
         f"sweep {plan.name}: {search_words(plan.identity)}, {len(plan.space.leaves)} searched "
-        f"values, {dataset.name} {len(split.train):,} train / {validation:,} validate / "
+        f"values, {dataset.name} {images} / "
         f"{len(split.test):,} test, {_threads(plan.config)}",
         soft_wrap=True,
     )
@@ -137,6 +141,14 @@ def _announce(plan: SweepPlan, out: Console) -> None:
     extra = confirmation_epochs(plan.config, plan.epochs)
     if extra:
         out.print(f"confirmation will take up to {extra} more epochs")
+    if split.folds:
+        out.print("the winner is trained on all images that are not test once more, at the end")
+
+
+def _folds(config: SplitConfig) -> str:
+    assert isinstance(config, KfoldSplit)
+    repeats = "" if config.repeats == 1 else f", {config.repeats} times"
+    return f"{config.folds} folds{repeats}"
 
 
 def _threads(config: Config) -> str:
@@ -161,7 +173,7 @@ def _conclude(sweep: Sweep, overrides: tuple[str, ...]) -> None:
         raise RunError(f"sweep {sweep.name}: no trial completed")
     out.print(
         f"winner: trial {best.number}, {state.objective.metric} {best.score:.4f}, "
-        f"test_accuracy {best.result.test_accuracy:.4f}"
+        f"test_accuracy {(best.model_result or best.result).test_accuracy:.4f}"
         f"{''.join(f', {words}' for words in further_in_words(best, state))}",
         soft_wrap=True,
     )

@@ -19,13 +19,19 @@ from fmnist_sweep.cli.live_view import Running, View, lines_of
 from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.executors.protocol import Rung
-from fmnist_sweep.journal.leaderboard import further_in_words, paused_words, stopped_words
+from fmnist_sweep.journal.leaderboard import (
+    further_in_words,
+    paused_words,
+    score_words,
+    stopped_words,
+)
 from fmnist_sweep.journal.records import (
     Confirmed,
     EpochEnded,
     LookedAtOfficialTest,
     Paused,
     Record,
+    Refitted,
     Stopped,
     Told,
 )
@@ -128,7 +134,7 @@ class LiveSweep:
             case Confirmed():
                 self._confirming.pop((record.trial, record.seed), None)
                 self._in_lines(record, state)
-            case LookedAtOfficialTest():
+            case Refitted() | LookedAtOfficialTest():
                 self._confirming.clear()
                 self._in_lines(record, state)
         self._best = _best_in_words(state)
@@ -258,9 +264,7 @@ def _best_in_words(state: SweepState) -> str | None:
     best = state.best
     if best is None or best.result is None or best.score is None:
         return None
-    score = f"{best.score:.4f}"
-    if best.confirmed_score is not None:
-        score = f"{best.confirmed_score[0]:.4f} ± {best.confirmed_score[1]:.4f}"
+    score = score_words(best, state.objective.metric)
     return (
         f"{state.objective.metric} {score}  trial {best.number}  "
         f"test_accuracy {best.result.test_accuracy:.4f}"

@@ -22,7 +22,8 @@ def leaderboard(state: SweepState, metrics: Sequence[str] = ()) -> pd.DataFrame:
     """Return one row per trial: completed ones by rank, then the others by number.
 
     Columns: `rank`, `trial`, `status`, `pareto_front` (with several objectives: whether the trial
-    is on it), the objective's name, `confirmed_mean`, `confirmed_std` and `ties_with_best` (if
+    is on it), the objective's name, the same with `_std` (if trials were trained on folds: the
+    standard deviation over them), `confirmed_mean`, `confirmed_std` and `ties_with_best` (if
     trials were confirmed), `test_accuracy`, further objectives and `metrics` (see `also_shown`),
     `parameters`, `best_epoch`, `epochs`, `train_seconds`, `best_weights_sha256`, `reason`, and the
     searched values by config path (empty if a value does not exist for a trial).
@@ -87,6 +88,24 @@ def metric_cells(trial: Trial, names: Sequence[str]) -> list[str]:
     return ["-" if value is None else f"{value:.4f}" for value in values]
 
 
+def score_words(trial: Trial, metric: str) -> str:
+    """Return a completed trial's score, by the metric of that name: the mean over new seeds or
+    over folds, each with the standard deviation, or the only one."""
+    if trial.confirmed_score is not None:
+        return f"{trial.confirmed_score[0]:.4f} ± {trial.confirmed_score[1]:.4f}"
+    spread = None if trial.result is None else trial.result.spread(metric)
+    return f"{trial.score:.4f}" if spread is None else f"{trial.score:.4f} ± {spread:.4f}"
+
+
+def spread_words(state: SweepState) -> str | None:
+    """Say what ± stands for; None if no score has it."""
+    folds = max((len(t.result.folds) for t in state.ranking() if t.result is not None), default=0)
+    seeds = "of confirmed trials over new seeds" if folds else "over new seeds"
+    said = [f"over {folds} folds"] if folds else []
+    said += [seeds] if any(trial.confirmed_score for trial in state.ranking()) else []
+    return f"± is the standard deviation {', '.join(said)}" if said else None
+
+
 def cannot_be_told_apart(trial: Trial, best: Trial) -> bool:
     """Whether two confirmed trials' means are not significantly different.
 
@@ -120,10 +139,12 @@ def _columns(state: SweepState, metrics: Sequence[str]) -> list[str]:
         ["confirmed_mean", "confirmed_std", "ties_with_best"] if _any_confirmed(state) else []
     )
     front = ["pareto_front"] if state.further_objectives else []
+    of_folds = any(t.result is not None and t.result.folds for t in state.trials.values())
+    spread = [f"{state.objective.metric}_std"] if of_folds else []
     return [
-        "rank", "trial", "status", *front, state.objective.metric, *confirmed, "test_accuracy",
-        *metrics, "parameters", "best_epoch", "epochs", "train_seconds", "best_weights_sha256",
-        "reason",
+        "rank", "trial", "status", *front, state.objective.metric, *spread, *confirmed,
+        "test_accuracy", *metrics, "parameters", "best_epoch", "epochs", "train_seconds",
+        "best_weights_sha256", "reason",
         *searched_paths(state),
     ]  # fmt: skip
 
@@ -145,6 +166,7 @@ def _row(trial: Trial, rank: int | None, ranking: list[Trial], state: SweepState
         row["reason"] = paused_words(trial)
     if trial.result is not None:
         row |= {
+            f"{state.objective.metric}_std": trial.result.spread(state.objective.metric),
             "test_accuracy": trial.result.test_accuracy,
             "parameters": trial.result.parameters,
             "best_epoch": trial.result.best_epoch,

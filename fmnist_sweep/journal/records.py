@@ -103,7 +103,8 @@ class FoundInfeasible:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """A trial finished an epoch; its checkpoint is on disk."""
+    """A trial finished an epoch; its checkpoint is on disk. With `folds`, the metrics of each fold,
+    `metrics` are their means."""
 
     kind: ClassVar[str] = "epoch"
     trial: int
@@ -111,16 +112,19 @@ class EpochEnded:
     metrics: dict[str, float]
     at: float
     step_loss: tuple[tuple[int, float], ...] = ()
+    folds: tuple[dict[str, float], ...] = ()
 
     @classmethod
     def of(cls, trial: int, record: EpochRecord) -> EpochEnded:
         """Return the journal's record of an epoch that a training reports."""
-        return cls(trial, record.epoch, record.metrics, record.ended_at, record.step_loss)
+        return cls(
+            trial, record.epoch, record.metrics, record.ended_at, record.step_loss, record.folds
+        )
 
     @property
     def record(self) -> EpochRecord:
         """The epoch's record in the form that a training reports."""
-        return EpochRecord(self.epoch, self.metrics, self.at, self.step_loss)
+        return EpochRecord(self.epoch, self.metrics, self.at, self.step_loss, self.folds)
 
 
 @dataclass(frozen=True)
@@ -199,6 +203,17 @@ class Confirmed:
 
 
 @dataclass(frozen=True)
+class Refitted:
+    """A winner of trials on folds was trained on all images that are not test, to the epoch that
+    was the best of the folds' means. `result` is that training's."""
+
+    kind: ClassVar[str] = "refitted"
+    trial: int
+    result: RunResult
+    at: float
+
+
+@dataclass(frozen=True)
 class LookedAtOfficialTest:
     """A winner was evaluated on the official test set; all evaluations are counted."""
 
@@ -233,6 +248,7 @@ Record = (
     | Continued
     | Bounded
     | Confirmed
+    | Refitted
     | LookedAtOfficialTest
     | Ended
 )
@@ -240,7 +256,7 @@ _KINDS: dict[str, type[Any]] = {
     record.kind: record
     for record in (
         Begun, Learnt, RunsIn, Asked, FoundInfeasible, EpochEnded, Stopped, Told, Paused,
-        Continued, Bounded, Confirmed, LookedAtOfficialTest, Ended,
+        Continued, Bounded, Confirmed, Refitted, LookedAtOfficialTest, Ended,
     )
 }  # fmt: skip
 
@@ -250,6 +266,9 @@ def to_json(record: Record) -> dict[str, Any]:
     plain = asdict(record)
     if isinstance(record, RunsIn):
         plain["environment"] = record.environment.model_dump()
+    for part in (plain, plain.get("result") or {}):
+        if part.get("folds") == ():
+            del part["folds"]  # as in sweeps without any
     return {"kind": record.kind, **plain}
 
 
@@ -264,7 +283,8 @@ def from_json(line: dict[str, Any]) -> Record:
     if record is Begun and fields["schema"] != SCHEMA:
         raise ValueError(f"journal schema {fields['schema']}; this version reads {SCHEMA}")
     if fields.get("result") is not None:
-        fields["result"] = RunResult(**fields["result"])
+        folds = tuple(fields["result"].get("folds", ()))
+        fields["result"] = RunResult(**{**fields["result"], "folds": folds})
     if record is Learnt:
         fields["observations"] = tuple(
             Observation(**{**one, "scores": tuple(one["scores"])}) for one in fields["observations"]
@@ -274,6 +294,7 @@ def from_json(line: dict[str, Any]) -> Record:
         fields["environment"] = Environment.model_validate(fields["environment"])
     if record is EpochEnded:
         fields["step_loss"] = tuple(map(tuple, fields["step_loss"]))
+        fields["folds"] = tuple(fields.get("folds", ()))
     if record is Told:
         fields["status"] = TrialStatus(fields["status"])
     made: Record = record(**fields)

@@ -23,6 +23,7 @@ from fmnist_sweep.journal.records import (
     LookedAtOfficialTest,
     Paused,
     Record,
+    Refitted,
     RunsIn,
     Stopped,
     Told,
@@ -122,6 +123,8 @@ class SweepState:
                 self.bounds = bounds_of(record, self.further_objectives)
             case Confirmed():
                 self._trial(record.trial).confirmations.append(record)
+            case Refitted():
+                self._refitted(record)
             case LookedAtOfficialTest():
                 self._trial(record.trial)
                 self.official.append(record)
@@ -182,7 +185,9 @@ class SweepState:
         return self.environments[-1].is_same_place(environment)
 
     def environments_of(self, trial: Trial) -> list[Environment]:
-        """Return the environments in which a trial's epochs were trained, in order."""
+        """Return the environments in which a trial's model was trained, in order."""
+        if trial.refit is not None:
+            return self.environments[trial.refit_since :]
         return [self.environments[place] for place in sorted(trial.environments)]
 
     @property
@@ -282,6 +287,12 @@ class SweepState:
             raise ValueError(f"a result for ask {record.ask}, which is not open")
         if record.trial != self.open_asks[record.ask].trial:
             raise ValueError(f"a result for ask {record.ask} with another trial, {record.trial}")
+
+    def _refitted(self, record: Refitted) -> None:
+        trial = self._trial(record.trial)
+        trial.refit = record.result
+        # An earlier process may have trained a part of it, but not before the trial itself.
+        trial.refit_since = max(trial.environments, default=0)
 
     def _charge(self, record: Told | Paused) -> None:
         # `seconds` are of the process that ended the rung, or paused it; an earlier one may have

@@ -17,7 +17,9 @@ class Trial:
     stopped, on request or by the scheduler. `is_paused`: the time budget ended its latest rung
     early; until it goes on, `last_epoch` is the epoch that it reached. `environments` are the
     places, in the sweep's list of them, of those that its epochs were trained in. `scores` are
-    those of all objectives, `score` first; `costs` the same, lower being better in each."""
+    those of all objectives, `score` first; `costs` the same, lower being better in each. `refit` is
+    the result of training on all images that are not test, where its own is of folds, and
+    `refit_since` the first of the environments that it may have been trained in."""
 
     number: int
     overrides: dict[str, Any]
@@ -35,11 +37,22 @@ class Trial:
     is_paused: bool = False
     confirmations: list[Confirmed] = field(default_factory=list)
     environments: set[int] = field(default_factory=set)
+    refit: RunResult | None = None
+    refit_since: int = 0
 
     @property
     def standing_scores(self) -> tuple[float, ...]:
         """The scores used for the ranking, none if there are none."""
         return self.scores if self.status is TrialStatus.COMPLETED else ()
+
+    @property
+    def model_result(self) -> RunResult | None:
+        """The result of the training that made the trial's model: its own or, of folds, that of
+        training on all images that are not test; None if there is none (yet)."""
+        if self.result is None or not self.result.folds:
+            return self.result
+        is_due = self.refit is None or self.refit.last_epoch != self.result.best_epoch
+        return None if is_due else self.refit
 
     @property
     def is_over(self) -> bool:

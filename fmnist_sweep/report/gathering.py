@@ -56,7 +56,8 @@ def gather(
         metrics: what leaderboards show besides.
     """
     path = folder / MATERIAL_FILE
-    digest = None if best is None or best.result is None else best.result.best_weights_sha256
+    result = None if best is None else best.model_result
+    digest = None if result is None else result.best_weights_sha256
     before = standing_material(folder)
     is_of_winner = before is not None and before.winner_sha256 == digest
     if (
@@ -118,8 +119,8 @@ def _samples(dataset: Dataset, split: Split) -> NDArray[np.uint8]:
 def _winner(
     best: Trial, run: RunConfig, prepared: Prepared, files: Callable[[int], Iterable[Path]]
 ) -> WinnerMaterial | None:
-    assert best.result is not None  # it has completed
-    digest = best.result.best_weights_sha256
+    assert best.model_result is not None  # the sweep has ended
+    digest = best.model_result.best_weights_sha256
     images, labels = prepared.split.test_set(prepared.dataset)
     for path in files(best.number):
         try:

@@ -24,6 +24,8 @@ from fmnist_sweep.journal.leaderboard import (
     front_lines,
     metric_cells,
     paused_words,
+    score_words,
+    spread_words,
     stopped_words,
 )
 from fmnist_sweep.journal.records import TrialStatus
@@ -31,6 +33,7 @@ from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.provenance import command, package_version, was_typed
 from fmnist_sweep.report.source import ReportSource
+from fmnist_sweep.training.results import RunResult
 
 _LEADERS = 20
 
@@ -68,7 +71,8 @@ def report_page(
     space = space_of(source.begun.identity)
     material = source.material
     more = also_shown(state, () if material is None else material.metrics)
-    rows = [_row(rank, t, more, state.front) for rank, t in enumerate(ranking, 1)]
+    metric = state.objective.metric
+    rows = [_row(rank, t, metric, more, state.front) for rank, t in enumerate(ranking, 1)]
     parts = {
         "trials": "Trials",
         **({"search": "Search"} if of_sections["search"] else {}),
@@ -161,7 +165,7 @@ def _figures(state: SweepState) -> list[tuple[str, str]]:
     if best is not None and best.result is not None:
         figures += [
             (f"best {state.objective.metric}", f"{best.score:.4f}"),
-            ("test_accuracy of the winner", f"{best.result.test_accuracy:.4f}"),
+            ("test_accuracy of the winner", f"{_of_model(best).test_accuracy:.4f}"),
         ]
     if state.official:
         look = state.official[-1]
@@ -191,17 +195,16 @@ def _commands(source: ReportSource) -> list[tuple[str, str]]:
     return found
 
 
-def _row(rank: int, trial: Trial, more: Sequence[str], front: Collection[int]) -> dict[str, Any]:
+def _row(
+    rank: int, trial: Trial, metric: str, more: Sequence[str], front: Collection[int]
+) -> dict[str, Any]:
     result = trial.result
     assert result is not None  # ranked trials have a result
-    confirmed = trial.confirmed_score
     return {
         "rank": rank,
         "trial": trial.number,
         "is_on_front": trial.number in front,
-        "score": f"{trial.score:.4f}"
-        if confirmed is None
-        else f"{confirmed[0]:.4f} ± {confirmed[1]:.4f}",
+        "score": score_words(trial, metric),
         "test_accuracy": f"{result.test_accuracy:.4f}",
         "more_metrics": metric_cells(trial, more),
         "parameters": f"{result.parameters:,}",
@@ -232,19 +235,26 @@ def _notes(state: SweepState) -> list[str]:
             "limit, and were replaced."
         )
     notes += [f"{line[0].upper()}{line[1:]}." for line in front_lines(state)]
-    if any(trial.confirmed_score for trial in state.ranking()):
-        notes.append("± is the standard deviation over new seeds.")
+    if (meaning := spread_words(state)) is not None:
+        notes.append(f"{meaning}.")
     return notes
 
 
-def _winner(state: SweepState, best: Trial) -> dict[str, object]:
-    result = best.result
+def _of_model(best: Trial) -> RunResult:
+    """The result of the training that made the winner's model, once there was one."""
+    result = best.model_result or best.result
     assert result is not None  # ranked trials have a result
+    return result
+
+
+def _winner(state: SweepState, best: Trial) -> dict[str, object]:
+    assert best.result is not None  # ranked trials have a result
+    result, reached = _of_model(best), best.result.last_epoch
     facts = [(path, plain(value)) for path, value in best.overrides.items()]
     facts += [
         ("model.parameters", f"{result.parameters:,}"),
         *((name, metric_cells(best, [name])[0]) for name in also_shown(state, ())),
-        ("best epoch", f"{result.best_epoch} of {result.last_epoch}"),
+        ("best epoch", f"{best.result.best_epoch} of {reached}"),
         ("test_loss", f"{result.test_loss:.4f}"),
         ("training seconds", f"{result.train_seconds:.1f}"),
     ]
@@ -257,6 +267,9 @@ def _winner(state: SweepState, best: Trial) -> dict[str, object]:
                 f"{last.accuracy:.4f} on {last.images:,} images, loss {last.loss:.4f}",
             )
         )
+    if best.result.folds:
+        of_folds = f"{best.result.test_accuracy:.4f} ± {best.result.spread('test_accuracy'):.4f}"
+        facts.append((f"test_accuracy over {len(best.result.folds)} folds", of_folds))
     return {"trial": best.number, "facts": facts}
 
 
@@ -293,7 +306,7 @@ def _digests(source: ReportSource) -> list[tuple[str, str]]:
     found = [("data.sha256", identity["data"]), ("split.sha256", identity["split"])]
     if best is not None and best.result is not None:
         found += [
-            ("weights.sha256", best.result.weights_sha256),
-            ("best_weights.sha256", best.result.best_weights_sha256),
+            ("weights.sha256", _of_model(best).weights_sha256),
+            ("best_weights.sha256", _of_model(best).best_weights_sha256),
         ]
     return found

@@ -46,7 +46,8 @@ class ReportSource:
         """Whether the material is of a previous winner, because a resumed sweep has found a better
         one."""
         best = self.state.best
-        digest = None if best is None or best.result is None else best.result.best_weights_sha256
+        result = None if best is None else best.model_result
+        digest = None if result is None else result.best_weights_sha256
         return (
             self.material is not None
             and self.material.winner is not None

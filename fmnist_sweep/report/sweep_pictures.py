@@ -165,11 +165,13 @@ def _of_the_winner(source: ReportSource) -> Iterator[_Drawing]:
     if best is None or best.result is None:
         return
     history, best_epoch = best.history, best.result.best_epoch
+    folds = len(best.result.folds)
+    means = f" Each is a mean over {folds} folds." if folds else ""
     yield (
         "learning_curves",
         "Learning curves",
         "Loss and accuracy by epoch. Training values are means over an epoch, with dropout and "
-        "changing weights; validation is evaluated at its end, without dropout.",
+        f"changing weights; validation is evaluated at its end, without dropout.{means}",
         lambda: learning_curves(history, best_epoch),
     )
     winner = source.winner

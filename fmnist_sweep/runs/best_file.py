@@ -12,13 +12,17 @@ from fmnist_sweep.journal.trial import Trial
 from fmnist_sweep.provenance import command
 from fmnist_sweep.reproduction import Outcome, expected_of
 from fmnist_sweep.runs.config_file import environment_lines, write_config_file
-from fmnist_sweep.space.overrides import straight_config
+from fmnist_sweep.space.overrides import refit_config, straight_config
 from fmnist_sweep.tracking.run_log import final_metrics
 
 
 def best_config(config: Config, trial: Trial) -> RunConfig:
     """Return a trial as a single training: the base config, the trial's overrides, and its last
-    epoch (`train.stop_epoch`) if that is before the schedule's horizon."""
+    epoch (`train.stop_epoch`) if that is before the schedule's horizon. A trial on folds is trained
+    to its best epoch, on all images that are not test: nothing validates, nor stops it early."""
+    result = trial.result
+    if result is not None and result.folds:
+        return refit_config(config.run, trial.overrides, result.best_epoch)
     return straight_config(config.run, trial.overrides, trial.last_epoch)
 
 
@@ -39,7 +43,7 @@ def write_best_file(
 
 
 def _expected(chosen: RunConfig, state: SweepState, trial: Trial, split: Split) -> Expected:
-    result = trial.result
+    result = trial.model_result
     assert result is not None  # a winner was trained
     assert state.begun is not None
     outcome = Outcome(
@@ -53,9 +57,17 @@ def _expected(chosen: RunConfig, state: SweepState, trial: Trial, split: Split) 
     return expected_of(chosen, outcome, state.environments_of(trial))
 
 
+def _score(trial: Trial, metric: str) -> str:
+    spread = None if trial.result is None else trial.result.spread(metric)
+    if trial.result is None or spread is None:
+        return f"{trial.score:.4f}"
+    return f"{trial.score:.4f} ± {spread:.4f} over {len(trial.result.folds)} folds"
+
+
 def _header(stem: str, config: Config, state: SweepState, trial: Trial) -> list[str]:
-    result, metric = trial.result, config.sweep.objective.metric
+    result, metric, own = trial.model_result, config.sweep.objective.metric, trial.result
     assert result is not None  # a winner was trained
+    assert own is not None
     assert state.begun is not None
     lines = [
         f"The winner of sweep {state.begun.name}: trial {trial.number} of {len(state.trials)}.",
@@ -63,7 +75,7 @@ def _header(stem: str, config: Config, state: SweepState, trial: Trial) -> list[
         f"Run it:    {command((f'+best={stem}',))}",
         f"Sweep:     {state.begun.command}",
         *environment_lines(state.environments_of(trial)[-1]),
-        f"Result:    {metric} {trial.score:.4f} at epoch {result.best_epoch}, "
+        f"Result:    {metric} {_score(trial, metric)} at epoch {own.best_epoch}, "
         f"test_accuracy {result.test_accuracy:.4f} (n = 1 seed), "
         f"{result.parameters:,} parameters, {result.train_seconds:.0f} s training",
     ]

@@ -38,6 +38,11 @@ def export_run(reader: MlflowReader, run: SeenRun, folder: Path, name: str | Non
         raise ConfigError(f"run {run.name} is {run.status}; allowed: a run that has ended")
     if run.tags.get("fmnist.role") == "sweep":
         return _export_winner(reader, run, folder, name)
+    if "split.folds" in run.tags and run.tags.get("fmnist.role") not in ("refit", "training"):
+        raise ConfigError(
+            f"run {run.name}: it was trained on folds, which no single training repeats; "
+            "export its sweep's run, whose winner was trained on all images that are not test"
+        )
     config = config_of(reader, run)
     environments = environments_of(reader, run)
     outcome = outcome_of(run)

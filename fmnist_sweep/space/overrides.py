@@ -74,6 +74,18 @@ def straight_config(base: RunConfig, overrides: Mapping[str, Any], last_epoch: i
     return ending_at(apply_overrides(base, overrides), last_epoch)
 
 
+def refit_config(base: RunConfig, overrides: Mapping[str, Any], epochs: int) -> RunConfig:
+    """Return the overrides as a single training of so many epochs on all images that are not test:
+    nothing validates, nor stops it early.
+
+    Raises:
+        ConfigError: the result is not a valid config.
+    """
+    straight = straight_config(base, overrides, epochs)
+    never = straight.train.early_stopping.model_copy(update={"patience": None})
+    return with_train(straight, early_stopping=never)
+
+
 def ending_at(config: RunConfig, last_epoch: int) -> RunConfig:
     """Return the config with its end after `last_epoch`, on the same schedule."""
     if last_epoch == config.train.epochs:

@@ -12,11 +12,13 @@ from typing import Protocol
 
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import RunError, SweepStopped
-from fmnist_sweep.executors.protocol import Executor, Rung, RungOutcome
-from fmnist_sweep.journal.records import Confirmed, LookedAtOfficialTest, Record
+from fmnist_sweep.executors.protocol import Executor, Rung, RungOutcome, run_now
+from fmnist_sweep.journal.records import Confirmed, LookedAtOfficialTest, Record, Refitted
 from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.journal.trial import Trial
+from fmnist_sweep.runs.best_file import best_config
 from fmnist_sweep.space.overrides import apply_overrides, with_train
+from fmnist_sweep.sweep.trial_folders import TrialFolders
 from fmnist_sweep.training.batches import ImageSet
 from fmnist_sweep.training.results import EpochRecord
 from fmnist_sweep.training.rung import evaluate_saved
@@ -81,6 +83,34 @@ def confirmation_epochs(config: Config, epochs: int) -> int:
     return 0 if wanted is None else wanted.top * wanted.seeds * epochs
 
 
+def refit(
+    config: Config, state: SweepState, executor: Executor, folders: TrialFolders, loop: Recording
+) -> None:
+    """Train the winner of trials on folds on all images that are not test, unless that was done.
+    Its checkpoint remembers its epochs, as a confirmation's does.
+
+    Raises:
+        SweepStopped: the training failed.
+    """
+    best = state.best
+    if best is None or best.result is None or best.model_result is not None:
+        return
+    loop.say_where()
+    outcome = run_now(executor, refit_rung(config, best, folders.of(best.number)))
+    if outcome.result is None:
+        raise SweepStopped(
+            f"training trial {best.number} on all images that are not test: {outcome.reason}"
+        )
+    loop.record(Refitted(best.number, outcome.result, at=time.time()))
+
+
+def refit_rung(config: Config, trial: Trial, folder: Path) -> Rung:
+    """Return the rung that trains a trial on all images that are not test."""
+    assert trial.result is not None  # it has completed
+    last_epoch = trial.result.best_epoch
+    return Rung(best_config(config, trial), 0, last_epoch, folder, trial.number, whole=True)
+
+
 def look_at_official_test(
     state: SweepState,
     official: ImageSet | None,
@@ -94,9 +124,9 @@ def look_at_official_test(
     left, nothing is measured.
     """
     best = state.best
-    if official is None or best is None or best.result is None:
+    if official is None or best is None or best.model_result is None:
         return
-    digest = best.result.best_weights_sha256
+    digest = best.model_result.best_weights_sha256
     if any(look.best_weights_sha256 == digest for look in state.official):
         return
     measured = None

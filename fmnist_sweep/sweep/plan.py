@@ -112,6 +112,8 @@ def plan_sweep(
     _check_objective(config, prepared, on_paper=build_model is None)
     epochs = epochs_of(config, prepared)
     dataset = prepared.dataset
+    if prepared.split.folds:
+        _check_folds(config, space)
     why_infeasible = feasibility(config, space, prepared, on_paper=build_model is None)
     check_can_learn(config, own_tuner=own.tuner is not None)
     _check_any_feasible(space, why_infeasible)
@@ -248,8 +250,18 @@ def _check_start(
         raise ConfigError(f"{where}: {error}") from error
 
 
+def _check_folds(config: Config, space: Space) -> None:
+    searched = {leaf.path for leaf in space.leaves} | {
+        path for given in config.sweep.start_with for path in flatten(given)
+    }
+    if config.train.steps is not None or "train.steps" in searched:
+        raise ConfigError(
+            "train.steps: split.scheme=kfold trains each fold for whole epochs; set train.epochs"
+        )
+
+
 def _check_objective(config: Config, prepared: Prepared, *, on_paper: bool) -> None:
-    if prepared.split.validation is None:
+    if not prepared.split.is_validated:
         raise ConfigError(
             f"sweep.objective.metric={config.sweep.objective.metric}: split "
             f"{prepared.split.scheme} has no validation set; set split.validation, "

@@ -77,11 +77,11 @@ def register_winner(
         RunError: MLflow cannot.
     """
     best, wanted = state.best, config.tracking.registered_model
-    if wanted is None or run_id is None or best is None or best.result is None:
+    if wanted is None or run_id is None or best is None or best.model_result is None:
         return None
     name = model_name(wanted, prepared.dataset.name)
     registry = open_registry(config.tracking, Workspace.here())
-    version = registry.registered(name, run_id, best.result.best_weights_sha256)
+    version = registry.registered(name, run_id, best.model_result.best_weights_sha256)
     with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place:
         is_renamed = version is not None and version.tags.get(CLASSES_TAG) != digest_of(
             prepared.dataset.class_names
@@ -101,10 +101,10 @@ def _network(
     config: Config, state: SweepState, best: Trial, folder: Path, place: Path
 ) -> Path | None:
     assert state.begun is not None  # there is a winner
-    assert best.result is not None
+    assert best.model_result is not None
     for path in best_model_files(config, state.begun, folder, best.number, place):
         try:
-            load_saved(path, best.result.best_weights_sha256)
+            load_saved(path, best.model_result.best_weights_sha256)
         except RunError as error:
             _log.warning("%s", error)
             continue
@@ -121,8 +121,8 @@ def _winner(
     config: Config, state: SweepState, best: Trial, prepared: Prepared, network: Path
 ) -> Winner:
     assert state.begun is not None  # there is a winner
-    assert best.result is not None
-    dataset, result, sweep = prepared.dataset, best.result, state.begun.name
+    assert best.model_result is not None
+    dataset, result, sweep = prepared.dataset, best.model_result, state.begun.name
     official = [look for look in state.official if look.trial == best.number]
     tags = {
         WEIGHTS_TAG: result.best_weights_sha256,

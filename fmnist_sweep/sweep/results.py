@@ -78,15 +78,19 @@ class Sweep:
             RunError: neither has its model any more.
         """
         best, begun = self._best(), self.state.begun
-        assert best.result is not None  # it has completed
         assert begun is not None
+        if best.model_result is None:
+            raise RunError(
+                f"sweep {self.name}: trial {best.number} is not yet trained on all images; run the "
+                "sweep's command again"
+            )
         reasons: list[str] = []
         with tempfile.TemporaryDirectory(prefix="fmnist-sweep-") as place:
             for path in best_model_files(
                 self.config, begun, self.folder, best.number, Path(place), reasons.append
             ):
                 try:
-                    return load_saved(path, best.result.best_weights_sha256)
+                    return load_saved(path, best.model_result.best_weights_sha256)
                 except RunError as error:
                     reasons.append(str(error))
         told = "; ".join(reasons) or "neither the sweep's folder nor MLflow has it"

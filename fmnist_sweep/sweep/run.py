@@ -26,7 +26,7 @@ from fmnist_sweep.sweep.best_models import best_model_files
 from fmnist_sweep.sweep.budget import finished_already
 from fmnist_sweep.sweep.builder_check import check_builder
 from fmnist_sweep.sweep.final_report import final_report
-from fmnist_sweep.sweep.finish import confirm, look_at_official_test
+from fmnist_sweep.sweep.finish import confirm, look_at_official_test, refit, refit_rung
 from fmnist_sweep.sweep.loop import SweepLoop
 from fmnist_sweep.sweep.opening import Caller, Composed, OpenSweep, Watch, open_sweep
 from fmnist_sweep.sweep.plan import plan_sweep
@@ -120,6 +120,7 @@ def _searched(sweep: OpenSweep) -> Path | None:
         _record_bounds(sweep, loop)
         reason = loop.run()
         confirm(plan.config, state, sweep.executor, plan.folder, loop)
+        refit(plan.config, state, sweep.executor, sweep.folders, loop)
         look_at_official_test(state, _official_set(sweep), _model_files_of(sweep), loop.record)
         best_file = _export(sweep)
         if state.ended is None or state.ended.reason != reason:
@@ -204,8 +205,11 @@ def _model_files_of(sweep: OpenSweep) -> Callable[[int], Iterator[Path]]:
                 return  # what could not be loaded could not be loaded again
         _log.warning("trial %d: its best model is unavailable; it is trained again", number)
         trial = state.trials[number]
-        base = apply_overrides(plan.config.run, trial.overrides)
-        rung = Rung(base, 0, trial.last_epoch, folders.of(number), number)
+        if trial.refit is not None:
+            rung = refit_rung(plan.config, trial, folders.of(number))
+        else:
+            base = apply_overrides(plan.config.run, trial.overrides)
+            rung = Rung(base, 0, trial.last_epoch, folders.of(number), number)
         if run_now(sweep.executor, rung).result is not None:
             yield folders.best_model(number)
 

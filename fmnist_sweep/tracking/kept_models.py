@@ -51,6 +51,12 @@ class KeptModels:
             log_best_model(self._tracker, self._key_of(trial), self._path_of(trial))
             self._logged.add(trial)
 
+    def log_refitted(self, trial: int) -> None:
+        """Log the model of a trial on folds, which training on all images made."""
+        path = self._path_of(trial)
+        log_best_model(self._tracker, self._key_of(trial), path, even_if_finished=True)
+        self._logged.add(trial)
+
     def give_up(self, trial: int) -> None:
         """Delete the model of a trial that has failed since, so that another can be kept."""
         self._leaders.leave_out(trial)

@@ -96,7 +96,15 @@ def final_metrics(result: RunResult) -> dict[str, float]:
         **result.of_test_set,
         "train_seconds": result.train_seconds,
     }
-    return metrics | best_of(result)
+    return metrics | best_of(result) | _spreads(result)
+
+
+def _spreads(result: RunResult) -> dict[str, float]:
+    """Return the standard deviations over folds, by the metrics' names and `_std`."""
+    names = [f"best_{name}" for name in result.best_metrics if name.startswith(VALIDATION)]
+    found = {name: result.spread(name.removeprefix("best_")) for name in names}
+    found |= {name: result.spread(name) for name in result.of_test_set}
+    return {f"{name}_std": spread for name, spread in found.items() if spread is not None}
 
 
 def best_of(result: RunResult) -> dict[str, float]:
@@ -151,6 +159,7 @@ def provenance_tags(dataset: Dataset, split: Split, config: RunConfig) -> dict[s
         "split.scheme": split.scheme,
         **{f"split.{name}_images": str(count) for name, count in split.images.items()},
         "train.precision": config.train.precision,
+        **({"split.folds": str(len(split.folds))} if split.folds else {}),
         **({"data.synthetic": "true"} if dataset.synthetic else {}),
     }
 

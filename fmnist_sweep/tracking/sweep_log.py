@@ -27,6 +27,7 @@ from fmnist_sweep.journal.records import (
     LookedAtOfficialTest,
     Paused,
     Record,
+    Refitted,
     RunsIn,
     Stopped,
     Told,
@@ -34,11 +35,17 @@ from fmnist_sweep.journal.records import (
 )
 from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.reasons import message_of
-from fmnist_sweep.space.overrides import apply_overrides, straight_config, with_train
+from fmnist_sweep.space.overrides import (
+    apply_overrides,
+    refit_config,
+    straight_config,
+    with_train,
+)
 from fmnist_sweep.space.space import Space
+from fmnist_sweep.tracking.fold_runs import FoldRuns
 from fmnist_sweep.tracking.front_tags import FrontTags
 from fmnist_sweep.tracking.kept_models import KeptModels
-from fmnist_sweep.tracking.keys import confirmation_key, sweep_key, trial_key
+from fmnist_sweep.tracking.keys import confirmation_key, refit_key, sweep_key, trial_key
 from fmnist_sweep.tracking.run_log import (
     CUSTOM_BUILDER_TAG,
     CUSTOM_DATA_TAG,
@@ -96,6 +103,7 @@ class SweepLog:
         self._folder = folder
         self._models = KeptModels(tracker, best_model, self._key, config)
         self._front = FrontTags(tracker, self._key)
+        self._folds = FoldRuns(tracker, name, len(split.folds))
         self._dataset = dataset
         self._split = split
         self._searched = [leaf.path for leaf in space.leaves]
@@ -126,6 +134,7 @@ class SweepLog:
                 self._asked(record, state)
             case EpochEnded():
                 self._tracker.epoch(self._key(record.trial), record.record)
+                self._folds.epoch(self._key(record.trial), record.record)
             case Stopped():
                 stopped = {"trial.stopped": f"after epoch {record.epoch}"}
                 self._tracker.tags(self._key(record.trial), stopped)
@@ -136,6 +145,8 @@ class SweepLog:
                 self._asked(replace(asked, at=record.at), state)
             case Confirmed():
                 self._confirmed(record, state)
+            case Refitted():
+                self._refitted(record, state)
             case LookedAtOfficialTest():
                 metrics = {
                     "official_test_accuracy": record.accuracy,
@@ -258,11 +269,13 @@ class SweepLog:
             parent_key=self._sweep_key,
             note=trial_note(self._name, record.trial, record.overrides),
         )
+        self._open_runs.update(self._folds.start(key, record.trial, at=record.at))
 
     def _told(self, record: Told | Paused, state: SweepState) -> None:
         key = self._key(record.trial)
         if isinstance(record, Told) and record.status is TrialStatus.FAILED:
             self._models.give_up(record.trial)
+            self._open_runs.difference_update(self._folds.fail(key, at=record.at))
             end_failed(self._tracker, key, record.reason or "", at=record.at)
             self._open_runs.discard(key)
             return
@@ -273,6 +286,7 @@ class SweepLog:
             return
         log_digests(self._tracker, key, record.result)
         self._models.log(record.trial, state)
+        self._open_runs.difference_update(self._folds.end(key, record.result, at=record.at))
         environments = state.environments_of(state.trials[record.trial])
         if len(environments) > 1:
             log_environments(self._tracker, key, environments)
@@ -304,6 +318,29 @@ class SweepLog:
             self._tracker.end(ended, RunStatus.FINISHED, at=record.at)
         self._open_runs -= {key, of_trial}
 
+    def _refitted(self, record: Refitted, state: SweepState) -> None:
+        of_trial = self._key(record.trial)
+        overrides, epochs = state.trials[record.trial].overrides, record.result.last_epoch
+        key = refit_key(of_trial, epochs)
+        self._open_runs |= {key, of_trial}
+        start_run(
+            self._tracker,
+            key=key,
+            name=f"{self._name}-{record.trial}-all",
+            config=lambda: refit_config(self._base, overrides, epochs),
+            params=dict,
+            tags={**self._tags, "fmnist.role": "refit", "sweep.name": self._name},
+            environment=state.environments[-1],
+            started_at=record.at - record.result.train_seconds,
+            parent_key=of_trial,
+        )
+        log_metrics(self._tracker, key, record.result, at=record.at)
+        log_digests(self._tracker, key, record.result)
+        self._models.log_refitted(record.trial)
+        for ended in (key, of_trial):
+            self._tracker.end(ended, RunStatus.FINISHED, at=record.at)
+        self._open_runs -= {key, of_trial}
+
     def _ended(self, record: Ended, state: SweepState) -> None:
         self._note_is_due = True  # in case the sweep is resumed
         metrics = {
@@ -314,7 +351,7 @@ class SweepLog:
         best = state.best
         if best is not None and best.result is not None:
             metrics |= best_of(best.result)
-            metrics["test_accuracy"] = best.result.test_accuracy
+            metrics["test_accuracy"] = (best.model_result or best.result).test_accuracy
         self._tracker.metrics(self._sweep_key, metrics, step=state.ends, at=record.at)
         if self._replayed_to is not None and record is not self._replayed_to:
             return

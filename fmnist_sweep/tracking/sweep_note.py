@@ -11,7 +11,12 @@ from fmnist_sweep.config.messages import counted
 from fmnist_sweep.config.schema import SweepConfig
 from fmnist_sweep.files import canonical_json
 from fmnist_sweep.journal.identity import search_words
-from fmnist_sweep.journal.leaderboard import also_shown, front_lines, metric_cells
+from fmnist_sweep.journal.leaderboard import (
+    also_shown,
+    front_lines,
+    metric_cells,
+    score_words,
+)
 from fmnist_sweep.journal.records import Begun
 from fmnist_sweep.journal.spending import continued
 from fmnist_sweep.journal.state import SweepState
@@ -110,7 +115,11 @@ def _leaders(state: SweepState, metrics: Sequence[str]) -> list[str]:
     rows = [_row((*head, "searched values")), _row(["---:"] * len(head) + ["---"])]
     for rank, trial in enumerate(ranking[:_LEADERS], start=1):
         is_on_front = ["yes" if trial.number in state.front else "" for _ in front]
-        figures = [*is_on_front, *_figures(trial, also), _values(trial.overrides)]
+        figures = [
+            *is_on_front,
+            *_figures(trial, state.objective.metric, also),
+            _values(trial.overrides),
+        ]
         rows.append(_row([str(rank), str(trial.number), *figures]))
     left = len(ranking) - _LEADERS
     more = f"\n\n{left} more in `leaderboard.csv`." if left > 0 else ""
@@ -118,12 +127,10 @@ def _leaders(state: SweepState, metrics: Sequence[str]) -> list[str]:
     return ["### Leaderboard\n\n" + "\n".join(rows) + more]
 
 
-def _figures(trial: Trial, metrics: Sequence[str]) -> list[str]:
-    result, confirmed = trial.result, trial.confirmed_score
+def _figures(trial: Trial, objective: str, metrics: Sequence[str]) -> list[str]:
+    result = trial.result
     assert result is not None  # ranked trials have a result
-    score = f"{trial.score:.4f}"
-    if confirmed is not None:
-        score = f"{confirmed[0]:.4f} ± {confirmed[1]:.4f}"
+    score = score_words(trial, objective)
     counts = [f"{result.parameters:,}", str(len(trial.history) or result.last_epoch)]
     return [score, f"{result.test_accuracy:.4f}", *metric_cells(trial, metrics), *counts]
 

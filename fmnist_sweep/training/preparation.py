@@ -99,12 +99,18 @@ def _check_metrics(config: RunConfig, classes: int) -> None:
             )
 
 
+def _is_sweep(config: RunConfig) -> bool:
+    return isinstance(config, Config) and config.is_sweep
+
+
 def _check_early_stopping(config: RunConfig, split: Split) -> None:
     patience, metric = config.train.early_stopping.patience, config.train.monitor.metric
-    if patience is not None and metric.startswith(VALIDATION) and split.validation is None:
+    validates = split.is_validated if _is_sweep(config) else split.validation is not None
+    if patience is not None and metric.startswith(VALIDATION) and not validates:
         raise ConfigError(
             f"train.early_stopping.patience={patience}: split {split.scheme} has no validation set "
-            f"for {metric}; set split.validation, or train.early_stopping.patience=null"
+            f"for {metric}{'' if split.folds else '; set split.validation'}; "
+            "allowed: train.early_stopping.patience=null"
         )
 
 

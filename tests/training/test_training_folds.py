@@ -22,8 +22,15 @@ pytestmark = pytest.mark.slow
 
 # 117 images: folds of 58 and 59, which train in 3 and 2 steps an epoch.
 CONFIG = compose_config(
-    [*SHRUNK, "split=kfold", "split.folds=2", "split.test=13", "train.ema=0.9"]
-    + ["train.batch_size=29", "train.test_flip=true"]
+    [
+        *SHRUNK,
+        "split=kfold",
+        "split.folds=2",
+        "split.test=13",
+        "train.batch_size=29",
+        "train.ema=0.9",
+        "train.test_flip=true",
+    ]
 ).run
 DATASET = load_dataset(CONFIG.data)
 DATA = TrainingData.of(DATASET, make_split(CONFIG.split, DATASET))
