@@ -29,6 +29,7 @@ from forked import Forked
 from program import QUICK_SPACE, SMALL, Store, artifact, assert_same_outcome, environment
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+FOLDS = "folds"
 SWEEPS = {
     "random": ["train.epochs=2", "sweep.max_trials=3"],
     "grid": ["train.epochs=2", "sweep.max_trials=3"],
@@ -38,7 +39,15 @@ SWEEPS = {
     "cmaes": ["train.epochs=1", "tuner.population=5", "sweep.max_trials=7"],
     "nsga2": ["train.epochs=1", "tuner.population=2", "sweep.max_trials=4"],
     "qmc": ["scheduler=median", "train.epochs=2", "sweep.max_trials=3"],
+    FOLDS: [
+        "split=kfold",
+        "split.folds=2",
+        "scheduler=asha",
+        "train.epochs=3",
+        "sweep.max_trials=3",
+    ],
 }
+"""By the tuner's name, but for the random one's on folds."""
 PLACES = {
     "set-up of the store": ("fmnist_sweep.tracking.mlflow.store", "_put_in_place"),
     "experiment": ("fmnist_sweep.tracking.mlflow.tracker", "open_experiment"),
@@ -116,7 +125,9 @@ class Report:
 def arguments_of(tuner: str) -> list[str]:
     """A small sweep with that tuner, its best trial confirmed, on drawn images."""
     confirm = "sweep.confirm={top: 1, seeds: 2}"
-    return [*SMALL, *QUICK_SPACE, f"tuner={tuner}", *SWEEPS[tuner], confirm, "sweep.name=mine"]
+    small = [word for word in SMALL if tuner != FOLDS or "validation" not in word]
+    searched = "tuner=random" if tuner == FOLDS else f"tuner={tuner}"
+    return [*small, *QUICK_SPACE, searched, *SWEEPS[tuner], confirm, "sweep.name=mine"]
 
 
 _STRUCK = """
