@@ -95,6 +95,7 @@ class LiveSweep:
         self._searching: dict[int, StepProgress] = {}
         self._since: dict[int, tuple[int, float]] = {}
         self._confirming: dict[tuple[int, int], StepProgress] = {}
+        self._refitting: dict[int, StepProgress] = {}
         # When the confirmation was first heard of, and how many retrainings were done then.
         self._confirmed_from: tuple[float, float] | None = None
 
@@ -134,7 +135,10 @@ class LiveSweep:
             case Confirmed():
                 self._confirming.pop((record.trial, record.seed), None)
                 self._in_lines(record, state)
-            case Refitted() | LookedAtOfficialTest():
+            case Refitted():
+                self._refitting.clear()
+                self._in_lines(record, state)
+            case LookedAtOfficialTest():
                 self._confirming.clear()
                 self._in_lines(record, state)
         self._best = _best_in_words(state)
@@ -147,6 +151,8 @@ class LiveSweep:
                 self._searching[rung.trial] = progress
                 if self._since.get(rung.trial, (0, 0.0))[0] != progress.epoch:
                     self._since[rung.trial] = (progress.epoch, time.monotonic())
+            elif rung.whole:
+                self._refitting[rung.trial] = progress
             else:
                 self._confirming[rung.trial, rung.config.train.seed] = progress
             self._draw()
@@ -217,6 +223,9 @@ class LiveSweep:
                 overrides_in_words(asked.overrides),
                 self._searching.get(asked.trial),
             )
+        for number, far in self._refitting.items():
+            values = overrides_in_words(self._state.trials[number].overrides)
+            yield Running(f"trial {number}, all images", f"1-{far.last_epoch}", values, far)
         for (number, seed), far in self._confirming.items():
             values = overrides_in_words(self._state.trials[number].overrides)
             yield Running(f"trial {number}, seed {seed}", f"1-{far.last_epoch}", values, far)

@@ -32,13 +32,14 @@ class ImageSet:
     """One set of a split: `images` uint8 (n, height, width, channels), `labels` int64 (n,).
 
     With `rows`, int64 (n,), the set's images are those rows of `images`: so a mapped file larger
-    than memory is never copied.
+    than memory is never copied. `of` is the set whose images these are a part of, and share.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     classes: int
     rows: NDArray[np.int64] | None = None
+    of: ImageSet | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -50,7 +51,7 @@ class ImageSet:
     def some(self, indices: NDArray[np.int64]) -> ImageSet:
         """Return some of the images as a set of their own, without copying them."""
         rows = indices if self.rows is None else self.rows[indices]
-        return ImageSet(self.images, self.labels[indices], self.classes, rows)
+        return ImageSet(self.images, self.labels[indices], self.classes, rows, of=self)
 
     def save_images(self, path: Path) -> None:
         """Write the images as an .npy file, a part at a time."""
@@ -137,7 +138,7 @@ class ImageSet:
 
     @cached_property
     def _image_tensor(self) -> tf.Tensor:
-        return _tensor(self.images)
+        return _tensor(self.images) if self.of is None else self.of._image_tensor
 
     @cached_property
     def _label_tensor(self) -> tf.Tensor:
