@@ -107,10 +107,10 @@ def _check_early_stopping(config: RunConfig, split: Split) -> None:
     patience, metric = config.train.early_stopping.patience, config.train.monitor.metric
     validates = split.is_validated if _is_sweep(config) else split.validation is not None
     if patience is not None and metric.startswith(VALIDATION) and not validates:
+        validation = "" if split.folds else "split.validation, or "
         raise ConfigError(
             f"train.early_stopping.patience={patience}: split {split.scheme} has no validation set "
-            f"for {metric}{'' if split.folds else '; set split.validation'}; "
-            "allowed: train.early_stopping.patience=null"
+            f"for {metric}; set {validation}train.early_stopping.patience=null"
         )
 
 

@@ -189,7 +189,7 @@ def test_any_value_is_taken_or_refused_in_one_line(path: tuple[str | int, ...], 
         (
             "split.scheme",
             "balancd",
-            "split.scheme=balancd: must be one of balanced, stratified, wrapper, official; "
+            "split.scheme=balancd: must be one of balanced, stratified, kfold, wrapper, official; "
             "did you mean balanced?",
         ),
         (
