@@ -11,13 +11,17 @@ PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 LOCK_ARGS ?=
 # CUDA=1 also installs TensorFlow's CUDA libraries (Linux, about 3 GB more).
 CUDA ?=
+# RAY=1 also installs Ray, for executor=ray (80 MB more).
+RAY ?=
 
 # Modules shared by the benchmarks.
 SHARED := benchmarks/clock.py benchmarks/measuring.py benchmarks/peers.py \
 	benchmarks/simulation.py benchmarks/make_curves.py
-LOCK := requirements$(if $(CUDA),-cuda).lock
+LOCK := requirements$(if $(CUDA),-cuda,$(if $(RAY),-ray)).lock
+# With both, Ray's lock is installed afterwards: their common packages have the same versions.
+AFTER := $(if $(and $(CUDA),$(RAY)),requirements-ray.lock)
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed-from-$(LOCK)
+INSTALLED := $(VENV)/.installed-from-$(LOCK)$(AFTER)
 DATA_FOUND := $(VENV)/.data-found-in
 STORE := mlruns/mlflow.db
 # -qq: errors only.
@@ -34,7 +38,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-setup: ready ## create .venv, install locked packages, get and verify the data (CUDA=1: for GPUs)
+setup: ready ## create .venv, install locked packages, get and verify the data (CUDA=1: for GPUs, RAY=1: for clusters)
 	@echo "ready: $(VENV), data in $$(cat $(DATA_FOUND)). Next: make smoke"
 
 smoke: ready ## a one-minute sweep on part of the real data
@@ -103,6 +107,7 @@ pictures: ready ## create the pictures of README and docs from the latest cnn sw
 lock: $(INSTALLED) ## rewrite the lock files from pyproject.toml (LOCK_ARGS=--upgrade: newest)
 	$(COMPILE) pyproject.toml --extra dev -o requirements.lock
 	$(COMPILE) pyproject.toml --extra dev --extra cuda -c requirements.lock -o requirements-cuda.lock
+	$(COMPILE) pyproject.toml --extra dev --extra ray -c requirements.lock -o requirements-ray.lock
 	$(COMPILE) -c requirements.lock -o requirements-build.lock
 	@echo "Next: make test"
 
@@ -117,7 +122,7 @@ ready: $(INSTALLED)
 # The build tools are installed first, from their own lock, and used for the packages that have to be
 # built (this one, and OmegaConf's antlr4 runtime, which is published as source only): pip's isolated
 # builds would download build tools without hashes.
-$(INSTALLED): pyproject.toml $(LOCK) requirements-build.lock
+$(INSTALLED): pyproject.toml $(LOCK) $(AFTER) requirements-build.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
 	  echo "make setup: PYTHON=$(PYTHON) is $$($(PYTHON) --version 2>&1 || true);" \
 	    "needed: Python 3.11, 3.12 or 3.13 (make setup PYTHON=python3.12)" >&2; \
@@ -125,6 +130,8 @@ $(INSTALLED): pyproject.toml $(LOCK) requirements-build.lock
 	@echo "$(VENV): installing $(LOCK) (about 3 GB; takes minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP_INSTALL) --require-hashes -r requirements-build.lock
-	@$(PIP_INSTALL) --require-hashes --no-build-isolation -r $(LOCK)
+	@for lock in $(LOCK) $(AFTER); do \
+	  $(PIP_INSTALL) --require-hashes --no-build-isolation -r $$lock || exit 1; \
+	done
 	@$(PIP_INSTALL) --no-index --no-deps --no-build-isolation --editable .
 	@touch $@

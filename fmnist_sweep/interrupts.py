@@ -114,6 +114,12 @@ def stop_if_asked(error: BaseException | None = None) -> None:
         raise error
 
 
+def ask_to_stop() -> None:
+    """Make `stop_if_asked` raise in this process from now on, as after a SIGTERM; for a process
+    that trains in another thread than the main one, where signals are handled."""
+    _asked_to_stop.append(Terminated)
+
+
 def _is_of_handler(error: SystemExit) -> bool:
     handlers = [signal.getsignal(number) for number in signal.valid_signals()]
     codes = [getattr(handler, "__code__", None) for handler in handlers]

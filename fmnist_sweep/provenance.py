@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import shlex
 import subprocess
@@ -58,6 +59,15 @@ def environment_of_run(config: RunConfig, overrides: tuple[str, ...]) -> Environ
 def package_version() -> str:
     """Return this package's version."""
     return _versions(("fmnist-sweep",))["fmnist-sweep"]
+
+
+def code_digest() -> str:
+    """Return the SHA-256 of this package's code, in hex: whether two machines have the same."""
+    folder = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def serving_requirements() -> list[str]:

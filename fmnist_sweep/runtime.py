@@ -87,6 +87,15 @@ def quiet_mlflow() -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
+def quiet_ray(*, on_this_machine: bool) -> None:
+    """Make Ray send no usage statistics; if it is started on this machine, it and its processes
+    listen on 127.0.0.1 only. Must be called before it is imported."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if on_this_machine:
+        # Ray's name of the setting, which works on Linux too.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
+
 def become(words: tuple[str, ...], *, backend_store: str) -> NoReturn:
     """Replace this process by MLflow's server. The store's address is passed in the environment,
     because it may contain a password and command lines are visible to all users."""

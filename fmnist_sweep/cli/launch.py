@@ -39,7 +39,7 @@ from fmnist_sweep.workspace import Workspace
 def launch_sweep(config: Config, composition: Composition) -> None:
     """Run or resume a sweep, printing its progress and the next commands."""
     out = console(as_terminal=config.display == "live")
-    overrides = overrides_with_threads(composition.overrides, config, config.executor.workers)
+    overrides = overrides_with_threads(composition.overrides, config, config.executor)
     try:
         with sweep_display(config, out, lambda plan: _announce(plan, out)) as watch:
             sweep = run_sweep(
@@ -154,6 +154,8 @@ def _folds(config: SplitConfig) -> str:
 def _threads(config: Config) -> str:
     threads = counted(config.train.threads or 0, "thread")
     workers = config.executor.workers
+    if workers is None:
+        return f"workers of {threads} each"
     return threads if workers == 1 else f"{workers} workers of {threads} each"
 
 

@@ -19,6 +19,7 @@ from fmnist_sweep.config.metrics import (
 )
 from fmnist_sweep.config.model_schema import (
     ModelConfig,
+    NonNegative,
     Positive,
     PositiveInt,
     Strict,
@@ -104,6 +105,10 @@ class InlineConfig(Strict):
         """Number of rungs trained at a time."""
         return 1
 
+    def threads_of(self, cores: int) -> int:
+        """Return a worker's number of threads on a machine with so many cores."""
+        return cores
+
 
 class ProcessesConfig(Strict):
     """Rungs are trained in `workers` processes, which share the threads. If a process dies, its
@@ -113,8 +118,33 @@ class ProcessesConfig(Strict):
     workers: PositiveInt
     retries: Annotated[int, Field(ge=0)]
 
+    def threads_of(self, cores: int) -> int:
+        """Return a worker's number of threads: its share of the cores."""
+        return max(1, cores // self.workers)
 
-ExecutorConfig = Annotated[InlineConfig | ProcessesConfig, Field(discriminator="name")]
+
+class RayConfig(Strict):
+    """Rungs are trained by Ray: on this machine, or on the running cluster with an `address`.
+
+    `workers: null`: as many as fit, also on nodes that join. `cpus` and `gpus` are of each worker.
+    Its checkpoints come back at the end of a rung and every `checkpoint_minutes`; from there the
+    rung of a worker that died is retried, at most `retries` times without a new epoch.
+    """
+
+    name: Literal["ray"]
+    address: Annotated[str, Field(pattern=r"^(auto|[A-Za-z0-9._-]+:[0-9]{1,5})$")] | None
+    workers: PositiveInt | None
+    cpus: Positive
+    gpus: NonNegative
+    retries: Annotated[int, Field(ge=0)]
+    checkpoint_minutes: NonNegative
+
+    def threads_of(self, cores: int) -> int:
+        """Return a worker's number of threads, regardless of this machine."""
+        return max(1, int(self.cpus))
+
+
+ExecutorConfig = Annotated[InlineConfig | ProcessesConfig | RayConfig, Field(discriminator="name")]
 
 
 class TrackingConfig(Strict):

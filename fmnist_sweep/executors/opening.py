@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import assert_never
 
 from fmnist_sweep.config.metrics import metrics_of_your_own
-from fmnist_sweep.config.schema import Config, InlineConfig, ProcessesConfig
+from fmnist_sweep.config.schema import Config, InlineConfig, ProcessesConfig, RayConfig
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.executors.inline import InlineExecutor
 from fmnist_sweep.executors.protocol import Executor, OnRungStep
+from fmnist_sweep.executors.ray_session import check_ray, ray_session
 from fmnist_sweep.executors.socket_folder import remove_abandoned
 from fmnist_sweep.executors.trainer import trainer
+from fmnist_sweep.executors.worker_messages import Job
 from fmnist_sweep.journal.reached import reached_by
 from fmnist_sweep.training.preparation import Prepared
 from fmnist_sweep.training.saved_code import registered_here
@@ -22,14 +24,16 @@ from fmnist_sweep.training.train import ModelBuilder
 
 
 def check_executor(config: Config, build_model: ModelBuilder | None) -> None:
-    """Reject a builder or metric that cannot be sent to a worker process, before anything is
-    written.
+    """Reject a builder or metric that cannot be sent to a worker process, and Ray where it is not
+    installed, before anything is written.
 
     Raises:
-        ConfigError: says why it cannot be sent.
+        ConfigError: says why.
     """
+    if isinstance(config.executor, RayConfig):
+        check_ray(config.executor)
     sent = {f"metric {metric.name}": metric for metric in metrics_of_your_own()}
-    if not isinstance(config.executor, ProcessesConfig) or (build_model is None and not sent):
+    if isinstance(config.executor, InlineConfig) or (build_model is None and not sent):
         return
     import cloudpickle
 
@@ -38,8 +42,8 @@ def check_executor(config: Config, build_model: ModelBuilder | None) -> None:
             cloudpickle.dumps(thing)
         except Exception as error:
             raise ConfigError(
-                f"executor=processes: {name} cannot be sent to a worker process: {error}; "
-                "executor=inline has no such limit"
+                f"executor={config.executor.name}: {name} cannot be sent to a worker "
+                f"process: {error}; executor=inline has no such limit"
             ) from error
 
 
@@ -64,6 +68,9 @@ def open_executor(
         case ProcessesConfig():
             with _processes(config, prepared, build_model, shared, on_step) as executor:
                 yield executor
+        case RayConfig():
+            with _ray(config, prepared, build_model, on_step) as executor:
+                yield executor
         case unknown:
             assert_never(unknown)
 
@@ -78,10 +85,48 @@ def _processes(
 ) -> Iterator[Executor]:
     assert isinstance(config.executor, ProcessesConfig)
     from fmnist_sweep.executors.processes import worker_processes
-    from fmnist_sweep.executors.worker_messages import Job
 
+    job = _job(config, prepared, build_model, shared, on_step)
+    try:
+        prepared.data.save(shared)
+        workers, retries = config.executor.workers, config.executor.retries
+        with worker_processes(workers, retries, job, on_step) as executor:
+            yield executor
+    finally:
+        shutil.rmtree(shared, ignore_errors=True)
+
+
+@contextmanager
+def _ray(
+    config: Config,
+    prepared: Prepared,
+    build_model: ModelBuilder | None,
+    on_step: OnRungStep | None,
+) -> Iterator[Executor]:
+    assert isinstance(config.executor, RayConfig)
+    import cloudpickle
+
+    arrays = prepared.data.arrays()
+    size = sum(array.nbytes for both in arrays.values() for array in both)
+    with ray_session(config.executor, size):
+        from fmnist_sweep.executors.ray_executor import Supplies, ray_workers
+
+        job = cloudpickle.dumps(_job(config, prepared, build_model, None, on_step))
+        supplies = Supplies.of(job, cloudpickle.dumps(config.run), arrays)
+        del arrays  # they are in the object store
+        with ray_workers(config.executor, supplies, on_step) as executor:
+            yield executor
+
+
+def _job(
+    config: Config,
+    prepared: Prepared,
+    build_model: ModelBuilder | None,
+    shared: Path | None,
+    on_step: OnRungStep | None,
+) -> Job:
     assert config.train.threads is not None  # set by `with_threads`
-    job = Job(
+    return Job(
         shared,
         prepared.dataset.classes,
         config.train.threads,
@@ -92,10 +137,3 @@ def _processes(
         reaches=None if build_model is None else reached_by(build_model),
         metrics=metrics_of_your_own(),
     )
-    try:
-        prepared.data.save(shared)
-        workers, retries = config.executor.workers, config.executor.retries
-        with worker_processes(workers, retries, job, on_step) as executor:
-            yield executor
-    finally:
-        shutil.rmtree(shared, ignore_errors=True)

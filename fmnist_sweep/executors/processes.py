@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import logging
 import os
 import queue
 import signal
-from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -23,16 +19,16 @@ from loky import wait as wait_for
 from fmnist_sweep import runtime
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.executors import worker
+from fmnist_sweep.executors.attempts import Attempts, Task
 from fmnist_sweep.executors.calls import Calls
+from fmnist_sweep.executors.held_back import interrupts_held_back
 from fmnist_sweep.executors.protocol import OnEpoch, OnRungStep, Rung, RungOutcome
 from fmnist_sweep.executors.socket_folder import socket_folder
-from fmnist_sweep.executors.worker_messages import BEGUN, OWNERS_SIGNALS, READY, CannotStart, Job
+from fmnist_sweep.executors.worker_messages import BEGUN, READY, CannotStart, Job
 from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord
 
-_log = logging.getLogger(__name__)
 _LONGEST_END = 5.0  # seconds until a worker that was asked to end is killed
-_MOST_FALSE_STARTS = 3  # consecutive deaths in one slot before training
 # loky restarts a worker that has grown by 300 MB since its first rung, but large networks are no
 # leak.
 _ENVIRONMENT = {
@@ -56,16 +52,6 @@ def worker_processes(
 
 
 @dataclass(eq=False)
-class _Task:
-    rung: Rung
-    on_epoch: OnEpoch
-    future: Future[RungOutcome] = field(default_factory=Future)
-    epoch: int = 0  # the last one known to be saved
-    deaths: int = 0  # of its workers, since that epoch
-    ticket: int = -1
-
-
-@dataclass(eq=False)
 class _Slot:
     """A worker's slot. Each has its own loky engine, because loky ends all processes of an engine
     when one of them dies. `waiting` is the connection of a worker that waits for an answer;
@@ -78,7 +64,7 @@ class _Slot:
     was_idle: bool = False
     begun: int = -1
     false_starts: int = 0
-    task: _Task | None = None
+    task: Task | None = None
     ends: Future[RungOutcome] | None = None
     waiting: Connection | None = None
 
@@ -106,19 +92,16 @@ class ProcessExecutor:
         on_step: OnRungStep | None = None,
     ) -> None:
         self.workers = workers
-        self._retries = retries
         self._job = job
         self._on_step = on_step
-        self._tickets = itertools.count()
         self._happened: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._waiting: deque[_Task] = deque()
+        self._attempts = Attempts(retries)
         self._slots = [_Slot(number) for number in range(workers)]
         self._calls = Calls(folder, self._hear)
 
     def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
         """Start the rung in a free worker, or queue it."""
-        task = _Task(rung, on_epoch, epoch=rung.first_epoch)
-        self._waiting.append(task)
+        task = self._attempts.add(rung, on_epoch)
         self._start_waiting()
         return task.future
 
@@ -136,7 +119,7 @@ class ProcessExecutor:
 
     def close(self) -> None:
         """End the workers; a training stops between two steps."""
-        self._waiting.clear()
+        self._attempts.clear()
         asked = []
         for slot in self._slots:
             if slot.ends is not None and slot.process is not None:
@@ -156,12 +139,11 @@ class ProcessExecutor:
 
     def _start_waiting(self) -> None:
         for slot in self._slots:
-            if slot.task is None and self._waiting:
-                self._start(slot, self._waiting.popleft())
+            if slot.task is None and self._attempts:
+                self._start(slot, self._attempts.next())
 
-    def _start(self, slot: _Slot, task: _Task) -> None:
-        task.ticket = next(self._tickets)
-        with _interrupts_held_back():
+    def _start(self, slot: _Slot, task: Task) -> None:
+        with interrupts_held_back():
             try:
                 ends = self._engine(slot).submit(worker.train, task.rung, task.ticket)
             except BrokenProcessPool:  # the worker died between two rungs
@@ -191,43 +173,25 @@ class ProcessExecutor:
         if error is None:
             task.future.set_result(ended.result())
         elif isinstance(error, KeyboardInterrupt):  # a SIGTERM from outside: the process continues
-            self._try_again(task)
+            self._attempts.died(task)
         elif isinstance(error, BrokenProcessPool):
             self._died(slot, task)
         else:
             task.future.set_exception(error)
         self._start_waiting()
 
-    def _died(self, slot: _Slot, task: _Task) -> None:
+    def _died(self, slot: _Slot, task: Task) -> None:
         could_train = slot.is_ready
         # A worker started for this rung has done nothing else.
         has_begun = slot.begun == task.ticket or not slot.was_idle
         self._let_go(slot)
         if could_train and has_begun:
-            self._try_again(task)
+            self._attempts.died(task)
         else:  # not caused by this rung
-            self._waiting.appendleft(task)
+            self._attempts.give_back(task)
             if not could_train:
-                self._false_start(slot)
-
-    def _false_start(self, slot: _Slot) -> None:
-        slot.false_starts += 1
-        if slot.false_starts == _MOST_FALSE_STARTS:
-            raise RunError(
-                f"worker processes die before they can train, {slot.false_starts} in a row; "
-                "use executor=inline"
-            )
-        _log.warning("a worker process died before it could train; starting another one")
-
-    def _try_again(self, task: _Task) -> None:
-        task.deaths += 1
-        if task.deaths <= self._retries:
-            _log.warning("%s: its worker process died; retrying", task.rung.folder.name)
-            self._waiting.appendleft(task)
-        else:
-            times = f"{task.deaths} times without a new epoch"
-            reason = f"its worker process died {times}; possibly out of memory"
-            task.future.set_result(RungOutcome(None, reason, 0.0))
+                slot.false_starts += 1
+                self._attempts.false_start(slot.false_starts)
 
     def _hear(self, connection: Connection) -> None:
         """Handle a worker's messages until it ends, on a separate thread."""
@@ -270,9 +234,7 @@ def _answering(
     def answer() -> None:
         if slot.task is None or slot.task.ticket != ticket:  # its worker has died
             return
-        if record.epoch > slot.task.epoch:
-            slot.task.epoch, slot.task.deaths = record.epoch, 0
-        stop = slot.task.on_epoch(record)
+        stop = slot.task.report(record)
         slot.waiting = None
         with suppress(OSError):  # the worker is dead; its engine reports that
             connection.send((ticket, stop))
@@ -285,17 +247,3 @@ def _raising(told: CannotStart) -> Callable[[], None]:
         raise RunError(f"a worker process cannot start: {told.reason}")
 
     return stop
-
-
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Keep a process that is started here from receiving the terminal's signals before it can
-    ignore them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, OWNERS_SIGNALS)
-    try:
-        # It enables SIGINT again once it has started.
-        resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, OWNERS_SIGNALS)
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import RunConfig
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.interrupts import stop_if_asked
@@ -43,6 +44,14 @@ OnRungStep = Callable[[Rung, StepProgress], None]
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a rung is trained."""
+
+    environment: Environment
+    host: str
+
+
+@dataclass(frozen=True)
 class RungOutcome:
     """The outcome of a rung: a result, or the reason why there is none."""
 
@@ -55,11 +64,20 @@ Train = Callable[[Rung, OnEpoch], RunResult]
 """Trains a rung and evaluates it."""
 
 
-class Executor(Protocol):
-    """Trains rungs, up to `workers` at a time. `on_epoch` is called in the process and thread of
-    the sweep's owner, in `submit` or `wait`."""
+@dataclass(frozen=True)
+class TrainedElsewhere(EpochRecord):
+    """An epoch that another machine may have trained; an executor may report such ones."""
 
-    workers: int
+    place: Place | None = field(default=None, kw_only=True)
+
+
+class Executor(Protocol):
+    """Trains rungs, up to `workers` at a time, a number that may change. `on_epoch` is called in
+    the process and thread of the sweep's owner, in `submit` or `wait`."""
+
+    @property
+    def workers(self) -> int:
+        """Number of rungs trained at a time."""
 
     def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
         """Start or queue a rung; the future's result is its outcome.
@@ -69,13 +87,15 @@ class Executor(Protocol):
         """
 
     def wait(self, futures: Collection[Future[RungOutcome]]) -> set[Future[RungOutcome]]:
-        """Return the futures that are done, once there is at least one."""
+        """Return the futures that are done, once there is at least one; or none when `workers`
+        has grown."""
 
 
 def run_now(executor: Executor, rung: Rung) -> RungOutcome:
     """Train one rung to its end, without callbacks."""
     future = executor.submit(rung, lambda record: False)
-    executor.wait([future])
+    while not executor.wait([future]):
+        pass
     return future.result()
 
 

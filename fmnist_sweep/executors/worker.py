@@ -9,9 +9,7 @@ import threading
 from contextlib import suppress
 from multiprocessing.connection import Client, Connection
 
-from fmnist_sweep import runtime, streams
-from fmnist_sweep.config.metrics import register as register_metric_here
-from fmnist_sweep.errors import ConfigError
+from fmnist_sweep import streams
 from fmnist_sweep.executors.protocol import Rung, RungOutcome, outcome_of
 from fmnist_sweep.executors.worker_messages import (
     BEGUN,
@@ -21,8 +19,8 @@ from fmnist_sweep.executors.worker_messages import (
     CannotStart,
     Job,
 )
+from fmnist_sweep.executors.worker_setup import set_up, trainer_of
 from fmnist_sweep.interrupts import terminable
-from fmnist_sweep.journal.reached import differing_parts, reached_by
 from fmnist_sweep.reasons import reason_of
 from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord
@@ -37,28 +35,12 @@ def start(job: Job, address: Address) -> None:
     connection: Connection = Client(address.listener, authkey=address.key)
     connection.send((address.worker, os.getpid()))
     try:
-        check_builder(job)
-        runtime.load_tensorflow()
-        runtime.use_threads(job.threads)
-        runtime.share_accelerators()
+        set_up(job)
         _worker = _Worker(job, connection)
     except Exception as error:
         connection.send(CannotStart(reason_of(error)))
         raise
     connection.send(READY)
-
-
-def check_builder(job: Job) -> None:
-    """Reject a builder that differs in this process: a worker imports the user's modules from disk,
-    while the owner may have an older version of them, or values set since."""
-    if job.build_model is None or job.reaches is None:
-        return
-    differ = differing_parts(job.reaches, reached_by(job.build_model))
-    if differ:
-        raise ConfigError(
-            f"build_model differs in a worker process, which imports modules from disk: "
-            f"{', '.join(differ)}; restart the program, or use executor=inline"
-        )
 
 
 def train(rung: Rung, ticket: int) -> RungOutcome:
@@ -80,16 +62,11 @@ def train(rung: Rung, ticket: int) -> RungOutcome:
 
 class _Worker:
     def __init__(self, job: Job, connection: Connection) -> None:
-        from fmnist_sweep.executors.trainer import trainer  # imports TensorFlow
-        from fmnist_sweep.training.batches import TrainingData
-        from fmnist_sweep.training.saved_code import register
+        from fmnist_sweep.training.batches import TrainingData  # imports TensorFlow
 
-        register(job.registered)
-        for metric in job.metrics:
-            register_metric_here(metric)
+        assert job.data is not None  # written for the workers
         data = TrainingData.mapped(job.data, job.classes)
-        on_step = self._tell_step if job.tells_steps else None
-        self.train = trainer(data, job.build_model, job.every_steps, on_step)
+        self.train = trainer_of(job, data, self._tell_step)
         self.ticket = -1
         self._connection = connection
         self._answers: queue.SimpleQueue[tuple[int, bool]] = queue.SimpleQueue()

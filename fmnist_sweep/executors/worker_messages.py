@@ -15,14 +15,14 @@ from fmnist_sweep.config.metrics import Metric
 class Job:
     """What a worker trains, for all rungs.
 
-    `data` is a folder of `TrainingData.save`; a user's builder is pickled by value. `tells_steps`:
-    whether to report progress within epochs. `registered`: what the builder's networks need from
-    Keras's
-    registry, see `registered_here`. `reaches`: what the builder refers to in the owner's process
-    (`reached_by`). `metrics`: those of the user's own.
+    `data` is a folder of `TrainingData.save`, None where the engine brings the data; a user's
+    builder is pickled by value. `tells_steps`: whether to report progress within epochs.
+    `registered`: what the builder's networks need from Keras's registry, see `registered_here`.
+    `reaches`: what the builder refers to in the owner's process (`reached_by`). `metrics`: those of
+    the user's own.
     """
 
-    data: Path
+    data: Path | None
     classes: int
     threads: int
     build_model: Callable[..., Any] | None

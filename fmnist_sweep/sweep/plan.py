@@ -104,7 +104,7 @@ def plan_sweep(
         UserError: names what cannot be used and what is allowed.
     """
     # Again, since a config may have been changed from Python after it was composed.
-    config = with_threads(with_one_objective(config), config.executor.workers)
+    config = with_threads(with_one_objective(config), config.executor)
     space, paths = read_space(config, pinned)
     if not space.leaves:
         raise ConfigError("space: there is nothing to search; give it at least one leaf")

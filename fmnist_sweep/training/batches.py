@@ -27,6 +27,10 @@ _AT_A_TIME = 4096  # images
 _ALIGNMENT = 64  # bytes; TensorFlow aborts on unaligned tensors
 
 
+Arrays = dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]
+"""Images, uint8 (n, height, width, channels), and labels, int64 (n,), by the set's name."""
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """One set of a split: `images` uint8 (n, height, width, channels), `labels` int64 (n,).
@@ -196,6 +200,24 @@ class TrainingData:
         """(height, width, channels)."""
         height, width, channels = self.train.images.shape[1:]
         return (height, width, channels)
+
+    @classmethod
+    def of_arrays(cls, arrays: Arrays, classes: int) -> TrainingData:
+        """Return the sets of what `arrays` returned; writable arrays are not copied."""
+        sets = {name: ImageSet(*both, classes) for name, both in arrays.items()}
+        return cls(sets["train"], sets.get("validation"), sets["test"])
+
+    def arrays(self) -> Arrays:
+        """Return the sets as plain arrays."""
+        sets = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {
+            name: (
+                images.images if images.rows is None else images.images[images.rows],
+                images.labels,
+            )
+            for name, images in sets.items()
+            if images is not None
+        }
 
     def save(self, folder: Path) -> None:
         """Write the sets to a folder, for other processes to map into memory."""

@@ -126,6 +126,13 @@ class CheckpointFolder:
             self._latest.replace(self._before)
         checkpoint.save(self._latest)
 
+    def save_bytes(self, content: bytes) -> None:
+        """Write a checkpoint that another process saved, as `save` does."""
+        if self._latest.exists():
+            self._latest.replace(self._before)
+        with write_whole(self._latest) as file:
+            file.write(content)
+
     def latest(self, last_epoch: int) -> Checkpoint | None:
         """Return the last readable checkpoint that is not past `last_epoch`, or None.
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from fmnist_sweep import runtime
 from fmnist_sweep.config.metrics import COSTS, VALIDATION, metric_of
-from fmnist_sweep.config.schema import Config, RunConfig
+from fmnist_sweep.config.schema import Config, ExecutorConfig, RunConfig
 from fmnist_sweep.data import Dataset, Split, load_dataset, make_split
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.training.batches import TrainingData
@@ -30,24 +30,26 @@ class Prepared:
         return TrainingData.of(self.dataset, self.split)
 
 
-def with_threads(config: AnyRunConfig, workers: int = 1) -> AnyRunConfig:
-    """Return the config with `train.threads: null` replaced by a worker's share of the cores."""
+def with_threads(config: AnyRunConfig, executor: ExecutorConfig | None = None) -> AnyRunConfig:
+    """Return the config with `train.threads: null` replaced by the number of threads of a worker;
+    without an executor, by the number of cores."""
     if config.train.threads is not None:
         return config
-    share = max(1, runtime.cores() // workers)
+    cores = runtime.cores()
+    share = cores if executor is None else executor.threads_of(cores)
     train = config.train.model_copy(update={"threads": share})
     return config.model_copy(update={"train": train})
 
 
 def overrides_with_threads(
-    overrides: tuple[str, ...], config: RunConfig, workers: int = 1
+    overrides: tuple[str, ...], config: RunConfig, executor: ExecutorConfig | None = None
 ) -> tuple[str, ...]:
     """Return the overrides with the number of threads, if the config leaves it to the machine, so
     that the command gives the same result on a machine with other cores."""
     if config.train.threads is not None:
         return overrides
     others = (word for word in overrides if word.partition("=")[0] != "train.threads")
-    return (*others, f"train.threads={with_threads(config, workers).train.threads}")
+    return (*others, f"train.threads={with_threads(config, executor).train.threads}")
 
 
 def prepare(config: RunConfig, dataset: Dataset | None = None) -> Prepared:

@@ -22,7 +22,10 @@ TARGETS = (
     "lock",
 )  # fmt: skip
 SHARED = ("clock.py", "make_curves.py", "measuring.py", "peers.py", "simulation.py")
-LOCKS = ("requirements.lock", "requirements-cuda.lock", "requirements-build.lock")
+LOCKS = (
+    "requirements.lock", "requirements-cuda.lock", "requirements-build.lock",
+    "requirements-ray.lock",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ def make(
 
 def environment(path: Path | None = None) -> dict[str, str]:
     """This one without the variables by which an outer `make` reaches an inner one."""
-    inherited = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTEST_ARGS", "VENV", "CUDA", "PORT"}
+    inherited = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTEST_ARGS", "VENV", "CUDA", "RAY", "PORT"}
     clean = {name: value for name, value in os.environ.items() if name not in inherited}
     return clean if path is None else {**clean, "PATH": f"{path}{os.pathsep}{clean['PATH']}"}
 
@@ -147,6 +150,20 @@ def test_cuda_installs_from_its_own_lock(checkout: Path) -> None:
     write_script(checkout / "python", "exit 0")
     make(checkout, "setup", "CUDA=1", f"PYTHON={checkout / 'python'}")
     assert any(call.endswith(f"-r {LOCKS[1]}") for call in calls(checkout))
+
+
+@pytest.mark.parametrize(("words", "locks"), [
+    (["RAY=1"], ["requirements-ray.lock"]),
+    (["CUDA=1", "RAY=1"], ["requirements-cuda.lock", "requirements-ray.lock"]),
+])  # fmt: skip
+def test_ray_installs_from_its_own_lock_after_that_of_cuda(
+    checkout: Path, words: list[str], locks: list[str]
+) -> None:
+    write_script(checkout / "python", "exit 0")
+    done = make(checkout, "setup", *words, f"PYTHON={checkout / 'python'}")
+    assert done.returncode == 0, done.stderr
+    installs = [call.split()[-1] for call in calls(checkout) if "--require-hashes" in call]
+    assert installs == ["requirements-build.lock", *locks]
 
 
 @pytest.mark.parametrize("version", [(3, 10, 13), (3, 14, 0)])
@@ -255,6 +272,7 @@ def test_the_locks_hold_what_the_project_declares() -> None:
         LOCKS[0]: {*project["project"]["dependencies"], *extras["dev"], *build},
         LOCKS[1]: {*project["project"]["dependencies"], *extras["dev"], *extras["cuda"], *build},
         LOCKS[2]: build,
+        LOCKS[3]: {*project["project"]["dependencies"], *extras["dev"], *extras["ray"], *build},
     }
     for lock, wanted in declared.items():
         pinned = pins(lock)
@@ -262,8 +280,9 @@ def test_the_locks_hold_what_the_project_declares() -> None:
 
 
 def test_the_locks_agree() -> None:
-    main, cuda, build = (pins(lock) for lock in LOCKS)
+    main, cuda, build, ray = (pins(lock) for lock in LOCKS)
     assert main.items() <= cuda.items()
+    assert main.items() <= ray.items()
     assert build.items() <= main.items()
     assert any(name.startswith("nvidia-") for name in cuda)
     assert not any(name.startswith("nvidia-") for name in main)

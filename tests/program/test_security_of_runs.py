@@ -152,7 +152,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    unset = ("MAKE", "MFLAGS", "MLFLOW_", "VENV", "CUDA", "PORT")
+    unset = ("MAKE", "MFLAGS", "MLFLOW_", "VENV", "CUDA", "RAY", "PORT")
     ours = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
     with subprocess.Popen(
         ["make", "ui", f"PORT={port}"], cwd=folder, env=ours, start_new_session=True,

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.executors.worker import check_builder
 from fmnist_sweep.executors.worker_messages import Job
+from fmnist_sweep.executors.worker_setup import check_builder
 from fmnist_sweep.journal.reached import reached_by
 
 REPOSITORY = Path(__file__).parents[2]
