@@ -109,7 +109,8 @@ def _ray(
     arrays = prepared.data.arrays()
     size = sum(array.nbytes for both in arrays.values() for array in both)
     with ray_session(config.executor, size):
-        from fmnist_sweep.executors.ray_executor import Supplies, ray_workers
+        from fmnist_sweep.executors.ray_executor import ray_workers
+        from fmnist_sweep.executors.ray_pool import Supplies
 
         job = cloudpickle.dumps(_job(config, prepared, build_model, None, on_step))
         supplies = Supplies.of(job, cloudpickle.dumps(config.run), arrays)

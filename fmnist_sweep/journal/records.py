@@ -67,11 +67,13 @@ class Learnt:
 
 @dataclass(frozen=True)
 class RunsIn:
-    """The sweep runs in this environment from here on; recorded only when it changes."""
+    """The sweep runs in this environment from here on; recorded only when it changes. With a
+    `host`: a worker there trains, beside others; recorded once."""
 
     kind: ClassVar[str] = "runs_in"
     environment: Environment
     at: float
+    host: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,9 @@ class FoundInfeasible:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """A trial finished an epoch; its checkpoint is on disk. With `folds`, the metrics of each fold,
-    `metrics` are their means."""
+    """A trial finished an epoch; its checkpoint is on disk, or with the worker that trained it.
+    With `folds`, the metrics of each fold, `metrics` are their means. `place`: the number of the
+    `RunsIn` that tells where; None: the last one without a host."""
 
     kind: ClassVar[str] = "epoch"
     trial: int
@@ -113,12 +116,19 @@ class EpochEnded:
     at: float
     step_loss: tuple[tuple[int, float], ...] = ()
     folds: tuple[dict[str, float], ...] = ()
+    place: int | None = None
 
     @classmethod
-    def of(cls, trial: int, record: EpochRecord) -> EpochEnded:
+    def of(cls, trial: int, record: EpochRecord, place: int | None = None) -> EpochEnded:
         """Return the journal's record of an epoch that a training reports."""
         return cls(
-            trial, record.epoch, record.metrics, record.ended_at, record.step_loss, record.folds
+            trial,
+            record.epoch,
+            record.metrics,
+            record.ended_at,
+            record.step_loss,
+            record.folds,
+            place,
         )
 
     @property
@@ -261,6 +271,10 @@ _KINDS: dict[str, type[Any]] = {
 }  # fmt: skip
 
 
+_ADDED = ("host", "place")
+"""Keys that earlier versions did not have; left out where they are null."""
+
+
 def to_json(record: Record) -> dict[str, Any]:
     """Return a record as plain values, beginning with its kind."""
     plain = asdict(record)
@@ -269,6 +283,9 @@ def to_json(record: Record) -> dict[str, Any]:
     for part in (plain, plain.get("result") or {}):
         if part.get("folds") == ():
             del part["folds"]  # as in sweeps without any
+    for key in _ADDED:
+        if key in plain and plain[key] is None:
+            del plain[key]
     return {"kind": record.kind, **plain}
 
 

@@ -10,6 +10,7 @@ from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.train_schema import Objective
 from fmnist_sweep.errors import JournalError
 from fmnist_sweep.journal.file import Journal
+from fmnist_sweep.journal.places import Places
 from fmnist_sweep.journal.records import (
     Asked,
     Begun,
@@ -50,7 +51,7 @@ class SweepState:
     workers: int = field(default=1, compare=False)
     begun: Begun | None = None
     learnt: Learnt | None = None
-    environments: list[Environment] = field(default_factory=list)
+    places: Places = field(default_factory=Places)
     trials: dict[int, Trial] = field(default_factory=dict)
     asks: list[Asked] = field(default_factory=list)
     open_asks: dict[int, Asked] = field(default_factory=dict)
@@ -104,7 +105,7 @@ class SweepState:
             case Learnt():
                 self.learnt = record
             case RunsIn():
-                self.environments.append(record.environment)
+                self.places.add(record)
             case Asked():
                 self._asked(record)
             case FoundInfeasible():
@@ -180,9 +181,13 @@ class SweepState:
 
     def runs_in(self, environment: Environment) -> bool:
         """Whether the sweep last ran in this environment, regardless of the command."""
-        if not self.environments:
-            return False
-        return self.environments[-1].is_same_place(environment)
+        here = self.places.here
+        return here is not None and here.is_same_place(environment)
+
+    @property
+    def environments(self) -> list[Environment]:
+        """The environments of the sweep's owner and workers, in the order of their records."""
+        return self.places.environments
 
     def environments_of(self, trial: Trial) -> list[Environment]:
         """Return the environments in which a trial's model was trained, in order."""
@@ -230,9 +235,10 @@ class SweepState:
         trial = self._trial(record.trial)
         if record.epoch != len(trial.history) + 1:
             raise ValueError(f"epoch {record.epoch} of trial {record.trial} is out of order")
+        trained_in = self.places.environment_at(record.place)
         trial.history.append(record.record)
-        if self.environments:
-            trial.environments.add(len(self.environments) - 1)
+        if trained_in is not None:
+            trial.environments.add(trained_in)
         self.epochs_total += 1
 
     def _stopped(self, record: Stopped) -> None:

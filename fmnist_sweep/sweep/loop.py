@@ -35,7 +35,13 @@ from fmnist_sweep.sweep.budget import (
     why_spent,
 )
 from fmnist_sweep.sweep.plan import SweepPlan
-from fmnist_sweep.sweep.rungs import first_rung, known_outcome, promotion, with_all_scores
+from fmnist_sweep.sweep.rungs import (
+    first_rung,
+    known_outcome,
+    promotion,
+    trained_elsewhere,
+    with_all_scores,
+)
 from fmnist_sweep.sweep.stopping import StopRequests
 from fmnist_sweep.sweep.trial_folders import TrialFolders
 from fmnist_sweep.training.results import EpochRecord
@@ -220,7 +226,7 @@ class SweepLoop:
         def record_epoch(record: EpochRecord) -> bool:
             # After a kill epochs are reported again; the journal has each once.
             if record.epoch > len(trial.history):
-                self.record(EpochEnded.of(number, record))
+                self.record(EpochEnded.of(number, record, self._place_of(record)))
                 self._stop_if_asked(trial)
                 self._stop_if_scheduled(trial)
                 is_last = trial.is_over or record.epoch >= asked.last_epoch
@@ -230,6 +236,18 @@ class SweepLoop:
             return record.epoch == trial.stopped_at
 
         return record_epoch
+
+    def _place_of(self, record: EpochRecord) -> int | None:
+        """Return the number of the place where workers trained an epoch, which is recorded if it is
+        new; None: this process."""
+        elsewhere = trained_elsewhere(record, self._environment)
+        if elsewhere is None:
+            return None
+        number = self._state.places.number_of(*elsewhere)
+        if number is None:
+            number = len(self._state.places)
+            self.record(RunsIn(elsewhere[0], at=time.time(), host=elsewhere[1]))
+        return number
 
     def _stop_if_asked(self, trial: Trial) -> None:
         if not trial.is_over and trial.number in self._stops:

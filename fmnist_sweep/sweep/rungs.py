@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import SweepConfig
-from fmnist_sweep.executors.protocol import RungOutcome
+from fmnist_sweep.executors.protocol import RungOutcome, TrainedElsewhere
 from fmnist_sweep.journal.records import Asked
 from fmnist_sweep.journal.scores import value_of
 from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.journal.trial import Trial
+from fmnist_sweep.training.results import EpochRecord
 from fmnist_sweep.tuners.search import Suggestion
 
 
@@ -70,3 +72,16 @@ def with_all_scores(outcome: RungOutcome, sweep: SweepConfig) -> RungOutcome:
             reason = f"its result has no {objective.metric}, which is one of sweep.objectives"
             return RungOutcome(None, reason, outcome.seconds)
     return outcome
+
+
+def trained_elsewhere(record: EpochRecord, here: Environment) -> tuple[Environment, str] | None:
+    """Return the environment and the host of the worker that trained an epoch; None: this process.
+
+    The command and the state of the checkout are those of the owner, `here`: a worker has the same
+    code.
+    """
+    place = record.place if isinstance(record, TrainedElsewhere) else None
+    if place is None:
+        return None
+    ours = {name: getattr(here, name) for name in ("git_commit", "git_changed", "command")}
+    return place.environment.model_copy(update=ours), place.host

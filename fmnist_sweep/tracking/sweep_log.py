@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from fmnist_sweep.config.record_schema import Environment
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Dataset, Split
 from fmnist_sweep.errors import RunError
@@ -129,7 +130,7 @@ class SweepLog:
             case Begun():
                 self._begun(record, state)
             case RunsIn():
-                self._runs_in(state)
+                self._runs_in(record, state)
             case Asked():
                 self._asked(record, state)
             case EpochEnded():
@@ -235,8 +236,12 @@ class SweepLog:
             searched=self._searched,
         )
 
-    def _runs_in(self, state: SweepState) -> None:
+    def _runs_in(self, record: RunsIn, state: SweepState) -> None:
         places = list(state.environments)
+        if record.host is not None:
+            if record.environment == places[-1]:  # else one that is known
+                log_environments(self._tracker, self._sweep_key, places)
+            return
         self._tracker.tags(self._sweep_key, environment_tags(places[-1]))
         log_environments(self._tracker, self._sweep_key, places)
         if self._replayed_to is None:  # else the files have been overwritten
@@ -264,7 +269,7 @@ class SweepLog:
                 "sweep.name": self._name,
                 "trial": str(record.trial),
             },
-            environment=state.environments[-1],
+            environment=_owners(state),
             started_at=record.at,
             parent_key=self._sweep_key,
             note=trial_note(self._name, record.trial, record.overrides),
@@ -288,7 +293,7 @@ class SweepLog:
         self._models.log(record.trial, state)
         self._open_runs.difference_update(self._folds.end(key, record.result, at=record.at))
         environments = state.environments_of(state.trials[record.trial])
-        if len(environments) > 1:
+        if len(environments) > 1 or state.places.has_workers:
             log_environments(self._tracker, key, environments)
         if self._custom_builder:
             self._tracker.tags(key, {"model.parameters": str(record.result.parameters)})
@@ -308,7 +313,7 @@ class SweepLog:
             config=lambda: with_train(straight, seed=record.seed),
             params=lambda: {"train.seed": record.seed},
             tags={**self._tags, "fmnist.role": "confirmation", "sweep.name": self._name},
-            environment=state.environments[-1],
+            environment=_owners(state),
             started_at=record.at - record.result.train_seconds,
             parent_key=of_trial,
         )
@@ -363,3 +368,9 @@ class SweepLog:
             end_failed(self._tracker, self._sweep_key, no_trial_completed(state), at=record.at)
         else:
             self._tracker.end(self._sweep_key, RunStatus.FINISHED, at=record.at)
+
+
+def _owners(state: SweepState) -> Environment:
+    here = state.places.here
+    assert here is not None  # recorded before the first ask
+    return here
