@@ -152,7 +152,7 @@ class RayPool:
         for worker in training:
             with suppress(RayError):
                 while not _has_ended(worker, until):
-                    worker.call = worker.actor.next_message.remote(None)
+                    worker.call = None
         for worker in self._workers:
             _kill(worker)
         self._workers.clear()
@@ -241,6 +241,8 @@ class RayPool:
 
 def _has_ended(worker: Worker, until: float) -> bool:
     """Whether a worker has sent its last message, or has no more time to."""
+    if worker.call is None:
+        worker.call = worker.actor.next_message.remote(None)
     ready, _ = ray.wait([worker.call], timeout=max(0.0, until - time.monotonic()))
     return not ready or isinstance(ray.get(worker.call), Ended)
 

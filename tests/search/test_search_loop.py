@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import Future
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -22,8 +24,15 @@ from search_fakes import (
 from fmnist_sweep.config.schema import Config, RunConfig
 from fmnist_sweep.errors import ConfigError, RunError, SweepStopped
 from fmnist_sweep.executors.inline import InlineExecutor
-from fmnist_sweep.executors.protocol import OnEpoch, Rung
-from fmnist_sweep.journal.records import Asked, EpochEnded, FoundInfeasible, Told, TrialStatus
+from fmnist_sweep.executors.protocol import OnEpoch, Place, Rung, RungOutcome, TrainedElsewhere
+from fmnist_sweep.journal.records import (
+    Asked,
+    EpochEnded,
+    FoundInfeasible,
+    RunsIn,
+    Told,
+    TrialStatus,
+)
 from fmnist_sweep.sweep.budget import check_budget
 from fmnist_sweep.training.checkpoint import CheckpointFolder
 from fmnist_sweep.training.results import EpochRecord, RunResult
@@ -495,6 +504,38 @@ def test_an_environment_is_told_once_for_as_long_as_it_stays(tmp_path: Path) -> 
     assert end.state.environments == [ENVIRONMENT, elsewhere]
     made_in = [end.state.environments_of(trial) for trial in end.state.trials.values()]
     assert made_in == [[ENVIRONMENT]] * 3 + [[elsewhere]]
+
+
+class OnHosts(InstantExecutor):
+    """Trains elsewhere: each rung's epochs on the next of these hosts."""
+
+    hosts = ("a", "b", "a")
+    cpus = MappingProxyType({"a": ENVIRONMENT.numerics.cpu, "b": "another"})
+
+    def submit(self, rung: Rung, on_epoch: OnEpoch) -> Future[RungOutcome]:
+        host = self.hosts[len(self.rungs) % len(self.hosts)]
+        numerics = ENVIRONMENT.numerics.model_copy(update={"cpu": self.cpus[host]})
+        own = {"numerics": numerics, "command": "", "git_commit": None}
+        place = Place(ENVIRONMENT.model_copy(update=own), host)
+        return super().submit(
+            rung, lambda record: on_epoch(TrainedElsewhere(**vars(record), place=place))
+        )
+
+
+def test_the_journal_has_where_workers_trained_each_epoch(tmp_path: Path) -> None:
+    end = run(sweep(sweep__max_trials=3), tmp_path, OnHosts())
+    another = end.state.environments[1]
+    assert end.state.environments == [ENVIRONMENT, another]
+    assert another.command == ENVIRONMENT.command, "the owner's"
+    assert another.numerics.cpu == "another"
+    made_in = [end.state.environments_of(trial) for trial in end.state.trials.values()]
+    assert made_in == [[ENVIRONMENT], [another], [ENVIRONMENT]]
+    told = [record.host for record in end.journal.records if isinstance(record, RunsIn)]
+    assert told == [None, "a", "b"], "each once"
+    # It goes on in the owner's own process, whose environment has not changed meanwhile.
+    more = run(sweep(sweep__max_trials=4), tmp_path)
+    assert more.state.environments_of(more.state.trials[3]) == [ENVIRONMENT]
+    assert sum(isinstance(record, RunsIn) for record in more.journal.records) == 3
 
 
 def test_a_finished_sweep_that_is_only_looked_at_tells_no_environment(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tiny_training import config_of, contents
 
 from fmnist_sweep.data import Dataset, load_dataset, make_split
+from fmnist_sweep.executors.ray_worker import _writable
 from fmnist_sweep.tracking.run_log import dataset_inputs
 from fmnist_sweep.training.batches import TrainingData
 from fmnist_sweep.training.rung import default_builder
@@ -64,3 +65,26 @@ def test_a_mapped_file_is_not_copied(mapped: Dataset) -> None:
     mapped.images[7, 0, 0, 0] ^= 255  # of this process's mapping alone
     assert tensor[7, 0, 0, 0] == mapped.images[7, 0, 0, 0]
     np.testing.assert_array_equal(data.train.at(np.arange(3)), mapped.images[data.train.rows[:3]])  # type: ignore[index]
+
+
+def test_what_is_in_ray_s_memory_is_not_copied() -> None:
+    memory = np.zeros(64 + 10 * 64 + 64, np.uint8)
+    start = -memory.ctypes.data % 64  # as Ray aligns arrays, and TensorFlow wants them
+    images = memory[start : start + 640].reshape(10, 8, 8, 1)
+    images.flags.writeable = False
+    labels = np.arange(10)
+    arrays = {name: (_writable(images), labels) for name in ("train", "test")}
+    data = TrainingData.of_arrays(arrays, 10)
+    assert int(data.train._image_tensor[0, 0, 0, 0]) == 0
+    memory[start] = 77
+    assert int(data.train._image_tensor[0, 0, 0, 0]) == 77
+
+
+def test_data_travel_as_plain_arrays(mapped: Dataset) -> None:
+    data = TrainingData.of(mapped, make_split(config_of().split, mapped))
+    there = TrainingData.of_arrays(data.arrays(), mapped.classes)
+    assert there.validation is not None
+    for name in ("train", "validation", "test"):
+        ours, theirs = getattr(data, name), getattr(there, name)
+        np.testing.assert_array_equal(ours.at(np.arange(len(ours))), theirs.images)
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
