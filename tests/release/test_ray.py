@@ -15,6 +15,11 @@ from typing import Any
 import pytest
 from program import QUICK_SPACE, SMALL, leaderboard, program, started, sweep_folder
 
+from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.config.schema import RayConfig
+from fmnist_sweep.errors import RunError
+from fmnist_sweep.executors.protocol import Rung, run_now
+
 if importlib.util.find_spec("ray") is None:
     pytest.skip("Ray is not installed: make setup RAY=1", allow_module_level=True)
 
@@ -134,3 +139,28 @@ def test_nodes_are_killed_and_join(tmp_path: Path, inline: Path) -> None:
     assert table(inline).equals(table(tmp_path))
     told = [(r["trial"], r["epoch"]) for r in records(tmp_path) if r["kind"] == "epoch"]
     assert len(told) == len(set(told)) == 16
+
+
+def test_a_machine_with_another_version_is_refused_with_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fmnist_sweep.executors import ray_pool
+    from fmnist_sweep.executors.ray_session import ray_session
+
+    config = compose_config(["executor=ray", "data=synthetic"])
+    assert isinstance(config.executor, RayConfig)
+    here = ray_pool.versions_here()
+    monkeypatch.setattr(ray_pool, "versions_here", lambda: {**here, "keras": "0.1"})
+    with ray_session(config.executor, 0), ray_workers_without_data(config.executor) as executor:
+        rung = Rung(config.run, 0, 1, tmp_path)
+        with pytest.raises(
+            RunError, match=f"no worker can train: .* keras {here['keras']}, here 0.1"
+        ):
+            run_now(executor, rung)
+
+
+def ray_workers_without_data(config: RayConfig) -> Any:
+    from fmnist_sweep.executors.ray_executor import ray_workers
+    from fmnist_sweep.executors.ray_pool import Supplies
+
+    return ray_workers(config, Supplies(b"", b"", None))
