@@ -91,6 +91,7 @@ class RayPool:
         self._false_starts: Counter[str] = Counter()
         self._versions = versions_here()
         self._looked = float("-inf")
+        self._said = False
 
     @property
     def size(self) -> int:
@@ -123,6 +124,7 @@ class RayPool:
         if not self._nodes and self._refused:
             why = "; ".join(self._refused.values())
             raise RunError(f"executor=ray: no worker can train: {why}")
+        self._say_if_none_fits()
         running = Counter(worker.node for worker in self._workers)
         for node, wanted in Counter(self._nodes).items():
             for _ in range(min(wanted - running[node], len(self._nodes) - len(self._workers))):
@@ -156,6 +158,16 @@ class RayPool:
         for worker in self._workers:
             _kill(worker)
         self._workers.clear()
+
+    def _say_if_none_fits(self) -> None:
+        if not self._nodes and not self._said:
+            _log.warning(
+                "executor=ray: no node has room for a worker with executor.cpus=%g, "
+                "executor.gpus=%g; waiting for one",
+                self._config.cpus,
+                self._config.gpus,
+            )
+        self._said = not self._nodes
 
     def _living(self) -> dict[str, dict[str, Any]]:
         try:

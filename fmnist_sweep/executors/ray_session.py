@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from fmnist_sweep.executors.held_back import interrupts_held_back
 from fmnist_sweep.executors.socket_folder import socket_folder
 from fmnist_sweep.reasons import reason_of
 
+_LONGEST_CONNECT = 10.0  # seconds
 _MORE_MEMORY = 2**30  # bytes, for checkpoints on their way
 
 
@@ -53,6 +55,7 @@ def ray_session(config: RayConfig, data_bytes: int) -> Iterator[None]:
         yield
         return
     if config.address is not None:
+        _check_reachable(config.address)
         _init(address=config.address)
         try:
             yield
@@ -73,6 +76,17 @@ def ray_session(config: RayConfig, data_bytes: int) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Find out in seconds what Ray would try for minutes."""
+    host, _, port = address.partition(":")
+    if not port:  # auto
+        return
+    try:
+        socket.create_connection((host, int(port)), _LONGEST_CONNECT).close()
+    except (OSError, OverflowError) as error:
+        raise RunError(f"executor.address={address}: cannot be reached: {error}") from error
 
 
 def _init(**arguments: Any) -> None:

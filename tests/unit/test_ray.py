@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ import pytest
 from fmnist_sweep import runtime
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import RayConfig
-from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.executors.ray_rooms import nodes_for_workers
-from fmnist_sweep.executors.ray_session import check_ray
+from fmnist_sweep.executors.ray_session import _check_reachable, check_ray
 
 
 def ray_config(*overrides: str) -> RayConfig:
@@ -63,3 +64,11 @@ def test_a_worker_larger_than_this_machine_is_refused(monkeypatch: pytest.Monkey
 def test_an_address_is_a_host_with_a_port(address: str) -> None:
     with pytest.raises(ConfigError, match=r"executor\..*address"):
         ray_config(f"executor.address='{address}'")
+
+
+def test_an_address_that_nobody_listens_at_is_one_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"  # bound, but not listening
+        with pytest.raises(RunError, match=f"executor.address={address}: cannot be reached"):
+            _check_reachable(address)
