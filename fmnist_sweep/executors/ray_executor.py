@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 
 from fmnist_sweep.config.schema import RayConfig
 from fmnist_sweep.errors import RunError
@@ -24,6 +25,7 @@ from fmnist_sweep.executors.ray_messages import (
     Begun,
     Ended,
     Epoch,
+    Files,
     Message,
     Remark,
     Step,
@@ -31,7 +33,7 @@ from fmnist_sweep.executors.ray_messages import (
     put_files,
 )
 from fmnist_sweep.executors.ray_pool import RayPool, Supplies, Worker
-from fmnist_sweep.training.checkpoint import CheckpointFolder
+from fmnist_sweep.training.checkpoint import CheckpointFolder, checkpoint_names
 from fmnist_sweep.training.results import EpochRecord
 
 _log = logging.getLogger(__name__)
@@ -106,7 +108,7 @@ class RayExecutor:
     def _start(self, worker: Worker, task: Task) -> None:
         worker.task = task
         with _as_run_error(task.rung):
-            files = files_of(task.rung.folder, CheckpointFolder.FILES)
+            files = files_of(task.rung.folder, checkpoint_names(task.rung.folder))
         self._pool.call(
             worker, lambda _: self._ask(worker), worker.actor.start, task.ticket, task.rung, files
         )
@@ -137,9 +139,8 @@ class RayExecutor:
 
 
 def _answer(place: Place | None, task: Task, epoch: Epoch) -> Answer:
-    if epoch.checkpoint is not None:
-        with _as_run_error(task.rung):
-            CheckpointFolder(task.rung.folder).save_bytes(epoch.checkpoint)
+    with _as_run_error(task.rung):
+        _put(task.rung, epoch.checkpoints)
     values = {field.name: getattr(epoch.record, field.name) for field in fields(EpochRecord)}
     return Answer(epoch.ticket, task.report(TrainedElsewhere(**values, place=place)))
 
@@ -150,19 +151,19 @@ def _end(task: Task, ended: Ended) -> None:
         return
     try:
         with _as_run_error(task.rung):
-            _put(task.rung, ended)
+            _put(task.rung, ended.files)
     except RunError as error:
         task.future.set_exception(error)
     else:
         task.future.set_result(ended.outcome)
 
 
-def _put(rung: Rung, ended: Ended) -> None:
-    files = dict(ended.files)
-    checkpoint = files.pop(CheckpointFolder.FILES[0], None)
-    if checkpoint is not None:
-        CheckpointFolder(rung.folder).save_bytes(checkpoint)
-    put_files(rung.folder, files)
+def _put(rung: Rung, files: Files) -> None:
+    latest = CheckpointFolder.FILES[0]
+    checkpoints = {name for name in files if Path(name).name == latest}
+    for name in sorted(checkpoints):
+        CheckpointFolder((rung.folder / name).parent).save_bytes(files[name])
+    put_files(rung.folder, {name: files[name] for name in files if name not in checkpoints})
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import EpochRecord
 
 Files = dict[str, bytes]
-"""Contents of files of a trial's folder, by name."""
+"""Contents of files of a trial's folder, by their paths below it."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch has ended; the worker waits for the answer. `checkpoint`: its file's content, if it
-    is time for it."""
+    """An epoch has ended; the worker waits for the answer. `checkpoints`: that of the training or
+    those of its folds, if it is time for them."""
 
     ticket: int
     record: EpochRecord
-    checkpoint: bytes | None
+    checkpoints: Files
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Remark:
 
 @dataclass(frozen=True)
 class Ended:
-    """A rung has ended, with its checkpoint and best model; or, with an `error`, because its files
+    """A rung has ended, with its checkpoints and best model; or, with an `error`, because its files
     cannot be written."""
 
     ticket: int
@@ -84,5 +84,6 @@ def files_of(folder: Path, names: Iterable[str]) -> Files:
 def put_files(folder: Path, files: Files) -> None:
     """Write files to a folder, each atomically."""
     for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with write_whole(folder / name) as file:
             file.write(content)

@@ -40,14 +40,12 @@ from fmnist_sweep.executors.worker_messages import CannotStart, Job
 from fmnist_sweep.executors.worker_setup import set_up, trainer_of
 from fmnist_sweep.interrupts import ask_to_stop
 from fmnist_sweep.reasons import message_of
-from fmnist_sweep.training.checkpoint import CheckpointFolder
+from fmnist_sweep.training.checkpoint import checkpoint_names
 from fmnist_sweep.training.progress import StepProgress
 from fmnist_sweep.training.results import BEST_MODEL_FILE, EpochRecord
 
 if TYPE_CHECKING:
     from fmnist_sweep.training.batches import Arrays
-
-_CHECKPOINT = CheckpointFolder.FILES[0]
 
 
 def versions_here() -> dict[str, str]:
@@ -142,7 +140,9 @@ class RayWorker:
             outcome = outcome_of(
                 self._train, here, lambda record: self._report(ticket, record, here)
             )
-            names = () if outcome.result is None else (_CHECKPOINT, BEST_MODEL_FILE)
+            names = [*checkpoint_names(here.folder, 1), BEST_MODEL_FILE]
+            if outcome.result is None:
+                names = []
             self._messages.put(Ended(ticket, outcome, files_of(here.folder, names)))
         except BaseException as error:  # noqa: BLE001 - the owner decides
             self._messages.put(Ended(ticket, None, {}, message_of(error)))
@@ -150,11 +150,11 @@ class RayWorker:
             shutil.rmtree(here.folder.parent, ignore_errors=True)
 
     def _report(self, ticket: int, record: EpochRecord, here: Rung) -> bool:
-        content = None
+        checkpoints: Files = {}
         if time.monotonic() - self._sent >= self._every_seconds:
-            content = files_of(here.folder, [_CHECKPOINT]).get(_CHECKPOINT)
+            checkpoints = files_of(here.folder, checkpoint_names(here.folder, 1))
             self._sent = time.monotonic()
-        self._messages.put(Epoch(ticket, record, content))
+        self._messages.put(Epoch(ticket, record, checkpoints))
         while True:
             answer = self._answers.get()
             if answer.ticket == ticket:

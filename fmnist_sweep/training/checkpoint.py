@@ -154,8 +154,19 @@ class CheckpointFolder:
 def clear_checkpoints(folder: Path) -> None:
     """Remove a training's checkpoints, and those of its folds."""
     CheckpointFolder(folder).clear()
-    for of_fold in folder.glob(FOLD_FOLDER.partition("{")[0] + "*"):
+    for of_fold in _fold_folders(folder):
         shutil.rmtree(of_fold, ignore_errors=True)
+
+
+def checkpoint_names(folder: Path, kept: int = len(CheckpointFolder.FILES)) -> list[str]:
+    """Return the files of a training's checkpoints, and of its folds', as paths below the folder:
+    the latest of each, or the latest two."""
+    places = ["", *(f"{of_fold.name}/" for of_fold in _fold_folders(folder))]
+    return [place + name for place in places for name in CheckpointFolder.FILES[:kept]]
+
+
+def _fold_folders(folder: Path) -> list[Path]:
+    return sorted(folder.glob(FOLD_FOLDER.partition("{")[0] + "*"))
 
 
 def weights_digest(weights: Sequence[NDArray[Any]]) -> str:

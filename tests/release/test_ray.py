@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from program import QUICK_SPACE, SMALL, leaderboard, program, started, sweep_folder
+from torture import FOLDS, arguments_of
 
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.config.schema import RayConfig
@@ -80,6 +81,15 @@ def inline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = program(folder, *WORDS)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+def test_folds_and_their_checkpoints_travel_as_others_do(tmp_path: Path) -> None:
+    inline, ray = tmp_path / "inline", tmp_path / "ray"
+    for folder in (inline, ray):
+        folder.mkdir()
+        done = program(folder, *arguments_of(FOLDS), f"executor={folder.name}")
+        assert done.returncode == 0, done.stderr
+    assert table(inline).equals(table(ray))
 
 
 def test_a_sweep_killed_and_interrupted_and_moved_ends_as_one_in_line(
