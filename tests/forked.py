@@ -21,7 +21,9 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+from loky import ProcessPoolExecutor
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["warm"])
@@ -147,6 +149,13 @@ def run_forked(
         out, err = process.communicate(1000.0)
         assert process.returncode is not None
         return subprocess.CompletedProcess((), process.returncode, out, err)
+
+
+def forked_pool(*given: Any, **settings: Any) -> ProcessPoolExecutor:
+    """Return loky's executor with processes that are forked too."""
+    with _lock:
+        _start_server()
+    return ProcessPoolExecutor(*given, context=_context, **settings)
 
 
 @cache

@@ -15,6 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from forked import forked_pool
 from program import QUICK_SPACE, SMALL, Store, leaderboard, program, started, sweep_folder
 from tiny_training import STEPS, config_of, data_of, without_times
 
@@ -45,6 +46,12 @@ def workers(
     job = Job(folder / "data", 10, THREADS, build_model, None, tells_steps=on_step is not None)
     with worker_processes(count, retries, job, on_step or no_steps) as executor:
         yield executor
+
+
+@pytest.fixture
+def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what comes after a worker's start, which takes seconds."""
+    monkeypatch.setattr("fmnist_sweep.executors.processes.ProcessPoolExecutor", forked_pool)
 
 
 def no_steps(rung: Rung, progress: StepProgress) -> None:
@@ -126,6 +133,7 @@ def test_workers_give_what_this_process_gives_whoever_dies(tmp_path: Path) -> No
         wait_until(lambda pid=pid: pid is None or not is_running(pid))
 
 
+@pytest.mark.usefixtures("_forked")
 def test_a_rung_fails_whose_workers_die_more_often_than_it_is_retried(tmp_path: Path) -> None:
     tried: list[int] = []
     with workers(tmp_path, retries=1) as executor:
@@ -168,6 +176,7 @@ def test_workers_that_die_before_they_can_train_end_the_sweep(tmp_path: Path) ->
         come(executor, rung_in(tmp_path / "trial"))
 
 
+@pytest.mark.usefixtures("_forked")
 def test_deaths_count_from_the_last_epoch_that_a_rung_came_to(tmp_path: Path) -> None:
     killed: list[int] = []
     with workers(tmp_path, retries=1) as executor:
@@ -341,6 +350,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 300.0) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.usefixtures("_forked")
 def test_workers_report_steps_if_there_is_a_callback(tmp_path: Path) -> None:
     heard: list[tuple[Rung, StepProgress]] = []
     rung = rung_in(tmp_path / "a")
