@@ -283,12 +283,14 @@ def test_no_module_but_these_runs_text_unpickles_serves_or_reads_the_environment
     # Secrets are masked by the values that the environment has for them.
     # The package's public names are imported when they are first used, from a table of its own.
     # What is given from Python is pickled to see whether it can travel to a worker process; what a
-    # worker unpickles comes from its owner, over a socket in a folder of the user's own, by a key.
+    # worker unpickles comes from its owner, over a socket in a folder of the user's own, by a key,
+    # or over Ray, which runs the code of whoever reaches its ports (docs/cluster.md).
     # Hydra's own reader of overrides is compiled again where `python -O` left something out of it.
     assert found == {
         ("runtime.py", "os.environ"), ("masking.py", "os.environ"),
         ("__init__.py", "import_module"),
         ("opening.py", "cloudpickle"), ("saved_code.py", "cloudpickle"),
+        ("ray_worker.py", "pickle"),
         ("override_grammar.py", "compile"), ("override_grammar.py", "exec"),
     }  # fmt: skip
 

@@ -13,6 +13,7 @@ from program import SHOWN, SMALL, Called, Store, artifact, calls, program, sweep
 from torture import FOLDS, Kill, arguments_of, assert_nobody_would_notice, launch, torture
 
 from fmnist_sweep.config.compose import compose_config
+from fmnist_sweep.runtime import cores
 from fmnist_sweep.training.preparation import prepare, with_threads
 
 SWEEP = [*arguments_of(FOLDS), *SHOWN]
@@ -87,7 +88,8 @@ def test_what_folds_cannot_do_is_refused_in_a_line(tmp_path: Path) -> None:
 
 def test_early_stopping_goes_by_the_means() -> None:
     """A sweep may stop early on folds, which validate; a single training has nothing to go by."""
-    patient = [*SWEEP, "train.early_stopping.patience=1"]
+    threads = f"train.threads={cores()}"  # as this process has it
+    patient = [*SWEEP, "train.early_stopping.patience=1", threads]
     split = prepare(with_threads(compose_config(patient))).split
     assert split.is_validated
 
