@@ -283,7 +283,7 @@ def _journal(folder: Path) -> list[Any]:
                 for key, inner in value.items()
                 if key not in ("at", "crc32", "seconds", "epoch_seconds", "train_seconds")
             }
-        return value
+        return [timeless(inner) for inner in value] if isinstance(value, list) else value
 
     path = folder / "mlruns" / "sweeps" / "mine" / "journal.jsonl"
     return [timeless(json.loads(line)) for line in path.read_bytes().splitlines()]
