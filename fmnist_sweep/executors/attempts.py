@@ -79,7 +79,10 @@ class Attempts:
             task.future.set_result(RungOutcome(None, reason, 0.0))
 
     def false_start(self, in_a_row: int) -> None:
-        """Report a worker's death before it could train, the so-manieth in one place.
+        """Report a worker's death before it could train.
+
+        Args:
+            in_a_row: how many died so in one place, without one that could train in between.
 
         Raises:
             RunError: there are too many.

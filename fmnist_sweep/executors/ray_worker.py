@@ -140,9 +140,8 @@ class RayWorker:
             outcome = outcome_of(
                 self._train, here, lambda record: self._report(ticket, record, here)
             )
-            names = [*checkpoint_names(here.folder, 1), BEST_MODEL_FILE]
-            if outcome.result is None:
-                names = []
+            made = [*checkpoint_names(here.folder, 1), BEST_MODEL_FILE]
+            names = [] if outcome.result is None else made
             self._messages.put(Ended(ticket, outcome, files_of(here.folder, names)))
         except BaseException as error:  # noqa: BLE001 - the owner decides
             self._messages.put(Ended(ticket, None, {}, message_of(error)))

@@ -34,7 +34,7 @@ def held(path: Path, what: str = "sweep") -> Iterator[None]:
                     "wait for it, or stop it and run the same command again"
                 ) from error
             if not _is_at(path, file):
-                continue  # whoever held it has removed the folder
+                continue  # the previous holder removed the folder
             file.seek(0)
             file.truncate()
             file.write(f"pid {os.getpid()} on {socket.gethostname()}\n")

@@ -271,8 +271,9 @@ _KINDS: dict[str, type[Any]] = {
 }  # fmt: skip
 
 
-_ADDED = ("host", "place")
-"""Keys that earlier versions did not have; left out where they are null."""
+_ADDED: dict[str, object] = {"host": None, "place": None, "folds": ()}
+"""Keys that earlier versions did not have, of a record or its result, and the values with which
+they are left out."""
 
 
 def to_json(record: Record) -> dict[str, Any]:
@@ -281,11 +282,9 @@ def to_json(record: Record) -> dict[str, Any]:
     if isinstance(record, RunsIn):
         plain["environment"] = record.environment.model_dump()
     for part in (plain, plain.get("result") or {}):
-        if part.get("folds") == ():
-            del part["folds"]  # as in sweeps without any
-    for key in _ADDED:
-        if key in plain and plain[key] is None:
-            del plain[key]
+        for key, default in _ADDED.items():
+            if key in part and part[key] == default:
+                del part[key]
     return {"kind": record.kind, **plain}
 
 

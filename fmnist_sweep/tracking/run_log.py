@@ -70,11 +70,12 @@ def log_environments(tracker: Tracker, key: str, environments: Sequence[Environm
     tracker.content(key, text, ENVIRONMENT_FILE)
 
 
-def log_git_diff(tracker: Tracker, key: str, name: str = "git.diff") -> None:
-    """Log the differences between the tracked files and their commit, if there are any."""
+def log_git_diff(tracker: Tracker, key: str, place: int) -> None:
+    """Log the differences between the tracked files and their commit, if there are any. `place`
+    numbers the environments that a run goes on in, from 1."""
     diff = git_diff(Path.cwd())
     if diff is not None:
-        tracker.content(key, lambda: diff, name)
+        tracker.content(key, lambda: diff, "git.diff" if place == 1 else f"git-{place}.diff")
 
 
 def environment_tags(environment: Environment) -> dict[str, str]:

@@ -36,17 +36,13 @@ from fmnist_sweep.journal.records import (
 )
 from fmnist_sweep.journal.state import SweepState
 from fmnist_sweep.reasons import message_of
-from fmnist_sweep.space.overrides import (
-    apply_overrides,
-    refit_config,
-    straight_config,
-    with_train,
-)
+from fmnist_sweep.space.overrides import apply_overrides
 from fmnist_sweep.space.space import Space
 from fmnist_sweep.tracking.fold_runs import FoldRuns
 from fmnist_sweep.tracking.front_tags import FrontTags
 from fmnist_sweep.tracking.kept_models import KeptModels
-from fmnist_sweep.tracking.keys import confirmation_key, refit_key, sweep_key, trial_key
+from fmnist_sweep.tracking.keys import sweep_key, trial_key
+from fmnist_sweep.tracking.later_runs import LaterRuns
 from fmnist_sweep.tracking.run_log import (
     CUSTOM_BUILDER_TAG,
     CUSTOM_DATA_TAG,
@@ -116,6 +112,7 @@ class SweepLog:
             **({CUSTOM_BUILDER_TAG: "true"} if custom_builder else {}),
             **({CUSTOM_DATA_TAG: "true"} if custom_data else {}),
         }
+        self._later = LaterRuns(tracker, config.run, name, self._tags)
         self._sweep_key = ""
         self._open_runs: set[str] = set()
         self._is_open = False
@@ -144,10 +141,8 @@ class SweepLog:
             case Continued():
                 asked = state.open_asks[record.ask]
                 self._asked(replace(asked, at=record.at), state)
-            case Confirmed():
-                self._confirmed(record, state)
-            case Refitted():
-                self._refitted(record, state)
+            case Confirmed() | Refitted():
+                self._trained_later(record, state)
             case LookedAtOfficialTest():
                 metrics = {
                     "official_test_accuracy": record.accuracy,
@@ -245,8 +240,7 @@ class SweepLog:
         self._tracker.tags(self._sweep_key, environment_tags(places[-1]))
         log_environments(self._tracker, self._sweep_key, places)
         if self._replayed_to is None:  # else the files have been overwritten
-            name = "git.diff" if len(places) == 1 else f"git-{len(places)}.diff"
-            log_git_diff(self._tracker, self._sweep_key, name)
+            log_git_diff(self._tracker, self._sweep_key, len(places))
 
     def _asked(self, record: Asked, state: SweepState) -> None:
         key = self._key(record.trial)
@@ -300,51 +294,18 @@ class SweepLog:
         self._tracker.end(key, RunStatus.FINISHED, at=record.at)
         self._open_runs.discard(key)
 
-    def _confirmed(self, record: Confirmed, state: SweepState) -> None:
+    def _trained_later(self, record: Confirmed | Refitted, state: SweepState) -> None:
         of_trial = self._key(record.trial)
-        key = confirmation_key(of_trial, record.seed)
-        self._open_runs |= {key, of_trial}
-        trial = state.trials[record.trial]
-        straight = straight_config(self._base, trial.overrides, trial.last_epoch)
-        start_run(
-            self._tracker,
-            key=key,
-            name=f"{self._name}-{record.trial}-seed{record.seed}",
-            config=lambda: with_train(straight, seed=record.seed),
-            params=lambda: {"train.seed": record.seed},
-            tags={**self._tags, "fmnist.role": "confirmation", "sweep.name": self._name},
-            environment=_owners(state),
-            started_at=record.at - record.result.train_seconds,
-            parent_key=of_trial,
-        )
-        log_metrics(self._tracker, key, record.result, at=record.at)
-        log_digests(self._tracker, key, record.result)
-        for ended in (key, of_trial):
+        both = (self._later.key_of(of_trial, record), of_trial)
+        self._open_runs.update(both)
+        is_refit = isinstance(record, Refitted)
+        environment = state.environments[-1] if is_refit else _owners(state)
+        self._later.log(of_trial, record, state.trials[record.trial], environment)
+        if is_refit:
+            self._models.log_refitted(record.trial)
+        for ended in both:
             self._tracker.end(ended, RunStatus.FINISHED, at=record.at)
-        self._open_runs -= {key, of_trial}
-
-    def _refitted(self, record: Refitted, state: SweepState) -> None:
-        of_trial = self._key(record.trial)
-        overrides, epochs = state.trials[record.trial].overrides, record.result.last_epoch
-        key = refit_key(of_trial, epochs)
-        self._open_runs |= {key, of_trial}
-        start_run(
-            self._tracker,
-            key=key,
-            name=f"{self._name}-{record.trial}-all",
-            config=lambda: refit_config(self._base, overrides, epochs),
-            params=dict,
-            tags={**self._tags, "fmnist.role": "refit", "sweep.name": self._name},
-            environment=state.environments[-1],
-            started_at=record.at - record.result.train_seconds,
-            parent_key=of_trial,
-        )
-        log_metrics(self._tracker, key, record.result, at=record.at)
-        log_digests(self._tracker, key, record.result)
-        self._models.log_refitted(record.trial)
-        for ended in (key, of_trial):
-            self._tracker.end(ended, RunStatus.FINISHED, at=record.at)
-        self._open_runs -= {key, of_trial}
+        self._open_runs.difference_update(both)
 
     def _ended(self, record: Ended, state: SweepState) -> None:
         self._note_is_due = True  # in case the sweep is resumed

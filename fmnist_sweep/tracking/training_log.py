@@ -108,8 +108,7 @@ class TrainingLog:
             self._tracker.tags(self.key, environment_tags(record.environment))
             log_environments(self._tracker, self.key, places)
         if not self._replays:  # else the files have changed since
-            name = "git.diff" if len(places) == 1 else f"git-{len(places)}.diff"
-            log_git_diff(self._tracker, self.key, name)
+            log_git_diff(self._tracker, self.key, len(places))
 
     def _start(self, environment: Environment, at: float) -> None:
         config, inputs = self._config, dataset_inputs(self._dataset, self._split)

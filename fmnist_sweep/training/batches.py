@@ -31,7 +31,7 @@ _ALIGNMENT = 64  # bytes; TensorFlow aborts on unaligned tensors
 Arrays = dict[str, tuple[NDArray[Any], NDArray[np.int64]]]
 """Images, uint8 (n, height, width, channels), and labels, int64 (n,), by the set's name; and the
 rows of each fold, both int64 (n,)."""
-_FOLD = "fold_{:04d}"
+_FOLD = "fold_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +207,7 @@ class TrainingData:
     @classmethod
     def of_arrays(cls, arrays: Arrays, classes: int) -> TrainingData:
         """Return the sets of what `arrays` returned; writable arrays are not copied."""
-        folds = {name for name in arrays if name.startswith(_FOLD.partition("{")[0])}
+        folds = {name for name in arrays if name.startswith(_FOLD)}
         sets = {name: ImageSet(*arrays[name], classes) for name in arrays if name not in folds}
         rows = tuple(arrays[name] for name in sorted(folds))
         return cls(sets["train"], sets.get("validation"), sets["test"], rows)
@@ -222,7 +222,7 @@ class TrainingData:
             )
             for name, images in sets.items()
             if images is not None
-        } | {_FOLD.format(number): rows for number, rows in enumerate(self.folds)}
+        } | {f"{_FOLD}{number:04d}": rows for number, rows in enumerate(self.folds)}
 
     def save(self, folder: Path) -> None:
         """Write the sets to a folder, for other processes to map into memory."""
@@ -233,7 +233,7 @@ class TrainingData:
                 images.save_images(folder / f"{name}_images.npy")
                 np.save(folder / f"{name}_labels.npy", images.labels)
         for number, (train, validation) in enumerate(self.folds):
-            np.savez(folder / f"{_FOLD.format(number)}.npz", train=train, validation=validation)
+            np.savez(folder / f"{_FOLD}{number:04d}.npz", train=train, validation=validation)
 
     @classmethod
     def mapped(cls, folder: Path, classes: int) -> TrainingData:
@@ -249,7 +249,7 @@ class TrainingData:
 
         validates = (folder / "validation_images.npy").exists()
         folds = []
-        for path in sorted(folder.glob(f"{_FOLD.partition('{')[0]}*.npz")):
+        for path in sorted(folder.glob(f"{_FOLD}*.npz")):
             with np.load(path) as rows:
                 folds.append((rows["train"], rows["validation"]))
         return cls(

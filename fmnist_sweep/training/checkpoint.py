@@ -24,8 +24,7 @@ from fmnist_sweep.training.results import EpochRecord
 
 _log = logging.getLogger(__name__)
 
-FOLD_FOLDER = "fold-{:04d}"
-"""The folder of a fold's checkpoints, in that of its trial."""
+_FOLD = "fold-"
 Arrays = tuple[NDArray[Any], ...]
 _PARTS = ("weights", "optimizer", "best_weights")
 # Raised by the readers of NumPy and zipfile for truncated or altered files.
@@ -151,6 +150,11 @@ class CheckpointFolder:
         return None
 
 
+def fold_folder(folder: Path, number: int) -> Path:
+    """Return the folder of a fold's checkpoints, in that of its trial."""
+    return folder / f"{_FOLD}{number:04d}"
+
+
 def clear_checkpoints(folder: Path) -> None:
     """Remove a training's checkpoints, and those of its folds."""
     CheckpointFolder(folder).clear()
@@ -166,7 +170,7 @@ def checkpoint_names(folder: Path, kept: int = len(CheckpointFolder.FILES)) -> l
 
 
 def _fold_folders(folder: Path) -> list[Path]:
-    return sorted(folder.glob(FOLD_FOLDER.partition("{")[0] + "*"))
+    return sorted(folder.glob(f"{_FOLD}*"))
 
 
 def weights_digest(weights: Sequence[NDArray[Any]]) -> str:

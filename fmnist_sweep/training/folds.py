@@ -25,10 +25,10 @@ from fmnist_sweep.training.autologging import autologging_off
 from fmnist_sweep.training.batches import TrainingData
 from fmnist_sweep.training.calculation import usual_calculation
 from fmnist_sweep.training.checkpoint import (
-    FOLD_FOLDER,
     Arrays,
     Checkpoint,
     CheckpointFolder,
+    fold_folder,
     weights_digest,
 )
 from fmnist_sweep.training.costs import measured_costs
@@ -146,7 +146,7 @@ class _Training:
         self._mirrored: dict[StepPlan, keras.Model] = {}
         self._folds = []
         for number, of_fold in enumerate(data.of_folds):
-            place = folder / FOLD_FOLDER.format(number)
+            place = fold_folder(folder, number)
             place.mkdir(parents=True, exist_ok=True)
             plan = StepPlan.of(config.train, len(of_fold.train))
             self._folds.append(_Fold(number, of_fold, CheckpointFolder(place), plan))

@@ -284,7 +284,7 @@ def test_no_module_but_these_runs_text_unpickles_serves_or_reads_the_environment
     # The package's public names are imported when they are first used, from a table of its own.
     # What is given from Python is pickled to see whether it can travel to a worker process; what a
     # worker unpickles comes from its owner, over a socket in a folder of the user's own, by a key,
-    # or over Ray, which runs the code of whoever reaches its ports (docs/cluster.md).
+    # or over Ray, whose ports must be closed to others anyway (docs/cluster.md).
     # Hydra's own reader of overrides is compiled again where `python -O` left something out of it.
     assert found == {
         ("runtime.py", "os.environ"), ("masking.py", "os.environ"),

@@ -12,7 +12,7 @@ from tiny_training import SHRUNK
 from fmnist_sweep.config.compose import compose_config
 from fmnist_sweep.data import load_dataset, make_split
 from fmnist_sweep.training.batches import TrainingData
-from fmnist_sweep.training.checkpoint import FOLD_FOLDER, Checkpoint, weights_digest
+from fmnist_sweep.training.checkpoint import Checkpoint, fold_folder, weights_digest
 from fmnist_sweep.training.folds import run_folds
 from fmnist_sweep.training.results import EpochRecord, RunResult
 from fmnist_sweep.training.rung import default_builder
@@ -71,7 +71,7 @@ def test_each_fold_is_trained_as_if_alone(straight: tuple[RunResult, Path]) -> N
     result, folder = straight
     for number, data in enumerate(DATA.of_folds):
         alone = train(CONFIG, data, 0, 3, build_model=default_builder).checkpoint
-        state = Checkpoint.load(folder / FOLD_FOLDER.format(number) / "checkpoint.npz")
+        state = Checkpoint.load(fold_folder(folder, number) / "checkpoint.npz")
         assert weights_digest(state.weights) == weights_digest(alone.weights)
         assert weights_digest(state.optimizer) == weights_digest(alone.optimizer)
         for own, others in zip(state.history, alone.history, strict=True):
@@ -115,7 +115,7 @@ def test_a_lost_checkpoint_and_a_promotion_change_nothing(
 ) -> None:
     short = trained(tmp_path, 2)
     assert short.last_epoch == 2
-    for path in (tmp_path / FOLD_FOLDER.format(1)).iterdir():
+    for path in fold_folder(tmp_path, 1).iterdir():
         path.unlink()
     assert plain(trained(tmp_path)) == plain(straight[0])
 
